@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# `make e2e`: builds the images, creates the kind cluster of kind-config.yaml, runs the scenarios of e2e/src/kind, deletes the cluster.
+#   KIND_NODE_IMAGE   the node image (kind's own default when unset)
+#   E2E_KEEP=1        keep the cluster afterwards and use it again at the next run
+#   E2E_ONLY=a,b      run only the scenarios whose names contain one of these words (the installation always runs)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+target=${CARGO_TARGET_DIR:-target}; mkdir -p "$target"; target=$(cd "$target" && pwd)
+for program in kind kubectl helm docker; do
+	command -v "$program" >/dev/null || { echo "make e2e needs $program on PATH" >&2; exit 1; }
+done
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+next=$version-next.1
+images=$target/e2e-images; mkdir -p "$images"
+
+echo "== building $version and $next"
+"$cargo" build --workspace --release --bins
+install -m 755 "$target/release/mqtt-broker" "$images/mqtt-broker-$version"
+DUNLIN_VERSION=$next "$cargo" build --workspace --release --bins
+install -m 755 "$target/release/mqtt-broker" "$images/mqtt-broker-$next"
+"$cargo" build --workspace --release --bins
+for v in "$version" "$next"; do
+	mkdir -p "$images/$v"; ln -f "$images/mqtt-broker-$v" "$images/$v/mqtt-broker"
+	./images/build.sh "$images/$v/mqtt-broker" "dunlin/mqtt-broker:$v"
+done
+./images/build.sh "$target/release/mqtt-operator" "dunlin/mqtt-operator:$version"
+
+cluster=$(sed -n 's/^name: *//p' kind-config.yaml)
+export KUBECONFIG=$target/e2e-kubeconfig
+if ! kind get clusters 2>/dev/null | grep -qx "$cluster"; then
+	kind create cluster --config kind-config.yaml ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --wait 180s
+else
+	kind export kubeconfig --name "$cluster"
+fi
+[ "${E2E_KEEP:-0}" = 1 ] || trap 'kind delete cluster --name "$cluster"' EXIT
+kind load docker-image --name "$cluster" "dunlin/mqtt-broker:$version" "dunlin/mqtt-broker:$next" "dunlin/mqtt-operator:$version"
+
+"$target/release/dunlin-e2e" kind --version "$version" --next-version "$next" --only "${E2E_ONLY:-}"

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# `make test`: every test that needs no Kubernetes cluster. Uses what it finds (a Kubernetes API server's programs, Python, mosquitto's
+# clients) and says what it did not find.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+target=${CARGO_TARGET_DIR:-target}; mkdir -p "$target"; target=$(cd "$target" && pwd)
+
+if python3 -c 'import venv, ensurepip' 2>/dev/null; then
+	venv=$target/python
+	if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import paho.mqtt' 2>/dev/null; then
+		echo "== Python clients: installing paho-mqtt"
+		python3 -m venv "$venv"
+		"$venv/bin/pip" install --quiet --disable-pip-version-check 'paho-mqtt>=2.1,<3' || echo "== paho-mqtt could not be installed: its tests are left out"
+	fi
+	if "$venv/bin/python" -c 'import paho.mqtt' 2>/dev/null; then export DUNLIN_TEST_PYTHON=$venv/bin/python; fi
+fi
+[ -n "${DUNLIN_TEST_PYTHON:-}" ] || echo "== no Python with paho-mqtt: its tests are left out"
+command -v mosquitto_pub >/dev/null || echo "== mosquitto_pub and mosquitto_sub are not installed: their tests are left out"
+
+if ./e2e/apiserver.sh available; then
+	echo "== a real Kubernetes API server"
+	api=$(mktemp -d)
+	trap './e2e/apiserver.sh stop "$api"; rm -rf "$api"' EXIT
+	./e2e/apiserver.sh start "$api"
+	export DUNLIN_TEST_APISERVER=$api/kubeconfig
+else
+	echo "== etcd and kube-apiserver were not found (KUBEBUILDER_ASSETS, PATH): controllers meet the mock API server only"
+fi
+
+echo "== building"
+"$cargo" build --workspace
+echo "== tests"
+"$cargo" test --workspace --no-fail-fast
