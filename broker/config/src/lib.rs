@@ -1,1 +1,28 @@
-//! placeholder
+//! The broker's configuration file, `broker.toml`.
+//!
+//! Pure: text in, [`Config`] or an error out. What is written is a [`RawConfig`]; what it means,
+//! checked as a whole, is a [`Config`]. The operator renders a `RawConfig` and runs the same
+//! checks before it rolls a change out; the broker reads the file with [`Config::parse`].
+
+mod config;
+mod error;
+mod name;
+mod parse;
+mod raw;
+mod validate;
+
+#[cfg(test)]
+mod validate_test;
+
+pub use config::{
+    Authentication, ClientCertificates, Cluster, Config, Discovery, Durability, Listener,
+    ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy, PeerTlsPaths, Peers, Protocol,
+    Retained, Sessions, StaticPeer, TlsPaths,
+};
+pub use error::{ConfigError, ParseError};
+pub use name::{ORDINAL_PLACEHOLDER, ordinal_of};
+pub use parse::OVERRIDES;
+pub use raw::{
+    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
+    RawLog, RawMqtt, RawPeers, RawRetained, RawSessions, RawStaticPeer, RawTls,
+};

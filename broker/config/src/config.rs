@@ -1,0 +1,337 @@
+//! The configuration as the broker uses it: typed, complete, its relations checked. Pure.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
+
+/// A configuration that was checked as a whole. Made by [`Config::parse`] or from a
+/// [`crate::RawConfig`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Which cluster this broker belongs to.
+    pub cluster: Cluster,
+    /// Folder for identity, Raft log and state.
+    pub data_dir: PathBuf,
+    /// Worker threads; `None`: one per core.
+    pub workers: Option<u16>,
+    /// When an acknowledgement of QoS 1 and 2 may leave.
+    pub durability: Durability,
+    /// What a broker without a quorum still serves.
+    pub partition_policy: PartitionPolicy,
+    /// Links between brokers.
+    pub peers: Peers,
+    /// Address and port of the admin API.
+    pub admin_listen: SocketAddr,
+    /// Where certificates, keys and trust anchors lie.
+    pub tls: TlsPaths,
+    /// Where clients connect; at least one, names unique.
+    pub listeners: Vec<Listener>,
+    /// Limits of a packet and of a Network Connection.
+    pub mqtt: Mqtt,
+    /// Limits of a Session.
+    pub sessions: Sessions,
+    /// Limits of the store of retained messages.
+    pub retained: Retained,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// The cluster this broker belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The cluster's name, as users know it.
+    pub name: String,
+    /// Issued once by the operator: 1 to 63 ASCII letters and digits.
+    pub id: String,
+}
+
+impl Cluster {
+    /// The DNS name that every peer certificate of this cluster carries and every dialling broker
+    /// asks for: a link to a broker of another cluster fails in the handshake.
+    pub fn peer_server_name(&self) -> String {
+        format!("{}.peer.dunlin", self.id.to_ascii_lowercase())
+    }
+}
+
+/// Links between brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// Address and port for links from other brokers.
+    pub listen: SocketAddr,
+    /// How the other brokers are found.
+    pub discovery: Discovery,
+}
+
+/// How the other brokers are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// Every broker by name; a broker ignores its own entry.
+    Static(Vec<StaticPeer>),
+    /// The A and AAAA records of `host`, resolved again until every one is linked.
+    Dns {
+        /// Name that resolves to every broker.
+        host: String,
+        /// Port of the peers' listeners.
+        port: u16,
+    },
+}
+
+/// A broker named in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticPeer {
+    /// The broker's name, as in its certificate.
+    pub name: String,
+    /// `host:port` of its peer listener.
+    pub address: String,
+}
+
+/// PEM files; the peer paths may hold [`ORDINAL_PLACEHOLDER`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPaths {
+    /// Certificate chain of MQTT listeners and of the admin API.
+    pub server_certificate: PathBuf,
+    /// Its private key.
+    pub server_key: PathBuf,
+    /// Trust anchor of MQTT clients' certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Trust anchor of the admin API's callers.
+    pub admin_ca: PathBuf,
+    /// Patterns of the peer files.
+    pub peer: PeerTlsPaths,
+}
+
+/// PEM files of the links between brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTlsPaths {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Trust anchor of other brokers' certificates.
+    pub ca: PathBuf,
+}
+
+impl PeerTlsPaths {
+    /// The files of the broker called `broker_name`, with its ordinal put in.
+    ///
+    /// `None` when a path needs an ordinal and the name does not end in `-` and a number.
+    pub fn for_broker(&self, broker_name: &str) -> Option<Self> {
+        let put = |path: &PathBuf| -> Option<PathBuf> {
+            let text = path.to_string_lossy();
+            if !text.contains(ORDINAL_PLACEHOLDER) {
+                return Some(path.clone());
+            }
+            let ordinal = ordinal_of(broker_name)?;
+            Some(PathBuf::from(text.replace(ORDINAL_PLACEHOLDER, &ordinal.to_string())))
+        };
+        Some(Self {
+            certificate: put(&self.certificate)?,
+            key: put(&self.key)?,
+            ca: put(&self.ca)?,
+        })
+    }
+}
+
+/// A place where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique name, a DNS label.
+    pub name: String,
+    /// Transport.
+    pub protocol: Protocol,
+    /// Address and port to bind; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Ways by which a client may prove who it is; at least one, each once.
+    pub authentication: Vec<Authentication>,
+    /// Whether clients present certificates.
+    pub client_certificates: ClientCertificates,
+    /// How many clients.
+    pub limits: ListenerLimits,
+}
+
+impl Listener {
+    /// Whether this way of proving an identity is open here.
+    pub fn allows(&self, authentication: Authentication) -> bool {
+        self.authentication.contains(&authentication)
+    }
+}
+
+/// How many clients a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Network Connections at one time, at least 1.
+    pub connections: u32,
+    /// Network Connections accepted in a second, at least 1.
+    pub connections_per_second: u32,
+}
+
+/// Transport of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// MQTT over TCP, readable by whoever is on the way.
+    Mqtt,
+    /// MQTT over TLS.
+    #[default]
+    Mqtts,
+    /// MQTT over WebSocket. Spec: MQTT 5.0 section 6.
+    Ws,
+    /// MQTT over WebSocket over TLS.
+    Wss,
+}
+
+impl Protocol {
+    /// Whether the transport is TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+/// A way by which a client proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authentication {
+    /// User name and password in CONNECT.
+    Password,
+    /// The common name of the client's certificate is the user name.
+    X509,
+}
+
+/// Whether clients present certificates on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// Not asked for.
+    None,
+    /// Asked for; a client without one goes on and needs another proof.
+    Optional,
+    /// A client without one fails in the handshake.
+    Required,
+}
+
+/// When an acknowledgement of QoS 1 and 2 may leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Most replicas have it on disk.
+    #[default]
+    Quorum,
+    /// This broker has it on disk.
+    Local,
+    /// It is in memory.
+    Memory,
+}
+
+/// What a broker that is cut off from the quorum does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionPolicy {
+    /// Disconnects its clients and takes none.
+    #[default]
+    Fence,
+    /// Serves what needs no quorum: QoS 0 and sessions that end with their connection.
+    Serve,
+}
+
+/// Limits of a packet and of a Network Connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mqtt {
+    /// Largest packet that is read, in bytes.
+    pub packet_bytes_max: u32,
+    /// Unacknowledged QoS 1 and 2 PUBLISH packets taken from one client at a time, at least 1.
+    pub receive_maximum: u16,
+    /// Topic Aliases a client may set.
+    pub topic_alias_maximum: u16,
+    /// Longest keep alive.
+    pub keep_alive_max: Duration,
+    /// From accept to CONNECT, TLS included.
+    pub connect_timeout: Duration,
+    /// Bytes waiting in memory for one client's socket.
+    pub output_bytes_max: u32,
+}
+
+/// Limits of a Session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// Longest Session Expiry Interval.
+    pub expiry_max: Duration,
+    /// Unacknowledged QoS 1 and 2 messages on their way to one client, at least 1.
+    pub inflight_max: u16,
+    /// Messages queued for one Session.
+    pub queued_messages_max: u32,
+    /// Bytes queued for one Session.
+    pub queued_bytes_max: u64,
+}
+
+/// Limits of the store of retained messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retained {
+    /// Retained messages in the cluster.
+    pub messages_max: u64,
+    /// Bytes of all retained messages, topics included.
+    pub bytes_max: u64,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Shape of a line.
+    pub format: LogFormat,
+    /// Least severity that is written.
+    pub level: LogLevel,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// Text for people.
+    Text,
+}
+
+/// Least severity that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// A person must look.
+    Error,
+    /// Unexpected, but work goes on.
+    Warn,
+    /// Changes of state.
+    #[default]
+    Info,
+    /// For finding faults.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The file as it is written: every key, its type and its default. Pure.
+//!
+//! Scalars stand before tables in each struct so that the TOML rendering reads in one order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{
+    Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Protocol,
+};
+
+/// `broker.toml` before its relations are checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// Folder for identity, Raft log and state; made when it is missing.
+    pub data_dir: PathBuf,
+    /// Worker threads; 0 means one per core.
+    #[serde(default)]
+    pub workers: u16,
+    /// When an acknowledgement of QoS 1 and 2 may leave.
+    #[serde(default)]
+    pub durability: Durability,
+    /// What a broker without a quorum still serves.
+    #[serde(default)]
+    pub partition_policy: PartitionPolicy,
+    /// Which cluster this broker belongs to.
+    pub cluster: RawCluster,
+    /// Links between brokers.
+    pub peers: RawPeers,
+    /// The admin API.
+    pub admin: RawAdmin,
+    /// Where certificates, keys and trust anchors lie.
+    pub tls: RawTls,
+    /// Where clients connect.
+    pub listeners: Vec<RawListener>,
+    /// Limits of a packet and of a Network Connection.
+    #[serde(default)]
+    pub mqtt: RawMqtt,
+    /// Limits of a Session.
+    #[serde(default)]
+    pub sessions: RawSessions,
+    /// Limits of the store of retained messages.
+    #[serde(default)]
+    pub retained: RawRetained,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: RawLog,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCluster {
+    /// The cluster's name, as users know it.
+    pub name: String,
+    /// Issued once by the operator; a broker whose data folder holds another one does not start.
+    pub id: String,
+}
+
+/// `[peers]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPeers {
+    /// Address and port for links from other brokers.
+    pub listen: SocketAddr,
+    /// How the other brokers are found.
+    pub discovery: RawDiscovery,
+}
+
+/// `[peers.discovery]`: exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum RawDiscovery {
+    /// `[[peers.discovery.static]]`: every broker by name; this broker's own entry is ignored.
+    Static(Vec<RawStaticPeer>),
+    /// `[peers.discovery.dns]`: the A and AAAA records of one name.
+    Dns(RawDnsPeers),
+}
+
+/// One entry of `[[peers.discovery.static]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawStaticPeer {
+    /// The broker's name, as in its certificate.
+    pub name: String,
+    /// `host:port` of its peer listener.
+    pub address: String,
+}
+
+/// `[peers.discovery.dns]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDnsPeers {
+    /// Name that resolves to every broker, for example a headless Service.
+    pub host: String,
+    /// Port of the peers' listeners.
+    pub port: u16,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAdmin {
+    /// Address and port of the admin API.
+    pub listen: SocketAddr,
+}
+
+/// `[tls]`: PEM files. `{ordinal}` in the peer paths stands for the number that ends the
+/// broker's name, so that one file serves every broker of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// Certificate chain of MQTT listeners and of the admin API.
+    pub server_certificate: PathBuf,
+    /// Its private key.
+    pub server_key: PathBuf,
+    /// Certificate chain of links between brokers.
+    pub peer_certificate: PathBuf,
+    /// Its private key.
+    pub peer_key: PathBuf,
+    /// Trust anchor of other brokers' certificates.
+    pub peer_ca: PathBuf,
+    /// Trust anchor of the admin API's callers.
+    pub admin_ca: PathBuf,
+    /// Trust anchor of MQTT clients' certificates; needed where a listener asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// One of `[[listeners]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawListener {
+    /// Unique name, a DNS label.
+    pub name: String,
+    /// Transport.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Address to bind; default: every address, IPv6 and IPv4.
+    #[serde(default = "default_address")]
+    pub address: std::net::IpAddr,
+    /// Port to bind; 0 takes a free one, which is then logged.
+    pub port: u16,
+    /// Ways by which a client may prove who it is.
+    #[serde(default = "default_authentication")]
+    pub authentication: Vec<Authentication>,
+    /// Whether clients present certificates; default: `optional` on TLS when x509 is allowed,
+    /// else `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
+    /// Must be `true` on a listener without TLS: passwords and messages cross the network readable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledge_plaintext: bool,
+    /// How many clients.
+    #[serde(default)]
+    pub limits: RawListenerLimits,
+}
+
+/// `[listeners.limits]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawListenerLimits {
+    /// Network Connections at one time.
+    pub connections: u32,
+    /// Network Connections accepted in a second; more wait in the kernel's backlog.
+    pub connections_per_second: u32,
+}
+
+impl Default for RawListenerLimits {
+    fn default() -> Self {
+        Self { connections: 100_000, connections_per_second: 1_000 }
+    }
+}
+
+/// `[mqtt]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMqtt {
+    /// Largest packet that is read, in bytes. Spec: MQTT 5.0 section 3.2.2.3.6.
+    pub packet_bytes_max: u32,
+    /// Unacknowledged QoS 1 and 2 PUBLISH packets taken from one client at a time.
+    /// Spec: MQTT 5.0 section 3.2.2.3.3.
+    pub receive_maximum: u16,
+    /// Topic Aliases a client may set. Spec: MQTT 5.0 section 3.2.2.3.8.
+    pub topic_alias_maximum: u16,
+    /// Longest keep alive, in seconds; a client that asks for more, or none, is given this.
+    pub keep_alive_max_seconds: u16,
+    /// From accept to CONNECT, TLS included, in seconds.
+    pub connect_timeout_seconds: u16,
+    /// Bytes waiting in memory for one client's socket; beyond, QoS 0 messages to it are dropped.
+    pub output_bytes_max: u32,
+}
+
+impl Default for RawMqtt {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 1024 * 1024,
+            receive_maximum: 100,
+            topic_alias_maximum: 32,
+            keep_alive_max_seconds: 3_600,
+            connect_timeout_seconds: 10,
+            output_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// `[sessions]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSessions {
+    /// Longest Session Expiry Interval, in seconds; a client that asks for more is given this.
+    pub expiry_max_seconds: u32,
+    /// Unacknowledged QoS 1 and 2 messages on their way to one client.
+    pub inflight_max: u16,
+    /// Messages queued for one Session.
+    pub queued_messages_max: u32,
+    /// Bytes queued for one Session.
+    pub queued_bytes_max: u64,
+}
+
+impl Default for RawSessions {
+    fn default() -> Self {
+        Self {
+            expiry_max_seconds: 168 * 3_600,
+            inflight_max: 100,
+            queued_messages_max: 10_000,
+            queued_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// `[retained]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetained {
+    /// Retained messages in the cluster.
+    pub messages_max: u64,
+    /// Bytes of all retained messages, topics included.
+    pub bytes_max: u64,
+}
+
+impl Default for RawRetained {
+    fn default() -> Self {
+        Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024 }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLog {
+    /// One JSON object a line, or text for people.
+    pub format: LogFormat,
+    /// Least severity that is written.
+    pub level: LogLevel,
+}
+
+fn default_address() -> std::net::IpAddr {
+    std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
+}
+
+fn default_authentication() -> Vec<Authentication> {
+    vec![Authentication::Password]
+}

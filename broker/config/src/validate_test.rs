@@ -1,0 +1,203 @@
+//! Each rule of the file, broken once.
+
+use crate::{Authentication, ClientCertificates, Config, ConfigError, ParseError, RawConfig};
+
+const MINIMAL: &str = r#"
+data_dir = "/var/lib/dunlin"
+
+[cluster]
+name = "fleet"
+id = "01KABCDEF"
+
+[peers]
+listen = "0.0.0.0:7883"
+[peers.discovery.dns]
+host = "fleet-brokers.iot.svc"
+port = 7883
+
+[admin]
+listen = "0.0.0.0:8443"
+
+[tls]
+server_certificate = "/etc/dunlin/tls/server/tls.crt"
+server_key = "/etc/dunlin/tls/server/tls.key"
+peer_certificate = "/etc/dunlin/tls/peer/{ordinal}/tls.crt"
+peer_key = "/etc/dunlin/tls/peer/{ordinal}/tls.key"
+peer_ca = "/etc/dunlin/tls/trust/peer-ca.crt"
+admin_ca = "/etc/dunlin/tls/trust/admin-ca.crt"
+client_ca = "/etc/dunlin/tls/trust/client-ca.crt"
+
+[[listeners]]
+name = "tls"
+port = 8883
+authentication = ["password", "x509"]
+"#;
+
+fn refused(change: impl FnOnce(&mut RawConfig)) -> ConfigError {
+    let mut raw = RawConfig::parse(MINIMAL).unwrap();
+    change(&mut raw);
+    Config::try_from(raw).unwrap_err()
+}
+
+#[test]
+fn five_sections_are_enough_and_the_rest_has_defaults() {
+    let config = Config::parse(MINIMAL).unwrap();
+    assert_eq!(config.workers, None);
+    assert_eq!(config.listeners[0].client_certificates, ClientCertificates::Optional);
+    assert_eq!(config.listeners[0].limits.connections, 100_000);
+    assert_eq!(config.cluster.peer_server_name(), "01kabcdef.peer.dunlin");
+    let paths = config.tls.peer.for_broker("fleet-2").unwrap();
+    assert_eq!(paths.key.to_str(), Some("/etc/dunlin/tls/peer/2/tls.key"));
+    assert_eq!(config.tls.peer.for_broker("fleet"), None);
+}
+
+#[test]
+fn what_is_rendered_parses_to_the_same_value() {
+    let raw = RawConfig::parse(MINIMAL).unwrap();
+    let text = raw.render();
+    insta::assert_snapshot!(text);
+    assert_eq!(RawConfig::parse(&text).unwrap(), raw);
+}
+
+#[test]
+fn unknown_key_names_the_nearest_valid_one() {
+    let text = MINIMAL.replace("authentication =", "autentication =");
+    let error = Config::parse(&text).unwrap_err();
+    let message = error.to_string();
+    let ParseError::UnknownKey { line, key, nearest, .. } = error else { panic!("{message}") };
+    assert_eq!((key.as_str(), nearest.as_deref()), ("autentication", Some("authentication")));
+    assert_eq!(text.lines().nth(line - 1), Some("autentication = [\"password\", \"x509\"]"));
+    assert!(message.contains("did you mean \"authentication\"?"), "{message}");
+}
+
+#[test]
+fn unknown_key_at_the_top_is_found_too() {
+    let error = Config::parse(&format!("partition_polcy = \"serve\"\n{MINIMAL}")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 1: there is no key \"partition_polcy\" here; did you mean \"partition_policy\"?"
+    );
+}
+
+#[test]
+fn value_of_another_type_is_located() {
+    let error = Config::parse(&MINIMAL.replace("port = 8883", "port = \"x\"")).unwrap_err();
+    assert!(matches!(error, ParseError::Syntax { line: 28, column: 8, .. }), "{error:?}");
+}
+
+#[test]
+fn environment_overrides_win_and_are_checked() {
+    let config = Config::parse_with(MINIMAL, |name| match name {
+        "DUNLIN_WORKERS" => Some("3".to_owned()),
+        "DUNLIN_LOG_LEVEL" => Some("debug".to_owned()),
+        _ => None,
+    })
+    .unwrap();
+    assert_eq!((config.workers, config.log.level.as_str()), (Some(3), "debug"));
+    let error =
+        Config::parse_with(MINIMAL, |name| (name == "DUNLIN_LOG_FORMAT").then(|| "xml".to_owned()));
+    assert!(matches!(error, Err(ParseError::Override { variable: "DUNLIN_LOG_FORMAT", .. })));
+}
+
+#[test]
+fn plaintext_must_be_acknowledged_and_only_there() {
+    let error = refused(|raw| {
+        raw.listeners[0].protocol = crate::Protocol::Mqtt;
+        raw.listeners[0].authentication = vec![Authentication::Password];
+    });
+    assert!(matches!(error, ConfigError::Plaintext { protocol: "mqtt", .. }), "{error}");
+    let error = refused(|raw| raw.listeners[0].acknowledge_plaintext = true);
+    assert!(matches!(error, ConfigError::NeedlessAcknowledgement { .. }), "{error}");
+}
+
+#[test]
+fn certificates_need_tls_and_an_anchor() {
+    let error = refused(|raw| {
+        raw.listeners[0].protocol = crate::Protocol::Mqtt;
+        raw.listeners[0].acknowledge_plaintext = true;
+    });
+    assert!(matches!(error, ConfigError::CertificatesWithoutTls { .. }), "{error}");
+    let error = refused(|raw| raw.tls.client_ca = None);
+    assert!(matches!(error, ConfigError::NoClientCa { mode: "optional", .. }), "{error}");
+    let error =
+        refused(|raw| raw.listeners[0].client_certificates = Some(ClientCertificates::None));
+    assert!(matches!(error, ConfigError::X509WithoutCertificates { .. }), "{error}");
+}
+
+#[test]
+fn listeners_are_named_apart_and_bound_apart() {
+    assert_eq!(refused(|raw| raw.listeners.clear()), ConfigError::NoListener);
+    let error = refused(|raw| {
+        let mut second = raw.listeners[0].clone();
+        second.port = 8884;
+        raw.listeners.push(second);
+    });
+    assert!(matches!(error, ConfigError::DuplicateListener { .. }), "{error}");
+    let error = refused(|raw| raw.listeners[0].port = 8443);
+    assert_eq!(
+        error.to_string(),
+        "admin.listen and listener \"tls\" both listen on [::]:8443: change the port of one"
+    );
+    let error = refused(|raw| {
+        raw.listeners = (0..17)
+            .map(|n| crate::RawListener {
+                name: format!("l{n}"),
+                port: 9000 + n,
+                ..raw.listeners[0].clone()
+            })
+            .collect();
+    });
+    assert_eq!(error, ConfigError::TooManyListeners { count: 17, max: 16 });
+    let error = refused(|raw| raw.listeners[0].authentication.clear());
+    assert!(matches!(error, ConfigError::NoAuthentication { .. }), "{error}");
+    let error = refused(|raw| raw.listeners[0].name = "Tls".into());
+    assert!(matches!(error, ConfigError::Name { .. }), "{error}");
+    let error = refused(|raw| raw.listeners[0].protocol = crate::Protocol::Wss);
+    assert!(matches!(error, ConfigError::UnsupportedProtocol { .. }), "{error}");
+}
+
+#[test]
+fn limits_fit_together() {
+    let error = refused(|raw| raw.sessions.queued_bytes_max = 10);
+    assert_eq!(error, ConfigError::QueueBelowPacket { queued: 10, packet: 1_048_576 });
+    let error = refused(|raw| raw.sessions.queued_messages_max = 50);
+    assert_eq!(error, ConfigError::QueueBelowInflight { inflight: 100, queued: 50 });
+    let error = refused(|raw| raw.mqtt.output_bytes_max = 4096);
+    assert_eq!(error, ConfigError::OutputBelowPacket { output: 4096, packet: 1_048_576 });
+    let error = refused(|raw| raw.mqtt.packet_bytes_max = 3);
+    assert!(matches!(error, ConfigError::Range { value: 3, min: 1024, .. }), "{error}");
+    let error = refused(|raw| raw.listeners[0].limits.connections = 0);
+    assert!(matches!(error, ConfigError::Range { .. }), "{error}");
+}
+
+#[test]
+fn static_peers_have_their_own_names_and_ports() {
+    let peers = |entries: &[(&str, &str)]| {
+        let entries = entries
+            .iter()
+            .map(|(name, address)| crate::RawStaticPeer {
+                name: (*name).to_owned(),
+                address: (*address).to_owned(),
+            })
+            .collect();
+        refused(|raw| raw.peers.discovery = crate::RawDiscovery::Static(entries))
+    };
+    let error = peers(&[("a", "h:1"), ("a", "h:2")]);
+    assert!(matches!(error, ConfigError::DuplicatePeer { .. }), "{error}");
+    for address in ["h", ":1", "h:0", "h:x", "h:70000"] {
+        let error = peers(&[("a", address)]);
+        assert!(matches!(error, ConfigError::PeerAddress { .. }), "{address}: {error}");
+    }
+}
+
+#[test]
+fn identity_values_are_checked() {
+    let error = refused(|raw| raw.cluster.id = "a/b".into());
+    assert!(matches!(error, ConfigError::ClusterId { .. }), "{error}");
+    let error = refused(|raw| raw.cluster.name = String::new());
+    assert!(matches!(error, ConfigError::Name { .. }), "{error}");
+    let error = refused(|raw| raw.data_dir = "".into());
+    assert!(matches!(error, ConfigError::Empty { .. }), "{error}");
+    let error = refused(|raw| raw.tls.admin_ca = "".into());
+    assert!(matches!(error, ConfigError::Empty { .. }), "{error}");
+}
