@@ -1,0 +1,31 @@
+//! Paths of the admin API, with method and meaning.
+
+/// `GET`: 200 while the process's threads answer. No certificate needed. Text.
+pub const HEALTHZ: &str = "/healthz";
+/// `GET`: 200 when the broker may be given clients, else 503 with the reason. No certificate
+/// needed. Text.
+pub const READYZ: &str = "/readyz";
+/// `GET`: metrics in the Prometheus text format. No certificate needed.
+pub const METRICS: &str = "/metrics";
+/// `GET`: [`crate::BrokerStatus`].
+pub const STATUS: &str = "/v1/status";
+/// `GET`: [`crate::PolicyDigests`].
+pub const POLICY_DIGESTS: &str = "/v1/policy/digests";
+/// `GET`, with a bucket's number of 0 to 255 behind it: [`crate::PolicyBucket`].
+pub const POLICY_BUCKETS: &str = "/v1/policy/buckets";
+/// `POST` a `broker_policy` change: [`crate::PolicyChangeApplied`]. On any broker; it is handed to
+/// the leader.
+pub const POLICY_CHANGES: &str = "/v1/policy/changes";
+/// `POST` [`crate::BootstrapRequest`]: [`crate::MembershipChanged`]. On the one broker that founds
+/// the cluster.
+pub const BOOTSTRAP: &str = "/v1/cluster/bootstrap";
+/// `POST` [`crate::AddLearnerRequest`]: [`crate::MembershipChanged`]. On the leader.
+pub const LEARNERS: &str = "/v1/cluster/learners";
+/// `POST` [`crate::PromoteRequest`]: [`crate::MembershipChanged`]. On the leader.
+pub const VOTERS: &str = "/v1/cluster/voters";
+/// `POST` [`crate::RemoveRequest`]: [`crate::MembershipChanged`]. On the leader.
+pub const REMOVE: &str = "/v1/cluster/remove";
+/// `POST` [`crate::TransferRequest`]: [`crate::TransferAccepted`]. On the leader.
+pub const TRANSFER: &str = "/v1/cluster/transfer";
+/// `POST` [`crate::DrainRequest`], `GET`: [`crate::DrainStatus`]. On the broker to be drained.
+pub const DRAIN: &str = "/v1/drain";
