@@ -12,19 +12,17 @@ for program in kind kubectl helm docker; do
 done
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 next=$version-next.1
-images=$target/e2e-images; mkdir -p "$images"
+images=$target/e2e-images
+prefix=ghcr.io/dunlin # the names in the manifests and the chart; nothing is pushed or pulled
 
 echo "== building $version and $next"
-"$cargo" build --workspace --release --bins
-install -m 755 "$target/release/mqtt-broker" "$images/mqtt-broker-$version"
+mkdir -p "$images/$next"
 DUNLIN_VERSION=$next "$cargo" build --workspace --release --bins
-install -m 755 "$target/release/mqtt-broker" "$images/mqtt-broker-$next"
+install -m 755 "$target/release/mqtt-broker" "$images/$next/mqtt-broker"
 "$cargo" build --workspace --release --bins
-for v in "$version" "$next"; do
-	mkdir -p "$images/$v"; ln -f "$images/mqtt-broker-$v" "$images/$v/mqtt-broker"
-	./images/build.sh "$images/$v/mqtt-broker" "dunlin/mqtt-broker:$v"
-done
-./images/build.sh "$target/release/mqtt-operator" "dunlin/mqtt-operator:$version"
+./images/build.sh "$images/$next/mqtt-broker" "$prefix/mqtt-broker:$next"
+./images/build.sh "$target/release/mqtt-broker" "$prefix/mqtt-broker:$version"
+./images/build.sh "$target/release/mqtt-operator" "$prefix/mqtt-operator:$version"
 
 cluster=$(sed -n 's/^name: *//p' kind-config.yaml)
 export KUBECONFIG=$target/e2e-kubeconfig
@@ -34,6 +32,6 @@ else
 	kind export kubeconfig --name "$cluster"
 fi
 [ "${E2E_KEEP:-0}" = 1 ] || trap 'kind delete cluster --name "$cluster"' EXIT
-kind load docker-image --name "$cluster" "dunlin/mqtt-broker:$version" "dunlin/mqtt-broker:$next" "dunlin/mqtt-operator:$version"
+kind load docker-image --name "$cluster" "$prefix/mqtt-broker:$version" "$prefix/mqtt-broker:$next" "$prefix/mqtt-operator:$version"
 
 "$target/release/dunlin-e2e" kind --version "$version" --next-version "$next" --only "${E2E_ONLY:-}"

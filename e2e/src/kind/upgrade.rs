@@ -1,0 +1,127 @@
+//! Editing `spec.version` is the upgrade.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::cluster::{Cluster, NAME, OPERATOR_NAMESPACE};
+use super::traffic::Traffic;
+use crate::program::{eventually, run};
+
+fn versions(cluster: &Cluster) -> Result<Vec<String>> {
+    let object = cluster.get("mqttcluster", NAME)?;
+    let brokers = object["status"]["brokers"].as_array().cloned().unwrap_or_default();
+    Ok(brokers.iter().map(|b| b["version"].as_str().unwrap_or("?").to_owned()).collect())
+}
+
+async fn all_run(cluster: &Cluster, version: &str, within: Duration) -> Result<()> {
+    eventually(&format!("every broker runs {version}"), within, async || {
+        let seen = versions(cluster)?;
+        ensure!(seen.len() == 3 && seen.iter().all(|v| v == version), "they run {seen:?}");
+        let object = cluster.get("mqttcluster", NAME)?;
+        ensure!(
+            object["status"]["version"] == version,
+            "status.version is {}",
+            object["status"]["version"]
+        );
+        Ok(())
+    })
+    .await?;
+    cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await
+}
+
+async fn listener(cluster: &Cluster) -> Result<std::net::SocketAddr> {
+    let tls = json!([{"name": "tls", "protocol": "mqtts", "port": 8883, "service": {"type": "NodePort"}}]);
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"listeners": tls}}))?;
+    eventually("a NodePort", Duration::from_secs(30), async || {
+        cluster.node_port("dunlin-control-plane")
+    })
+    .await
+}
+
+/// A whole upgrade under traffic. The operator is restarted when the first broker has been replaced.
+pub(super) async fn roll(cluster: &Cluster, (from, to): (&str, &str)) -> Result<()> {
+    let address = listener(cluster).await?;
+    cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await?;
+    let traffic = Traffic::start(cluster, address).await?;
+    let started = Instant::now();
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": to}}))?;
+    eventually("a plan in status", Duration::from_secs(30), async || {
+        let object = cluster.get("mqttcluster", NAME)?;
+        let plan = object["status"]["plan"].as_array().cloned().unwrap_or_default();
+        ensure!(!plan.is_empty(), "status.plan is empty");
+        println!("     plan: {}", serde_json::Value::from(plan));
+        Ok(())
+    })
+    .await?;
+    eventually("the first broker replaced", Duration::from_secs(180), async || {
+        let seen = versions(cluster)?;
+        ensure!(seen.iter().any(|v| v == to), "they run {seen:?}");
+        Ok(())
+    })
+    .await?;
+    run(
+        "kubectl",
+        &[
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "delete",
+            "pod",
+            "-l",
+            "app.kubernetes.io/name=mqtt-operator",
+            "--wait=false",
+        ],
+    )?;
+    watch_roll(cluster, to).await?;
+    println!(
+        "     figure: a whole upgrade of three brokers, with an operator restart: {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
+    traffic.flowing(Duration::from_secs(30)).await?;
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": from}}))?;
+    let back = Instant::now();
+    watch_roll(cluster, from).await?;
+    println!("     figure: and back again: {:.1} s", back.elapsed().as_secs_f64());
+    traffic.flowing(Duration::from_secs(30)).await?;
+    traffic.stop().await;
+    cluster.wait_all_ready(Duration::from_secs(60)).await
+}
+
+/// While a roll runs, never more than one broker is away.
+async fn watch_roll(cluster: &Cluster, to: &str) -> Result<()> {
+    let mut fewest = 3;
+    let rolled = eventually("the roll", Duration::from_secs(300), async || {
+        let set = cluster.get("statefulset", NAME)?;
+        fewest = fewest.min(set["status"]["readyReplicas"].as_u64().unwrap_or(0));
+        let seen = versions(cluster)?;
+        ensure!(seen.len() == 3 && seen.iter().all(|v| v == to), "they run {seen:?}");
+        Ok(())
+    });
+    rolled.await?;
+    all_run(cluster, to, Duration::from_secs(60)).await?;
+    ensure!(fewest >= 2, "only {fewest} brokers were ready at some moment of the roll");
+    Ok(())
+}
+
+/// A version whose image does not exist stops the roll at one broker; the old version set back recovers.
+pub(super) async fn bad_version(cluster: &Cluster, (from, _): (&str, &str)) -> Result<()> {
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": "0.1.0-absent"}}))?;
+    eventually("the roll stops with a reason", Duration::from_secs(240), async || {
+        let object = cluster.get("mqttcluster", NAME)?;
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let upgrading =
+            conditions.iter().find(|c| c["type"] == "Upgrading").cloned().unwrap_or_default();
+        let message = upgrading["message"].as_str().unwrap_or_default();
+        let reason = upgrading["reason"].as_str().unwrap_or_default();
+        ensure!(reason == "RolloutHalted", "Upgrading: {reason}: {message}");
+        println!("     condition: {reason}: {message}");
+        Ok(())
+    })
+    .await?;
+    let ready = cluster.get("statefulset", NAME)?["status"]["readyReplicas"].as_u64();
+    ensure!(ready == Some(2), "the other two serve, not {ready:?}");
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": from}}))?;
+    all_run(cluster, from, Duration::from_secs(240)).await?;
+    cluster.wait_all_ready(Duration::from_secs(60)).await
+}

@@ -1,0 +1,27 @@
+//! `dunlin-e2e`: the scenarios on kind (`make e2e`) and the benchmarks (`make bench`).
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests of the whole product, and its benchmarks.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The scenarios on a kind cluster that e2e/kind.sh made.
+    Kind(e2e::kind::KindArgs),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let passed = match Args::parse().command {
+        Command::Kind(args) => e2e::kind::run(args).await?,
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
