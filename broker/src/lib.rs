@@ -1,1 +1,3 @@
-//! placeholder
+//! The broker process: workers, listeners, cluster, admin API.
+
+pub mod cluster;

@@ -1,0 +1,129 @@
+//! Frames of a peer link: `[u32 length][u8 kind][u64 id][body]`, little endian; the length counts
+//! what follows it. Pure.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Longest body of one frame. Whoever has more to say says it in several (snapshots do).
+pub const FRAME_BODY_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes between the length field and the body: kind and id.
+const KIND_AND_ID_BYTES: usize = 9;
+
+/// First byte of a frame: what it is and who serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrameKind;
+
+impl FrameKind {
+    /// Opens a link, both ways.
+    pub(crate) const HELLO: u8 = 0;
+    /// Answers a HELLO that is not accepted; the body says why.
+    pub(crate) const REFUSED: u8 = 1;
+    /// Asks for a PONG.
+    pub(crate) const PING: u8 = 2;
+    /// Answers a PING.
+    pub(crate) const PONG: u8 = 3;
+    /// Answers a request: the body is the answer.
+    pub(crate) const ANSWER: u8 = 4;
+    /// Answers a request: the body says why there is no answer.
+    pub(crate) const FAILURE: u8 = 5;
+    /// First kind that belongs to consensus (see `meta_network`).
+    pub const CONSENSUS_FIRST: u8 = 16;
+    /// Last kind that belongs to consensus.
+    pub const CONSENSUS_LAST: u8 = 31;
+    /// First kind that belongs to the hub: publishes, interest, claims.
+    pub const HUB_FIRST: u8 = 32;
+    /// Last kind that belongs to the hub.
+    pub const HUB_LAST: u8 = 255;
+}
+
+/// One frame as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// What it is.
+    pub(crate) kind: u8,
+    /// Pairs an answer with its request; 0 for what expects none.
+    pub(crate) id: u64,
+    /// The rest.
+    pub(crate) body: Bytes,
+}
+
+/// The bytes can't be a frame; the link is of no more use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FrameError {
+    /// The length field is out of range.
+    #[error("frame of {bytes} bytes is outside {KIND_AND_ID_BYTES}..={max}")]
+    Length {
+        /// What the length field says.
+        bytes: usize,
+        /// What it may say at most.
+        max: usize,
+    },
+}
+
+/// Appends a frame to `out`.
+pub(crate) fn append_frame(out: &mut Vec<u8>, kind: u8, id: u64, body: &[u8]) {
+    debug_assert!(body.len() <= FRAME_BODY_BYTES_MAX, "invariant: callers check the length");
+    let length = (KIND_AND_ID_BYTES + body.len()) as u32;
+    out.reserve(4 + length as usize);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.push(kind);
+    out.extend_from_slice(&id.to_le_bytes());
+    out.extend_from_slice(body);
+}
+
+/// Takes the first frame off `input`; `None` when it is not there in full yet.
+///
+/// `body_bytes_max` is smaller than [`FRAME_BODY_BYTES_MAX`] until the peer is known.
+pub(crate) fn split_frame(
+    input: &mut BytesMut,
+    body_bytes_max: usize,
+) -> Result<Option<Frame>, FrameError> {
+    let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
+    let bytes = u32::from_le_bytes(*prefix) as usize;
+    let max = KIND_AND_ID_BYTES + body_bytes_max;
+    if bytes < KIND_AND_ID_BYTES || bytes > max {
+        return Err(FrameError::Length { bytes, max });
+    }
+    if input.len() < 4 + bytes {
+        input.reserve(4 + bytes - input.len());
+        return Ok(None);
+    }
+    let mut frame = input.split_to(4 + bytes).freeze();
+    frame.advance(4);
+    let kind = frame.get_u8();
+    let id = frame.get_u64_le();
+    Ok(Some(Frame { kind, id, body: frame }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_back_as_they_were_appended_whatever_the_cuts() {
+        let mut bytes = Vec::new();
+        append_frame(&mut bytes, 40, 7, b"abc");
+        append_frame(&mut bytes, 41, u64::MAX, b"");
+        for cut in 0..bytes.len() {
+            let mut input = BytesMut::new();
+            let mut frames = Vec::new();
+            for part in [&bytes[..cut], &bytes[cut..]] {
+                input.extend_from_slice(part);
+                while let Some(frame) = split_frame(&mut input, 16).unwrap() {
+                    frames.push((frame.kind, frame.id, frame.body.to_vec()));
+                }
+            }
+            assert_eq!(frames, [(40, 7, b"abc".to_vec()), (41, u64::MAX, Vec::new())]);
+            assert!(input.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_length_out_of_range_is_an_error_before_anything_is_allocated() {
+        for length in [0u32, 8, 26, u32::MAX] {
+            let mut input = BytesMut::from(&length.to_le_bytes()[..]);
+            let error = split_frame(&mut input, 16).unwrap_err();
+            assert_eq!(error, FrameError::Length { bytes: length as usize, max: 25 });
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The cluster side of a broker: peer links and the meta group's consensus.
+//!
+//! Layer: above storage, below the hub and the admin API. IO; runs on the `cluster` thread. It
+//! knows no MQTT rules: those are `broker_core`'s.
+
+mod accept;
+mod connection;
+mod dial;
+mod discovery;
+mod frame;
+mod handshake;
+mod links;
+mod peer_tls;
+mod sync;
+
+pub use broker_core::types::NodeId;
+pub use connection::Replier;
+pub use discovery::Discovery;
+pub use frame::{FRAME_BODY_BYTES_MAX, FrameKind};
+pub use links::{
+    LinkError, LinkEvent, LinkTiming, Links, LinksConfig, LinksStatus, LiveNode, PeerHandler,
+    Refusal,
+};
+pub use peer_tls::{PeerTls, PeerTlsError, peer_server_name};
