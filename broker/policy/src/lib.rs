@@ -1,1 +1,34 @@
-//! placeholder
+//! Who may connect, what they may do, and how that policy is named, compared and changed.
+//!
+//! A policy is a set of dynamic-security [`Record`]s (clients, groups, roles, settings). It lies in
+//! 256 buckets; a bucket has a digest, and the digest over all buckets is the policy's
+//! [`Revision`]. A [`PolicyChange`] leads from one revision to another. [`Policy`] is an immutable
+//! snapshot that answers two questions: may this client connect ([`Policy::authenticate`]), and may
+//! it do this with that topic ([`Policy::authorizer`]).
+//!
+//! The operator compiles its resources into records and the brokers enforce them, so this crate
+//! stands below both. It is pure: no sockets, no clock, no randomness.
+
+pub mod authentication;
+pub mod authorizer;
+pub mod change;
+pub mod diff;
+pub mod digest;
+pub mod password;
+pub mod record;
+pub mod record_set;
+pub mod snapshot;
+pub mod topic;
+
+pub use authentication::{AuthDecision, Credential, RefusalReason};
+pub use authorizer::{Action, Authorizer, Because, Explanation};
+pub use change::{ChangeError, PolicyChange};
+pub use diff::{BucketKeys, DiffError, PolicyDigests};
+pub use digest::{BUCKET_COUNT, BucketIndex, Digest, Revision};
+pub use password::{PasswordError, PasswordHash, VerificationCost};
+pub use record::{
+    Acl, AclType, Client, ClientIdPattern, DefaultAccess, Group, GroupMembership, InvalidRecord,
+    Quotas, Record, RecordKey, RecordKind, Role, RoleAssignment, Settings,
+};
+pub use record_set::RecordSet;
+pub use snapshot::{Impact, Policy, PolicyCounts};

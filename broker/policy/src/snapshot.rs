@@ -1,0 +1,233 @@
+//! A policy as brokers hold it: immutable, shared by all workers, cheap to derive. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::authorizer::{Authorizer, Identity, RuleSetCache, RuleSource};
+use crate::change::{ChangeError, PolicyChange};
+use crate::diff::{BucketKeys, PolicyDigests};
+use crate::digest::{BucketIndex, Revision};
+use crate::record::{
+    Client, DefaultAccess, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings,
+};
+use crate::record_set::{Entry, RecordSet};
+
+/// The settings of a policy that has no settings record.
+static DEFAULT_SETTINGS: Settings = Settings {
+    default_access: DefaultAccess {
+        publish_client_send: false,
+        publish_client_receive: true,
+        subscribe: false,
+        unsubscribe: true,
+    },
+    anonymous_group: None,
+};
+
+/// An immutable policy. A copy is cheap, and so is a policy derived by a change: they share what
+/// did not change, and the rule sets compiled so far.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    records: RecordSet,
+    compiled: Arc<RuleSetCache>,
+}
+
+/// How many records of each kind a policy has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyCounts {
+    /// Clients.
+    pub clients: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Roles.
+    pub roles: usize,
+    /// ACLs in all roles.
+    pub acls: usize,
+}
+
+impl From<RecordSet> for Policy {
+    fn from(records: RecordSet) -> Self {
+        Self { records, compiled: Arc::default() }
+    }
+}
+
+impl Policy {
+    /// The policy of these records; of several with one key the last stays.
+    ///
+    /// # Errors
+    /// The first record that is invalid.
+    pub fn from_records(records: impl IntoIterator<Item = Record>) -> Result<Self, InvalidRecord> {
+        RecordSet::from_records(records).map(Self::from)
+    }
+
+    /// The policy that a change leads to.
+    ///
+    /// # Errors
+    /// The change leads from another revision, holds an invalid record, or does not lead to the
+    /// revision it names.
+    pub fn apply(&self, change: &PolicyChange) -> Result<Self, ChangeError> {
+        let records = self.records.apply(change)?;
+        Ok(Self { records, compiled: Arc::clone(&self.compiled) })
+    }
+
+    /// The change that puts these records in and takes those out.
+    ///
+    /// # Errors
+    /// The first record that is invalid.
+    pub fn change(
+        &self,
+        upserts: Vec<Record>,
+        removals: Vec<RecordKey>,
+    ) -> Result<PolicyChange, InvalidRecord> {
+        self.records.change(upserts, removals)
+    }
+
+    /// The records.
+    pub const fn records(&self) -> &RecordSet {
+        &self.records
+    }
+
+    /// The name of the policy's content.
+    pub const fn revision(&self) -> Revision {
+        self.records.revision()
+    }
+
+    /// The revision and every bucket's digest.
+    pub fn digests(&self) -> PolicyDigests {
+        self.records.digests()
+    }
+
+    /// A bucket's keys with their records' digests.
+    pub fn bucket_keys(&self, index: BucketIndex) -> BucketKeys {
+        self.records.bucket_keys(index)
+    }
+
+    /// The client with this username.
+    pub fn client(&self, username: &str) -> Option<&Client> {
+        match self.record(&RecordKey::client(username)) {
+            Some(Record::Client(client)) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// The group with this name.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        match self.record(&RecordKey::group(name)) {
+            Some(Record::Group(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// The role with this name.
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        match self.record(&RecordKey::role(name)) {
+            Some(Record::Role(role)) => Some(role),
+            _ => None,
+        }
+    }
+
+    /// The settings, or the default ones.
+    pub fn settings(&self) -> &Settings {
+        match self.record(&RecordKey::settings()) {
+            Some(Record::Settings(settings)) => settings,
+            _ => &DEFAULT_SETTINGS,
+        }
+    }
+
+    /// How many records there are; costs a pass over all of them.
+    pub fn counts(&self) -> PolicyCounts {
+        let mut counts = PolicyCounts::default();
+        for record in self.records.records() {
+            match &**record {
+                Record::Client(_) => counts.clients += 1,
+                Record::Group(_) => counts.groups += 1,
+                Record::Role(role) => {
+                    counts.roles += 1;
+                    counts.acls += role.acls.len();
+                }
+                Record::Settings(_) => {}
+            }
+        }
+        counts
+    }
+
+    /// The rights of a connection. A client without a username has those of the anonymous group;
+    /// an unknown username has none. A suspended client keeps its rights: it is refused when it
+    /// connects, and its session loses nothing meanwhile.
+    ///
+    /// Cost: a few hashes, and the compilation of a rule set unless one with the same ordered
+    /// roles is in use.
+    pub fn authorizer(&self, username: Option<&str>, client_id: &str) -> Authorizer {
+        let identity = Identity { username: username.map(Arc::from), client_id: client_id.into() };
+        let source = match username {
+            Some(name) => self.client(name).map_or(RuleSource::UnknownUser, |client| {
+                RuleSource::Roles(self.ordered_roles_of_client(client))
+            }),
+            None => match &self.settings().anonymous_group {
+                Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group.as_str()])),
+                None => RuleSource::AnonymousRefused,
+            },
+        };
+        let rules = self.compiled.rule_set(source, self.settings().default_access);
+        Authorizer::new(rules, identity)
+    }
+
+    /// Whose sessions a change may concern: everyone's, or those of some users.
+    pub fn impact_since(&self, earlier: &Self) -> Impact {
+        let mut users = BTreeSet::new();
+        for key in self.records.keys_changed_since(&earlier.records) {
+            if key.kind() != RecordKind::Client {
+                return Impact::Everyone;
+            }
+            users.insert(key.name().to_owned());
+        }
+        Impact::Users(users)
+    }
+
+    fn record(&self, key: &RecordKey) -> Option<&Record> {
+        self.records.get(key).map(|record| &**record)
+    }
+
+    fn role_entry(&self, name: &str) -> Option<Arc<Entry>> {
+        self.records.entry(&RecordKey::role(name)).map(Arc::clone)
+    }
+
+    /// The client's own roles, then those of its groups, each in evaluation order, each once.
+    /// Assignments are in that order already: the records are in their normal form.
+    fn ordered_roles_of_client(&self, client: &Client) -> Vec<Arc<Entry>> {
+        let own = client.roles.iter().filter_map(|role| self.role_entry(&role.name));
+        let groups = client.groups.iter().map(|group| group.name.as_str());
+        once_each(own.chain(self.ordered_roles_of_groups(groups)))
+    }
+
+    fn ordered_roles_of_groups<'a>(
+        &self,
+        groups: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<Arc<Entry>> {
+        let groups = groups.into_iter().filter_map(|name| self.group(name));
+        let roles = groups.flat_map(|group| &group.roles);
+        once_each(roles.filter_map(|role| self.role_entry(&role.name)))
+    }
+}
+
+/// A role that was asked before gives the same answer when it is asked again.
+fn once_each(roles: impl Iterator<Item = Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let mut ordered: Vec<Arc<Entry>> = Vec::new();
+    for role in roles {
+        if !ordered.iter().any(|earlier| earlier.key == role.key) {
+            ordered.push(role);
+        }
+    }
+    ordered
+}
+
+/// Whose sessions have to be looked at after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Impact {
+    /// Any session: a role, a group or the settings changed.
+    Everyone,
+    /// Sessions of these usernames.
+    Users(BTreeSet<String>),
+}
