@@ -2,8 +2,10 @@
 //! run them, scenarios and their report.
 #![expect(clippy::print_stdout, reason = "the report of a test run goes to standard output")]
 
+pub mod bench;
 pub mod device;
 pub mod kind;
+pub mod local;
 pub mod program;
 pub mod scenario;
 pub mod tunnel;

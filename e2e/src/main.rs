@@ -16,12 +16,15 @@ struct Args {
 enum Command {
     /// The scenarios on a kind cluster that e2e/kind.sh made.
     Kind(e2e::kind::KindArgs),
+    /// The figures, on loopback: CPU per message beside Mosquitto, start, edits, many users.
+    Bench(e2e::bench::BenchArgs),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let passed = match Args::parse().command {
         Command::Kind(args) => e2e::kind::run(args).await?,
+        Command::Bench(args) => e2e::bench::run(args).await?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
