@@ -63,7 +63,7 @@ impl RawConfig {
             self.data_dir = value.into();
         }
         if let Some(value) = environment("DUNLIN_WORKERS") {
-            self.workers = scalar("DUNLIN_WORKERS", value, "a number from 0 to 1024")?;
+            self.workers = scalar("DUNLIN_WORKERS", value, "a number from 0 to 32")?;
         }
         if let Some(value) = environment("DUNLIN_LOG_FORMAT") {
             self.log.format = word("DUNLIN_LOG_FORMAT", value, "json or text")?;

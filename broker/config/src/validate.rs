@@ -13,8 +13,8 @@ use crate::raw::{RawConfig, RawDiscovery, RawListener, RawMqtt, RawPeers, RawSes
 
 /// Listeners of one broker.
 pub(crate) const LISTENERS_MAX: usize = 16;
-/// Worker threads of one broker.
-pub(crate) const WORKERS_MAX: u16 = 1024;
+/// Worker threads of one broker: as many as forward destinations are set aside for them.
+pub(crate) const WORKERS_MAX: u16 = 32;
 /// Largest packet of the protocol. Spec: MQTT 5.0 section 1.5.5, plus the fixed header.
 pub(crate) const PACKET_BYTES_MAX: u32 = 268_435_455 + 5;
 /// A CONNECT with every field in use fits.

@@ -1,0 +1,18 @@
+//! What the threads of one broker say to each other, and what they share.
+//!
+//! Layer: above the core, below workers, hub, listeners and admin API. Types and counters; the
+//! threads themselves live in `worker`, `hub` and `run`.
+
+mod clock;
+mod counters;
+mod gate;
+mod message;
+
+pub use clock::Clock;
+pub use counters::{ListenerCounters, ListenerReading, WorkerCounters, WorkerReading};
+pub use gate::{Gate, GateHandle, GateState};
+pub use message::{
+    AcceptedSocket, ConnectionSlot, HUB_QUEUE_MESSAGES_MAX, InterestUpdateId, ListenerId,
+    PolicyRevision, ToHub, ToWorker, WORKER_QUEUE_MESSAGES_MAX, WORKERS_MAX, WorkerHandle,
+    WorkerId,
+};
