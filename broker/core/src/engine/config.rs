@@ -1,0 +1,69 @@
+//! Limits of an engine, with their defaults and reasons. Pure data.
+
+/// Limits that the engine holds its clients to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Random number of this engine, from which it derives assigned Client Identifiers.
+    pub seed: u64,
+    /// Largest packet accepted, in bytes.
+    pub packet_bytes_max: u32,
+    /// Receive Maximum told to clients: their unacknowledged QoS 1 and 2 messages.
+    pub receive_maximum: u16,
+    /// Most unacknowledged QoS 1 and 2 messages sent to a client, whatever it allows.
+    pub inflight_max: u16,
+    /// Topic Alias Maximum told to clients.
+    pub topic_alias_maximum: u16,
+    /// Longest Session Expiry Interval granted, in seconds; `u32::MAX` for any.
+    pub session_expiry_seconds_max: u32,
+    /// Longest Keep Alive granted, in seconds; 0 for any, none included. 3.1.1 cannot be told.
+    pub keep_alive_seconds_max: u16,
+    /// Time for CONNECT to arrive and be answered, in milliseconds.
+    pub connect_timeout_millis: u64,
+    /// Most messages waiting in one session.
+    pub queue_messages_max: usize,
+    /// Most bytes (topic, properties, payload) waiting in one session.
+    pub queue_bytes_max: usize,
+    /// Most Subscriptions of one session.
+    pub subscriptions_max: usize,
+    /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
+    /// wait in its session.
+    pub output_bytes_soft_max: usize,
+}
+
+/// 1 MiB: EMQX's and RMQTT's default; twice as much as most fleets send.
+pub const PACKET_BYTES_MAX: u32 = 1024 * 1024;
+/// Enough to fill a pass of the worker without waiting for the network between.
+pub const RECEIVE_MAXIMUM: u16 = 1024;
+/// As [`RECEIVE_MAXIMUM`], the other way.
+pub const INFLIGHT_MAX: u16 = 1024;
+/// Mosquitto's default.
+pub const TOPIC_ALIAS_MAXIMUM: u16 = 10;
+/// Every broker of the field queues 1,000 messages by default.
+pub const QUEUE_MESSAGES_MAX: usize = 1000;
+/// A queue full of small messages is bounded by their number; this bounds the large ones.
+pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bounds what one client can make the router hold.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+/// A connection that is this far behind is slow.
+pub const OUTPUT_BYTES_SOFT_MAX: usize = 1024 * 1024;
+/// Mosquitto and EMQX give 15 to 90 seconds; a TLS client on a bad radio link needs some.
+pub const CONNECT_TIMEOUT_MILLIS: u64 = 15_000;
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            packet_bytes_max: PACKET_BYTES_MAX,
+            receive_maximum: RECEIVE_MAXIMUM,
+            inflight_max: INFLIGHT_MAX,
+            topic_alias_maximum: TOPIC_ALIAS_MAXIMUM,
+            session_expiry_seconds_max: u32::MAX,
+            keep_alive_seconds_max: 0,
+            connect_timeout_millis: CONNECT_TIMEOUT_MILLIS,
+            queue_messages_max: QUEUE_MESSAGES_MAX,
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            subscriptions_max: SUBSCRIPTIONS_MAX,
+            output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
+        }
+    }
+}

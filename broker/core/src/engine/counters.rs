@@ -1,0 +1,76 @@
+//! Plain numbers that the driver reads for `/metrics`. Pure data.
+
+/// What an engine has done since it started, and what it holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes handed to [`receive`](super::Engine::receive).
+    pub bytes_received: u64,
+    /// Bytes reported by [`output_written`](super::Engine::output_written).
+    pub bytes_sent: u64,
+    /// PUBLISH packets received from clients, by QoS.
+    pub publishes_received: [u64; 3],
+    /// PUBLISH packets appended to clients' output, by QoS; redeliveries included.
+    pub publishes_sent: [u64; 3],
+    /// Messages put into forward batches, counted once per destination.
+    pub forwards_sent: u64,
+    /// Messages taken from forward batches.
+    pub forwards_received: u64,
+    /// Messages not accepted or not delivered.
+    pub dropped: Dropped,
+    /// CONNECT packets accepted.
+    pub connects_accepted: u64,
+    /// CONNECT packets refused.
+    pub connects_refused: u64,
+    /// Network Connections now, before CONNECT included.
+    pub connections: u64,
+    /// Sessions now, those of offline clients included.
+    pub sessions: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Messages that wait in sessions now.
+    pub queued_messages: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+}
+
+/// Messages not accepted or not delivered, by reason; counted once per receiver where there is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The publisher may not send to the topic.
+    pub publish_denied: u64,
+    /// The receiver may not receive from the topic.
+    pub receive_denied: u64,
+    /// The session's queue was full.
+    pub queue_full: u64,
+    /// QoS 0 to a connection that does not keep up.
+    pub slow_consumer: u64,
+    /// The Message Expiry Interval had passed.
+    pub expired: u64,
+    /// Larger than the receiver's Maximum Packet Size.
+    pub too_large: u64,
+    /// A forward batch could not be read to its end.
+    pub forward_malformed: u64,
+}
+
+/// Why a message was not accepted or not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    PublishDenied,
+    QueueFull,
+    SlowConsumer,
+    Expired,
+    TooLarge,
+}
+
+impl Dropped {
+    pub(crate) fn count(&mut self, reason: DropReason) {
+        let counter = match reason {
+            DropReason::PublishDenied => &mut self.publish_denied,
+            DropReason::QueueFull => &mut self.queue_full,
+            DropReason::SlowConsumer => &mut self.slow_consumer,
+            DropReason::Expired => &mut self.expired,
+            DropReason::TooLarge => &mut self.too_large,
+        };
+        *counter += 1;
+    }
+}

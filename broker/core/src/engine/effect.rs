@@ -1,0 +1,228 @@
+//! What the engine and its driver tell each other beside bytes. Pure data.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::ReasonCode;
+use crate::retained::RetainedChange;
+use crate::session::SessionState;
+use crate::types::{ClientId, ConnectionId, ProtocolVersion};
+
+/// What the driver knows of a Network Connection before its first byte.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionOrigin {
+    /// Name found in a verified client certificate; `None` without one.
+    pub certificate_name: Option<Arc<str>>,
+}
+
+/// The right to hold a Client Identifier, granted by the cluster's arbiter. A later one is greater.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Claim {
+    /// The arbiter's term.
+    pub term: u64,
+    /// Position among the claims of that term.
+    pub seq: u64,
+}
+
+/// Names one proposal of one engine until its outcome is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProposalId(pub u64);
+
+/// Numbers one engine's interest changes: 1, 2, 3 and so on without a gap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterestSeq(pub u64);
+
+/// Something the driver must do. Effects are in order and each is handed out once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Write out what [`output`](super::Engine::output) still holds, close the Network Connection,
+    /// then call [`connection_closed`](super::Engine::connection_closed). Until that call the
+    /// identifier stays taken; bytes that still arrive are ignored.
+    Close {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// Check who it is; answer with [`authenticated`](super::Engine::authenticated).
+    Authenticate {
+        /// The connection.
+        connection: ConnectionId,
+        /// What the client presents.
+        request: Box<AuthRequest>,
+    },
+    /// Ask the arbiter for the Client Identifier, have an earlier holder's engine
+    /// [`take_over`](super::Engine::take_over), and answer with
+    /// [`claimed`](super::Engine::claimed).
+    Claim {
+        /// The connection.
+        connection: ConnectionId,
+        /// What it claims.
+        client_id: ClientId,
+        /// Whether an earlier session is to be discarded: pass it on to `take_over`.
+        clean_start: bool,
+    },
+    /// The session is gone from this engine; the claim may be forgotten if it is still the newest.
+    Release {
+        /// The identifier.
+        client_id: ClientId,
+        /// The claim that was held.
+        claim: Claim,
+    },
+    /// The set of filters that sessions of this engine hold has changed: tell the other workers
+    /// and nodes; when all have it, answer with
+    /// [`interest_confirmed`](super::Engine::interest_confirmed).
+    Interest {
+        /// The number of this change.
+        seq: InterestSeq,
+        /// What changed, in order.
+        changes: Vec<InterestChange>,
+    },
+    /// Have the cluster commit the change; answer with [`committed`](super::Engine::committed).
+    Propose {
+        /// Names it in the answer.
+        proposal: ProposalId,
+        /// The change.
+        change: Box<RetainedChange>,
+    },
+    /// Reading from this connection, which [`receive`](super::Engine::receive) paused, may go on.
+    Resume {
+        /// The connection.
+        connection: ConnectionId,
+    },
+}
+
+/// Whether the driver should go on reading from a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Intake {
+    /// Read on.
+    Open,
+    /// Stop reading until [`Effect::Resume`] or [`Effect::Close`]; the bytes handed in are kept.
+    Paused,
+}
+
+/// What a client presents in CONNECT.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthRequest {
+    /// Client Identifier, assigned by the engine when the client sent none.
+    pub client_id: ClientId,
+    /// Protocol version.
+    pub version: ProtocolVersion,
+    /// User Name.
+    pub username: Option<Arc<str>>,
+    /// Password. Secret: the driver drops it as soon as it is checked.
+    pub password: Option<Box<[u8]>>,
+    /// Name found in a verified client certificate.
+    pub certificate_name: Option<Arc<str>>,
+}
+
+impl fmt::Debug for AuthRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRequest")
+            .field("client_id", &self.client_id)
+            .field("version", &self.version)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "redacted"))
+            .field("certificate_name", &self.certificate_name)
+            .finish()
+    }
+}
+
+/// The answer to [`Effect::Authenticate`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthOutcome {
+    /// The client is who it says.
+    Accepted {
+        /// The policy's client it acts as; `None` for an anonymous one.
+        username: Option<Arc<str>>,
+        /// What proved it.
+        proof: AuthProof,
+    },
+    /// It is refused with this Connect Reason Code.
+    Refused {
+        /// 0x80 or above.
+        reason_code: ReasonCode,
+    },
+}
+
+/// What a client proved its identity with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthProof {
+    /// The password of the record.
+    Password,
+    /// A client certificate.
+    Certificate,
+    /// Nothing: an anonymous client.
+    None,
+}
+
+/// The answer to [`Effect::Claim`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClaimOutcome {
+    /// The identifier is this connection's.
+    Granted {
+        /// The claim.
+        claim: Claim,
+        /// The earlier session, when there was one and the client did not ask for a clean start.
+        session: Option<Box<SessionState>>,
+    },
+    /// A newer connection took the identifier meanwhile: DISCONNECT 0x8E.
+    Superseded,
+    /// There is no arbiter: CONNACK 0x88.
+    Unavailable,
+}
+
+/// The answer to [`Effect::Propose`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is committed.
+    Committed,
+    /// It was not, and will not be: the publisher is told so.
+    Failed,
+}
+
+/// A change of the set of filters that an engine's sessions hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InterestChange {
+    /// First subscription to the filter.
+    Added(Arc<str>),
+    /// The last one ended.
+    Removed(Arc<str>),
+}
+
+/// Where forwarded messages go: another worker of this node or another node.
+///
+/// The driver assigns the numbers, 0 to 63, and keeps them while the destination lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(u8);
+
+impl Destination {
+    /// How many destinations there can be.
+    pub const COUNT: usize = 64;
+
+    /// The destination with this number, or `None` from 64 on.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        if (number as usize) < Self::COUNT { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// What another worker or node wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteInterest {
+    /// It has a subscription to the filter.
+    Added(Destination, Arc<str>),
+    /// It has none any more.
+    Removed(Destination, Arc<str>),
+    /// It is gone, or starts again with a snapshot.
+    Cleared(Destination),
+}

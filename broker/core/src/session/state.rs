@@ -1,0 +1,63 @@
+//! A session on its way to another worker or node. Pure data.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::packet::SubscriptionOptions;
+use crate::router::Message;
+use crate::types::{ClientId, Millis, PacketId, QoS, SubscriptionId};
+
+/// Everything a session is made of. Spec: MQTT 5.0 section 4.1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Whose it is.
+    pub client_id: ClientId,
+    /// The user it acts as.
+    pub username: Option<Arc<str>>,
+    /// Session Expiry Interval in seconds; `u32::MAX` for never.
+    pub expiry_seconds: u32,
+    /// Its Subscriptions.
+    pub subscriptions: Vec<SubscriptionState>,
+    /// QoS 1 and 2 messages sent and not completely acknowledged, in the order of sending.
+    pub in_flight: Vec<InFlightState>,
+    /// The Packet Identifier for the next message, so that none in use is given again.
+    pub next_packet_id: PacketId,
+    /// Messages that wait to be sent, in order.
+    pub queue: Vec<DeliveryState>,
+    /// QoS 2 messages received and not released.
+    pub inbound_qos2: Vec<PacketId>,
+}
+
+/// A Subscription.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubscriptionState {
+    /// Topic Filter.
+    pub filter: Arc<str>,
+    /// Its options.
+    pub options: SubscriptionOptions,
+    /// Its identifier.
+    pub id: Option<SubscriptionId>,
+}
+
+/// A message on its way to the client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryState {
+    /// The message.
+    pub message: Arc<Message>,
+    /// QoS of the delivery.
+    pub qos: QoS,
+    /// RETAIN of the delivery.
+    pub retain: bool,
+    /// Identifiers of the Subscriptions that it matched.
+    pub subscription_ids: Vec<SubscriptionId>,
+}
+
+/// A message that the client has not completely acknowledged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InFlightState {
+    /// Its Packet Identifier.
+    pub packet_id: PacketId,
+    /// The message, until a PUBREC makes it unneeded; then PUBREL is what is sent again.
+    pub delivery: Option<DeliveryState>,
+}
