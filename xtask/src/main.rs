@@ -1,2 +1,33 @@
-//! placeholder
-fn main() {}
+//! Tasks of the repository, run as `cargo xtask NAME`. IO.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+
+mod crds;
+
+/// Tasks of the repository.
+#[derive(Parser)]
+#[command(name = "xtask")]
+enum Task {
+    /// Writes the CustomResourceDefinitions to crds/ and to the chart, or checks them.
+    Crds {
+        /// Fails when a file is stale instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Crds { check } => crds::run(&root()?, check),
+    }
+}
+
+/// The repository's top folder.
+fn root() -> anyhow::Result<PathBuf> {
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies below the root")?;
+    Ok(root.to_owned())
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::reference::ClusterRef;
 use crate::schema;
 
 /// Rights of users and groups on topics.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "mqtt.dunlin.io",
     version = "v1alpha1",
@@ -48,10 +48,10 @@ use crate::schema;
 #[serde(rename_all = "camelCase")]
 pub struct MqttAclSpec {
     /// The cluster that it holds in.
-    #[x_kube(validation = (
-        "self == oldSelf",
-        "clusterRef can't change: delete this object and create it for the other cluster"
-    ))]
+    #[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self == oldSelf",
+     "message": "clusterRef can't change: delete this object and create it for the other cluster"},
+]))]
     pub cluster_ref: ClusterRef,
     /// Whom it concerns: all that any of these names.
     #[schemars(length(min = 1, max = 64))]
@@ -116,11 +116,11 @@ impl UserSelector {
 }
 
 /// A requirement on one label.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(validation = (
-    "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
-    "operators In and NotIn need values; Exists and DoesNotExist take none"
-))]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+     "message": "operators In and NotIn need values; Exists and DoesNotExist take none"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct LabelRequirement {
     /// The label's key.
@@ -194,18 +194,18 @@ pub enum TopicMatch {
 }
 
 /// One right.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = (
-    "self.match == 'Pattern' || self.actions.all(a, a == 'Subscribe' || a == 'Unsubscribe')",
-    "match Literal is for the actions Subscribe and Unsubscribe: put the others into another rule"
-))]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.match == 'Pattern' || self.actions.all(a, a == 'Subscribe' || a == 'Unsubscribe')",
+     "message": "match Literal is for the actions Subscribe and Unsubscribe: put the others into another rule"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct AclRule {
     /// Whether it allows or denies.
     pub effect: Effect,
     /// What is allowed or denied.
     #[schemars(length(min = 1, max = 4))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub actions: Vec<RuleAction>,
     /// The topics, with the wildcards + and # and with %u and %c for the user's and the client's
     /// name.

@@ -17,7 +17,7 @@ pub use acl::{MqttAcl, MqttAclSpec, MqttAclStatus};
 pub use cluster::{MqttCluster, MqttClusterSpec, MqttClusterStatus};
 pub use crds::{crd, crds};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-pub use reference::ClusterRef;
+pub use reference::{ClusterRef, IssuerRef, SecretKeyRef, SecretName};
 pub use user::{MqttUser, MqttUserSpec, MqttUserStatus};
 
 /// The API group of all kinds.

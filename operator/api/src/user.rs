@@ -1,7 +1,7 @@
 //! `MqttUser`: an identity of MQTT clients. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema, ResourceExt};
+use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::reference::{ClusterRef, SecretKeyRef};
 use crate::schema;
 
 /// An identity of MQTT clients.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "mqtt.dunlin.io",
     version = "v1alpha1",
@@ -44,17 +44,17 @@ use crate::schema;
          of the user goes into spec.username"
     )
 )]
-#[x_kube(validation = (
-    "!has(self.username) || !has(self.authentication.x509) || self.username.size() <= 64",
-    "username must have at most 64 characters with x509: it is the certificate's common name"
-))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.username) || !has(self.authentication.x509) || self.username.size() <= 64",
+     "message": "username must have at most 64 characters with x509: it is the certificate's common name"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct MqttUserSpec {
     /// The cluster that knows this user.
-    #[x_kube(validation = (
-        "self == oldSelf",
-        "clusterRef can't change: delete this object and create it for the other cluster"
-    ))]
+    #[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self == oldSelf",
+     "message": "clusterRef can't change: delete this object and create it for the other cluster"},
+]))]
     pub cluster_ref: ClusterRef,
     /// The name that clients give; default: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,11 +94,11 @@ impl MqttUser {
 }
 
 /// How clients prove who they are: exactly one of these.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = (
-    "has(self.password) != has(self.x509)",
-    "authentication takes exactly one of password and x509: set one and leave the other out"
-))]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.password) != has(self.x509)",
+     "message": "authentication takes exactly one of password and x509: set one and leave the other out"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
     /// By a password.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -89,11 +88,11 @@ impl ServiceType {
 }
 
 /// The Service in front of a listener.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[x_kube(validation = (
-    "!has(self.nodePort) || self.type != 'ClusterIP'",
-    "nodePort needs service.type NodePort or LoadBalancer"
-))]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.nodePort) || self.type != 'ClusterIP'",
+     "message": "nodePort needs service.type NodePort or LoadBalancer"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerService {
     /// The Service's type.
@@ -110,7 +109,7 @@ pub struct ListenerService {
 }
 
 /// Limits of one listener on each broker.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerLimits {
     /// How many connections may be open at once.
@@ -141,41 +140,27 @@ impl Default for ListenerLimits {
 }
 
 /// Where MQTT clients connect.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(
-    validation = (
-        "self.protocol in ['mqtts', 'wss'] || self.acknowledgePlaintext",
-        "this listener is not encrypted: use protocol mqtts or wss, or set acknowledgePlaintext: true"
-    ),
-    validation = (
-        "self.protocol in ['mqtts', 'wss'] || !has(self.authentication) || \
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.protocol in ['mqtts', 'wss'] || self.acknowledgePlaintext",
+     "message": "this listener is not encrypted: use protocol mqtts or wss, or set acknowledgePlaintext: true"},
+    {"rule": "self.protocol in ['mqtts', 'wss'] || !has(self.authentication) || \
          !('x509' in self.authentication)",
-        "x509 needs an encrypted listener: use protocol mqtts or wss, or leave x509 out"
-    ),
-    validation = (
-        "self.protocol in ['mqtts', 'wss'] || !has(self.clientCertificates) || \
+     "message": "x509 needs an encrypted listener: use protocol mqtts or wss, or leave x509 out"},
+    {"rule": "self.protocol in ['mqtts', 'wss'] || !has(self.clientCertificates) || \
          self.clientCertificates == 'none'",
-        "clientCertificates needs an encrypted listener: use protocol mqtts or wss, or leave it out"
-    ),
-    validation = (
-        "!has(self.authentication) || !('x509' in self.authentication) || \
+     "message": "clientCertificates needs an encrypted listener: use protocol mqtts or wss, or leave it out"},
+    {"rule": "!has(self.authentication) || !('x509' in self.authentication) || \
          !has(self.clientCertificates) || self.clientCertificates != 'none'",
-        "x509 needs client certificates: set clientCertificates to optional or required, or leave \
-         x509 out of authentication"
-    ),
-    validation = (
-        "self.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && !self.name.contains('--')",
-        "a listener's name consists of lower-case letters, digits and -, and starts with a letter"
-    ),
-    validation = (
-        "!self.name.endsWith('brokers')",
-        "a listener's name must not end with brokers, which names the Service between the brokers"
-    ),
-    validation = (
-        "self.port >= 1024 && self.port <= 65535 && !(self.port in [7883, 8443])",
-        "port must be from 1024 to 65535, and neither 7883 (between brokers) nor 8443 (admin API)"
-    )
-)]
+     "message": "x509 needs client certificates: set clientCertificates to optional or required, or leave \
+         x509 out of authentication"},
+    {"rule": "self.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && !self.name.contains('--')",
+     "message": "a listener's name consists of lower-case letters, digits and -, and starts with a letter"},
+    {"rule": "!self.name.endsWith('brokers')",
+     "message": "a listener's name must not end with brokers, which names the Service between the brokers"},
+    {"rule": "self.port >= 1024 && self.port <= 65535 && !(self.port in [7883, 8443])",
+     "message": "port must be from 1024 to 65535, and neither 7883 (between brokers) nor 8443 (admin API)"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
     /// The name, at most 15 characters; the Service is called `<cluster>-<name>`.

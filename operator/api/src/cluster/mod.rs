@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,7 +24,7 @@ use crate::schema;
 pub const DEFAULT_IMAGE_REPOSITORY: &str = "ghcr.io/dunlin/mqtt-broker";
 
 /// A cluster of MQTT brokers.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "mqtt.dunlin.io",
     version = "v1alpha1",
@@ -65,16 +65,12 @@ pub const DEFAULT_IMAGE_REPOSITORY: &str = "ghcr.io/dunlin/mqtt-broker";
          letter: the names of Services and pods are made from it"
     )
 )]
-#[x_kube(
-    validation = (
-        "!has(self.durability) || self.durability != 'quorum' || self.replicas >= 3",
-        "durability quorum needs at least 3 replicas: raise replicas, or use durability local"
-    ),
-    validation = (
-        "self.listeners.all(l, self.listeners.exists_one(m, m.port == l.port))",
-        "each listener needs a port of its own: change one of those that are equal"
-    )
-)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.durability) || self.durability != 'quorum' || self.replicas >= 3",
+     "message": "durability quorum needs at least 3 replicas: raise replicas, or use durability local"},
+    {"rule": "self.listeners.all(l, self.listeners.exists_one(m, m.port == l.port))",
+     "message": "each listener needs a port of its own: change one of those that are equal"},
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct MqttClusterSpec {
     /// The broker's version; editing it is the upgrade.
@@ -82,10 +78,10 @@ pub struct MqttClusterSpec {
     pub version: String,
     /// How many brokers, all of them voters: 1, 3, 5 or 7.
     #[serde(default = "default_replicas")]
-    #[x_kube(validation = (
-        "self in [1, 3, 5, 7]",
-        "replicas must be 1, 3, 5 or 7: an even number survives no more failures than one fewer"
-    ))]
+    #[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self in [1, 3, 5, 7]",
+     "message": "replicas must be 1, 3, 5 or 7: an even number survives no more failures than one fewer"},
+]))]
     pub replicas: i32,
     /// The brokers' image.
     #[serde(default)]
@@ -99,7 +95,7 @@ pub struct MqttClusterSpec {
     /// Where MQTT clients connect.
     #[serde(default = "default_listeners")]
     #[schemars(length(min = 1, max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub listeners: Vec<Listener>,
     /// Certificates.
     #[serde(default)]
@@ -113,10 +109,10 @@ pub struct MqttClusterSpec {
     /// Into how many shards durable state is cut; fixed at creation.
     #[serde(default = "default_shards")]
     #[schemars(range(min = 1, max = 256))]
-    #[x_kube(validation = (
-        "self == oldSelf",
-        "shards is fixed at creation: set it to what it was, or create another cluster"
-    ))]
+    #[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self == oldSelf",
+     "message": "shards is fixed at creation: set it to what it was, or create another cluster"},
+]))]
     pub shards: u32,
     /// Limits of sessions.
     #[serde(default)]
