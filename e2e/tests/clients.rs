@@ -86,7 +86,7 @@ fn wait_until_ready(up: &LocalUp) -> Result<()> {
 
 fn paho(check: &str) {
     let Some(python) = std::env::var_os("DUNLIN_TEST_PYTHON") else {
-        println!("left out: DUNLIN_TEST_PYTHON is not set (make test sets it)");
+        eprintln!("left out: DUNLIN_TEST_PYTHON is not set (make test sets it)");
         return;
     };
     let guard = cluster();
@@ -125,7 +125,7 @@ paho_checks!(
 #[test]
 fn printed_mosquitto_lines_work_as_pasted() {
     if Command::new("mosquitto_pub").arg("--help").output().is_err() {
-        println!("left out: mosquitto_pub and mosquitto_sub are not installed");
+        eprintln!("left out: mosquitto_pub and mosquitto_sub are not installed");
         return;
     }
     let guard = cluster();
