@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 
 mod crds;
+mod tidy;
 
 /// Tasks of the repository.
 #[derive(Parser)]
@@ -17,11 +18,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Checks what the compiler doesn't: sizes of files, layers, unfinished work.
+    Tidy,
 }
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Crds { check } => crds::run(&root()?, check),
+        Task::Tidy => tidy::run(&root()?),
     }
 }
 
