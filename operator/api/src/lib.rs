@@ -11,6 +11,8 @@ mod crds;
 pub mod measure;
 mod reference;
 mod schema;
+#[cfg(test)]
+mod schema_test;
 pub mod user;
 
 pub use acl::{MqttAcl, MqttAclSpec, MqttAclStatus};
