@@ -14,17 +14,23 @@ pub mod authorizer;
 pub mod change;
 pub mod diff;
 pub mod digest;
+pub mod document;
 pub mod password;
 pub mod record;
 pub mod record_set;
 pub mod snapshot;
 pub mod topic;
 
+#[cfg(test)]
+mod authentication_test;
+#[cfg(test)]
+mod record_set_test;
+
 pub use authentication::{AuthDecision, Credential, RefusalReason};
 pub use authorizer::{Action, Authorizer, Because, Explanation};
 pub use change::{ChangeError, PolicyChange};
 pub use diff::{BucketKeys, DiffError, PolicyDigests};
-pub use digest::{BUCKET_COUNT, BucketIndex, Digest, Revision};
+pub use digest::{BUCKET_COUNT, BucketIndex, Digest, Revision, bucket_of};
 pub use password::{PasswordError, PasswordHash, VerificationCost};
 pub use record::{
     Acl, AclType, Client, ClientIdPattern, DefaultAccess, Group, GroupMembership, InvalidRecord,

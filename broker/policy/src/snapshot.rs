@@ -186,6 +186,11 @@ impl Policy {
         Impact::Users(users)
     }
 
+    #[cfg(test)]
+    pub(crate) fn compiled_count(&self) -> usize {
+        self.compiled.len()
+    }
+
     fn record(&self, key: &RecordKey) -> Option<&Record> {
         self.records.get(key).map(|record| &**record)
     }

@@ -5,6 +5,9 @@ mod encoding;
 mod pbkdf2_sha512;
 mod sha512;
 
+#[cfg(test)]
+mod password_test;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! The role record and its ACLs. Pure data.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::clamp_priority;
@@ -44,8 +47,11 @@ impl Role {
         for acl in &mut self.acls {
             acl.priority = clamp_priority(acl.priority.into());
         }
+        // A second ACL with the type and the topic of another was never asked.
+        let mut seen = HashSet::new();
+        self.acls.retain(|acl| seen.insert((acl.acl_type, acl.topic.clone())));
         // Asked in this order anyhow: the sort is stable, so ties keep theirs.
-        self.acls.sort_by_key(|acl| (acl.acl_type, std::cmp::Reverse(acl.priority)));
+        self.acls.sort_by_key(|acl| (acl.acl_type, Reverse(acl.priority)));
     }
 }
 
