@@ -1,4 +1,15 @@
 //! The replicated state of the meta group: policy records and retained messages.
 //!
 //! Layer: above `retained` and the policy crate, below storage and consensus. Pure and
-//! deterministic: no clock, no randomness, no order that depends on a hash.
+//! deterministic: no clock, no randomness, no order that depends on a hash. What differs between
+//! nodes (time, limits from configuration) is stamped into the batch by its proposer.
+
+mod apply;
+mod command;
+mod retained_store;
+mod snapshot;
+
+pub use apply::{Applied, ClusterState, Effect};
+pub use command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
+pub use retained_store::{RetainedRefusal, RetainedStore, RetainedTotals};
+pub use snapshot::{SnapshotError, StateSnapshot};

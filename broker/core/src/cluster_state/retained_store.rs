@@ -1,0 +1,274 @@
+//! The retained messages, in the order of their topics. Pure; read by workers while the cluster
+//! thread writes.
+//!
+//! Messages lie in chunks that are copied only when they change while a snapshot holds them, so
+//! a snapshot costs a pass over the chunks, not over the messages.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::command::RetainedLimits;
+use crate::retained::{RetainedChange, RetainedMessage, RetainedSource};
+use crate::topic;
+use crate::types::Millis;
+
+/// Messages of a chunk from which it is split in two.
+const CHUNK_MESSAGES_MAX: usize = 256;
+
+/// A topic with its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) topic: Arc<str>,
+    pub(super) message: Arc<RetainedMessage>,
+}
+
+impl Item {
+    fn bytes(&self) -> u64 {
+        (self.topic.len() + self.message.bytes()) as u64
+    }
+}
+
+/// Sorted by topic, never empty.
+pub(super) type Chunk = Vec<Item>;
+
+/// Chunks by their lowest possible topic: one holds the topics from its key up to the next key.
+/// The first chunk's key is the empty string.
+pub(super) type Chunks = BTreeMap<Arc<str>, Arc<Chunk>>;
+
+/// How much is retained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetainedTotals {
+    /// Messages, expired ones that were not dropped yet included.
+    pub messages: u64,
+    /// Bytes of topics, properties and payloads.
+    pub bytes: u64,
+}
+
+/// Why a message is not retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RetainedRefusal {
+    /// There are as many as there may be.
+    #[error("{max} messages are retained already: raise retained.messagesMax or clear some")]
+    Messages {
+        /// The limit.
+        max: u64,
+    },
+    /// They take as many bytes as they may.
+    #[error("retained messages may take {max} bytes: raise retained.bytesMax or clear some")]
+    Bytes {
+        /// The limit.
+        max: u64,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    chunks: Chunks,
+    totals: RetainedTotals,
+}
+
+/// All retained messages of the cluster, as of the last applied log entry.
+#[derive(Debug, Default)]
+pub struct RetainedStore {
+    content: RwLock<Content>,
+}
+
+impl RetainedStore {
+    /// How much is retained.
+    #[must_use]
+    pub fn totals(&self) -> RetainedTotals {
+        self.read().totals
+    }
+
+    /// The message of one topic, expired or not.
+    #[must_use]
+    pub fn message(&self, topic: &str) -> Option<Arc<RetainedMessage>> {
+        let content = self.read();
+        let (_, chunk) = chunk_of(&content.chunks, topic)?;
+        let position = chunk.binary_search_by(|item| (*item.topic).cmp(topic)).ok()?;
+        Some(Arc::clone(&chunk[position].message))
+    }
+
+    /// The messages as of now, for a snapshot.
+    pub(super) fn chunks(&self) -> Chunks {
+        self.read().chunks.clone()
+    }
+
+    /// Replaces everything, as a snapshot that is installed does.
+    pub(super) fn replace(&self, items: impl IntoIterator<Item = Item>) {
+        let mut content = Content::default();
+        for item in items {
+            content.set(item);
+        }
+        *self.write() = content;
+    }
+
+    /// Holds the messages for a batch of changes; readers wait until it is dropped.
+    pub(super) fn begin(&self) -> RetainedWriter<'_> {
+        RetainedWriter { content: None, store: self }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Content> {
+        self.content.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Content> {
+        self.content.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Changes of one batch; takes the lock with the first of them.
+pub(super) struct RetainedWriter<'a> {
+    store: &'a RetainedStore,
+    content: Option<RwLockWriteGuard<'a, Content>>,
+}
+
+impl RetainedWriter<'_> {
+    fn content(&mut self) -> &mut Content {
+        self.content.get_or_insert_with(|| self.store.write())
+    }
+
+    /// Sets or takes away one message. A message that replaces one of its size or more always
+    /// fits.
+    pub(super) fn apply(
+        &mut self,
+        change: RetainedChange,
+        limits: RetainedLimits,
+    ) -> Result<(), RetainedRefusal> {
+        let content = self.content();
+        let Some(message) = change.message else {
+            content.remove(&change.topic);
+            return Ok(());
+        };
+        let item = Item { topic: Arc::from(change.topic), message: Arc::new(message) };
+        let replaced = content.bytes_of(&item.topic);
+        let totals = content.totals;
+        let messages = totals.messages + u64::from(replaced.is_none());
+        let bytes = totals.bytes - replaced.unwrap_or(0) + item.bytes();
+        if messages > totals.messages && messages > limits.messages_max {
+            return Err(RetainedRefusal::Messages { max: limits.messages_max });
+        }
+        if bytes > totals.bytes && bytes > limits.bytes_max {
+            return Err(RetainedRefusal::Bytes { max: limits.bytes_max });
+        }
+        content.set(item);
+        Ok(())
+    }
+
+    /// Drops what expired at `now` or before; returns how many.
+    pub(super) fn expire(&mut self, now: Millis) -> u64 {
+        let content = self.content();
+        let expired: Vec<Arc<str>> = content
+            .chunks
+            .values()
+            .flat_map(|chunk| chunk.iter())
+            .filter(|item| item.message.expires_at() <= now)
+            .map(|item| Arc::clone(&item.topic))
+            .collect();
+        for topic in &expired {
+            content.remove(topic);
+        }
+        expired.len() as u64
+    }
+}
+
+impl Content {
+    fn bytes_of(&self, topic: &str) -> Option<u64> {
+        let (_, chunk) = chunk_of(&self.chunks, topic)?;
+        let position = chunk.binary_search_by(|item| (*item.topic).cmp(topic)).ok()?;
+        Some(chunk[position].bytes())
+    }
+
+    fn set(&mut self, item: Item) {
+        let bytes = item.bytes();
+        let key = match chunk_of(&self.chunks, &item.topic) {
+            Some((key, _)) => Arc::clone(key),
+            None => Arc::from(""),
+        };
+        let chunk = Arc::make_mut(self.chunks.entry(Arc::clone(&key)).or_default());
+        match chunk.binary_search_by(|other| other.topic.cmp(&item.topic)) {
+            Ok(position) => {
+                self.totals.bytes -= chunk[position].bytes();
+                chunk[position] = item;
+            }
+            Err(position) => {
+                self.totals.messages += 1;
+                chunk.insert(position, item);
+            }
+        }
+        self.totals.bytes += bytes;
+        if chunk.len() > CHUNK_MESSAGES_MAX {
+            let upper = chunk.split_off(chunk.len() / 2);
+            let upper_key = Arc::clone(&upper[0].topic);
+            self.chunks.insert(upper_key, Arc::new(upper));
+        }
+    }
+
+    fn remove(&mut self, topic: &str) {
+        let Some((key, chunk)) = chunk_of(&self.chunks, topic) else { return };
+        let Ok(position) = chunk.binary_search_by(|item| (*item.topic).cmp(topic)) else { return };
+        let key = Arc::clone(key);
+        let Some(chunk) = self.chunks.get_mut(&key) else { return };
+        let removed = Arc::make_mut(chunk).remove(position);
+        self.totals.messages -= 1;
+        self.totals.bytes -= removed.bytes();
+        // The first chunk stays, so that there always is one at or below every topic.
+        if chunk.is_empty() && !key.is_empty() {
+            self.chunks.remove(&key);
+        }
+    }
+}
+
+fn chunk_of<'a>(chunks: &'a Chunks, topic: &str) -> Option<(&'a Arc<str>, &'a Arc<Chunk>)> {
+    chunks.range::<str, _>((Bound::Unbounded, Bound::Included(topic))).next_back()
+}
+
+impl RetainedSource for RetainedStore {
+    fn for_each_match(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        now: Millis,
+        visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
+    ) {
+        let content = self.read();
+        let prefix = literal_prefix(filter);
+        let is_literal = prefix.len() == filter.len();
+        let first = after.unwrap_or("").max(prefix);
+        let start = chunk_of(&content.chunks, first).map_or("", |(key, _)| &**key);
+        let chunks = content.chunks.range::<str, _>((Bound::Included(start), Bound::Unbounded));
+        for item in chunks.flat_map(|(_, chunk)| chunk.iter()) {
+            let topic = &*item.topic;
+            if topic < first || after.is_some_and(|after| topic <= after) {
+                continue;
+            }
+            if !topic.starts_with(prefix) || (is_literal && topic != filter) {
+                return;
+            }
+            let is_live = item.message.expires_at() > now;
+            if is_live && topic::matches(filter, topic) && visit(&item.message).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+/// What every topic that matches the filter starts with. `a/b/#` matches `a/b` too, so the
+/// separator before a `#` is not part of it.
+fn literal_prefix(filter: &str) -> &str {
+    match filter.find(['+', '#']) {
+        None => filter,
+        Some(position) => {
+            let prefix = &filter[..position];
+            match filter[position..].starts_with('#') {
+                true => prefix.strip_suffix('/').unwrap_or(prefix),
+                false => prefix,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "retained_store_test.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+//! The whole replicated state as bytes. Pure.
+//!
+//! Layout, little endian: `[u8 version][u32 length][policy records as JSON][u64 messages]`, then
+//! per message `[u32 length][topic and message as postcard]`.
+
+use std::sync::Arc;
+
+use broker_policy::{Policy, Record};
+use bytes::{Buf, BufMut, Bytes};
+
+use super::apply::ClusterState;
+use super::retained_store::{Chunks, Item};
+use crate::retained::RetainedMessage;
+
+/// Version of the layout.
+const VERSION: u8 = 1;
+
+/// The state as of one moment: cheap to take, expensive to encode, so that another thread can.
+#[derive(Debug, Clone)]
+pub struct StateSnapshot {
+    policy: Policy,
+    chunks: Chunks,
+}
+
+/// The bytes hold no state that this version can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// A later version wrote them.
+    #[error("state snapshot has version {found}, this broker reads up to {VERSION}: run a newer one")]
+    NewerVersion {
+        /// Its version.
+        found: u8,
+    },
+    /// They are not what was written.
+    #[error("state snapshot is damaged: {what}")]
+    Damaged {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The state can't be written.
+    #[error("encode the state: {reason}")]
+    Encode {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ClusterState {
+    /// The state as of the last applied entry.
+    #[must_use]
+    pub fn snapshot(&self) -> StateSnapshot {
+        StateSnapshot { policy: self.policy().clone(), chunks: self.retained().chunks() }
+    }
+
+    /// Replaces the state by a snapshot's. Readers of [`ClusterState::retained`] go on with the
+    /// same store. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// `NewerVersion`, `Damaged`.
+    pub fn restore(&mut self, snapshot: Bytes) -> Result<(), SnapshotError> {
+        let (policy, items) = decode(snapshot)?;
+        let retained = Arc::clone(self.retained());
+        retained.replace(items);
+        *self = Self::from_parts(policy, retained);
+        Ok(())
+    }
+}
+
+impl StateSnapshot {
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// `Encode`, which a state that was applied from commands does not cause.
+    pub fn encode(&self) -> Result<Vec<u8>, SnapshotError> {
+        let failed = |reason: String| SnapshotError::Encode { reason };
+        let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
+        let records = serde_json::to_vec(&records).map_err(|e| failed(e.to_string()))?;
+        let length = u32::try_from(records.len()).map_err(|e| failed(e.to_string()))?;
+        let mut out = Vec::with_capacity(records.len() + 13);
+        out.put_u8(VERSION);
+        out.put_u32_le(length);
+        out.put_slice(&records);
+        out.put_u64_le(self.chunks.values().map(|chunk| chunk.len() as u64).sum());
+        for item in self.chunks.values().flat_map(|chunk| chunk.iter()) {
+            let start = out.len();
+            out.put_u32_le(0);
+            out = postcard::to_extend(&(&*item.topic, &*item.message), out)
+                .map_err(|e| failed(e.to_string()))?;
+            let length = u32::try_from(out.len() - start - 4).map_err(|e| failed(e.to_string()))?;
+            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        Ok(out)
+    }
+}
+
+fn decode(mut bytes: Bytes) -> Result<(Policy, Vec<Item>), SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { what };
+    let version = bytes.try_get_u8().map_err(|_| damaged("no version"))?;
+    if version > VERSION {
+        return Err(SnapshotError::NewerVersion { found: version });
+    }
+    let records = take(&mut bytes).ok_or_else(|| damaged("policy length"))?;
+    let records: Vec<Record> =
+        serde_json::from_slice(&records).map_err(|_| damaged("policy records"))?;
+    let policy = Policy::from_records(records).map_err(|_| damaged("policy record"))?;
+    let messages = bytes.try_get_u64_le().map_err(|_| damaged("message count"))?;
+    let mut items = Vec::new();
+    for _ in 0..messages {
+        let item = take(&mut bytes).ok_or_else(|| damaged("message length"))?;
+        let (topic, message): (Box<str>, RetainedMessage) =
+            postcard::from_bytes(&item).map_err(|_| damaged("message"))?;
+        items.push(Item { topic: Arc::from(topic), message: Arc::new(message) });
+    }
+    match bytes.is_empty() {
+        true => Ok((policy, items)),
+        false => Err(damaged("bytes behind the last message")),
+    }
+}
+
+fn take(bytes: &mut Bytes) -> Option<Bytes> {
+    let length = bytes.try_get_u32_le().ok()? as usize;
+    (length <= bytes.remaining()).then(|| bytes.split_to(length))
+}

@@ -1,0 +1,101 @@
+//! The directory that holds everything a broker must not forget. One process at a time. IO.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A data directory that this process holds; released when dropped.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirectoryError {
+    /// It can't be created, opened or locked.
+    #[error("open the data directory {}", path.display())]
+    Io {
+        /// The directory, or the file within.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("data directory {} is in use by another process: give each broker its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl DataDirectory {
+    /// Opens the directory, creating it (mode 0700) when it is not there, and locks it.
+    ///
+    /// # Errors
+    /// `Io`; `InUse` when another process has it open.
+    pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirectoryError::Io { path, source }
+        };
+        for directory in [path.to_owned(), path.join("log"), path.join("snapshots")] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .map_err(failed(&directory))?;
+        }
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(failed(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(DataDirectoryError::InUse { path: path.to_owned() })
+            }
+            Err(TryLockError::Error(source)) => Err(failed(&lock_path)(source)),
+        }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the write-ahead log lies.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Where snapshots lie.
+    #[must_use]
+    pub fn snapshots_path(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_is_refused_until_it_is_released() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("data");
+        let held = DataDirectory::open(&path).unwrap();
+        let error = DataDirectory::open(&path).unwrap_err();
+        assert!(matches!(error, DataDirectoryError::InUse { .. }), "{error}");
+        drop(held);
+        DataDirectory::open(&path).unwrap();
+    }
+}

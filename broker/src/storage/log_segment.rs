@@ -1,0 +1,99 @@
+//! One file of the write-ahead log: preallocated, so that an fsync writes no metadata. IO.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::atomic_file::sync_parent;
+
+/// Bytes of a segment, header included. Written as zeros when it is made: reserved but unwritten
+/// blocks would cost the file system a journal entry at each fsync.
+pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// Where the first frame starts.
+pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
+
+/// Version of the segment's layout.
+const SEGMENT_VERSION: u16 = 1;
+
+const SEGMENT_MAGIC: &[u8; 8] = b"DUNLINLG";
+
+/// What a segment's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Header {
+    /// As it should be.
+    Whole,
+    /// The segment was being made when the process ended: no record can be in it.
+    Unfinished,
+    /// A later broker wrote it.
+    Newer {
+        /// Its version.
+        version: u16,
+    },
+}
+
+/// A segment's file name.
+pub(super) fn segment_path(directory: &Path, sequence: u64) -> PathBuf {
+    directory.join(format!("{sequence:016x}.log"))
+}
+
+/// The sequence that a file name stands for; `None` for other files.
+pub(super) fn segment_sequence(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
+    (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
+}
+
+/// Makes a segment of at least `bytes`: zeros first, the header last, everything synced.
+pub(super) fn create_segment(directory: &Path, sequence: u64, bytes: u64) -> io::Result<File> {
+    let path = segment_path(directory, sequence);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)?;
+    let zeros = vec![0u8; 1 << 20];
+    let mut offset = 0;
+    while offset < bytes {
+        let length = (bytes - offset).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..length as usize], offset)?;
+        offset += length;
+    }
+    file.sync_all()?;
+    file.write_all_at(&header(sequence), 0)?;
+    file.sync_all()?;
+    sync_parent(&path)?;
+    Ok(file)
+}
+
+/// Reads a segment's header.
+pub(super) fn check_header(sequence: u64, content: &Bytes) -> Header {
+    let Some(mut bytes) = content.get(..SEGMENT_HEADER_BYTES as usize) else {
+        return Header::Unfinished;
+    };
+    if &bytes[..8] != SEGMENT_MAGIC {
+        return Header::Unfinished;
+    }
+    bytes.advance(8);
+    let version = bytes.get_u16_le();
+    if version > SEGMENT_VERSION {
+        return Header::Newer { version };
+    }
+    let is_whole = content[..SEGMENT_HEADER_BYTES as usize] == header(sequence);
+    if is_whole { Header::Whole } else { Header::Unfinished }
+}
+
+fn header(sequence: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES as usize);
+    bytes.put_slice(SEGMENT_MAGIC);
+    bytes.put_u16_le(SEGMENT_VERSION);
+    bytes.put_u64_le(sequence);
+    let crc = crc32fast::hash(&bytes);
+    bytes.put_u32_le(crc);
+    bytes.resize(SEGMENT_HEADER_BYTES as usize, 0);
+    bytes
+}
