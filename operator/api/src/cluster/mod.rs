@@ -366,7 +366,7 @@ impl Default for Sessions {
 #[serde(rename_all = "camelCase", default)]
 pub struct Retained {
     /// How many there may be.
-    #[schemars(range(min = 0, max = 1_000_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub messages_max: u32,
     /// How many bytes they may have together.
     #[schemars(schema_with = "schema::bytes")]

@@ -1,0 +1,118 @@
+//! What `spec.podTemplate` may hold, and how it is merged over the template that is built. Pure.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde_json::{Map, Value};
+
+use crate::cluster::names::{INSTANCE_LABEL, NAME_LABEL};
+use crate::cluster::validate::{Problem, ProblemReason};
+
+/// Checks that an overlay is part of a pod template.
+#[must_use]
+pub fn check_overlay(overlay: &Map<String, Value>) -> Vec<Problem> {
+    if overlay.is_empty() {
+        return Vec::new();
+    }
+    let problem = |message: String| Problem::new(ProblemReason::InvalidPodTemplate, message);
+    let overlay = Value::Object(overlay.clone());
+    let template: PodTemplateSpec = match serde_json::from_value(completed(overlay.clone())) {
+        Ok(template) => template,
+        Err(error) => return vec![problem(format!("podTemplate is no pod template: {error}"))],
+    };
+    let known = serde_json::to_value(&template).unwrap_or_default();
+    let mut unknown = Vec::new();
+    collect_unknown(&overlay, &known, "podTemplate", &mut unknown);
+    let mut problems: Vec<Problem> = unknown
+        .into_iter()
+        .map(|path| problem(format!("{path} is not a field of a pod template: remove it")))
+        .collect();
+    let labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
+    for label in [NAME_LABEL, INSTANCE_LABEL] {
+        if labels.contains_key(label) {
+            let message = format!(
+                "podTemplate.metadata.labels must not set {label}, by which brokers are found: \
+                 remove it"
+            );
+            problems.push(problem(message));
+        }
+    }
+    problems
+}
+
+/// A pod template's spec needs containers, which an overlay may leave out.
+fn completed(mut overlay: Value) -> Value {
+    if let Some(spec) = overlay.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.entry("containers").or_insert_with(|| Value::Array(Vec::new()));
+    }
+    overlay
+}
+
+fn collect_unknown(written: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) {
+    match (written, known) {
+        (Value::Object(written), Value::Object(known)) => {
+            for (key, value) in written {
+                let path = format!("{path}.{key}");
+                match known.get(key) {
+                    Some(known) => collect_unknown(value, known, &path, unknown),
+                    None if is_empty(value) => {}
+                    None => unknown.push(path),
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(known)) => {
+            for (index, (written, known)) in written.iter().zip(known).enumerate() {
+                collect_unknown(written, known, &format!("{path}[{index}]"), unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// Puts a checked overlay over a template: maps are merged, lists whose items have a `name` (or
+/// volume mounts, by `mountPath`) are merged item by item, everything else is replaced.
+#[must_use]
+pub fn merge_overlay(template: PodTemplateSpec, overlay: &Map<String, Value>) -> PodTemplateSpec {
+    if overlay.is_empty() {
+        return template;
+    }
+    let mut merged = serde_json::to_value(&template).unwrap_or_default();
+    merge(&mut merged, &Value::Object(overlay.clone()));
+    serde_json::from_value(merged).unwrap_or(template)
+}
+
+fn merge(value: &mut Value, overlay: &Value) {
+    match (value, overlay) {
+        (Value::Object(value), Value::Object(overlay)) => {
+            for (key, above) in overlay {
+                merge(value.entry(key.clone()).or_insert(Value::Null), above);
+            }
+        }
+        (Value::Array(value), Value::Array(overlay)) => match merge_key(overlay) {
+            Some(key) => merge_items(value, overlay, key),
+            None => value.clone_from(overlay),
+        },
+        (value, overlay) => *value = overlay.clone(),
+    }
+}
+
+fn merge_items(items: &mut Vec<Value>, overlay: &[Value], key: &str) {
+    for above in overlay {
+        match items.iter_mut().find(|item| item[key] == above[key]) {
+            Some(item) => merge(item, above),
+            None => items.push(above.clone()),
+        }
+    }
+}
+
+fn merge_key(items: &[Value]) -> Option<&'static str> {
+    let all_have = |key: &str| !items.is_empty() && items.iter().all(|item| item[key].is_string());
+    ["mountPath", "name"].into_iter().find(|key| all_have(key))
+}

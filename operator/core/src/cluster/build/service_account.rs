@@ -1,0 +1,14 @@
+//! The ServiceAccount of the brokers: without a token, as brokers don't speak to Kubernetes. Pure.
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+
+use super::metadata;
+use crate::cluster::ValidatedCluster;
+
+pub(super) fn build(cluster: &ValidatedCluster) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(cluster, cluster.names.stateful_set()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}

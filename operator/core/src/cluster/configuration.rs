@@ -1,0 +1,244 @@
+//! The brokers' configuration file, as the broker itself reads it. Pure.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use broker_config::{
+    Config, ORDINAL_PLACEHOLDER, RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers,
+    RawListener, RawListenerLimits, RawLog, RawMqtt, RawPeers, RawRetained, RawSessions, RawTls,
+};
+use operator_api::cluster as api;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::names::{ADMIN_PORT, PEER_PORT};
+use super::validate::{Problem, ProblemReason, ValidatedCluster};
+
+/// Tables and keys of the file that `brokerConfig` may hold; the spec or the operator decides the
+/// others.
+const OPEN_KEYS: [&str; 3] = ["workers", "mqtt", "log"];
+
+/// Where a broker finds its files and which addresses it binds: what differs between platforms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Folder for identity, log and state.
+    pub data_dir: PathBuf,
+    /// Folder with `tls.crt` and `tls.key` of the server certificate.
+    pub server_tls_dir: PathBuf,
+    /// Folder with `tls.crt`, `tls.key` and `ca.crt` of the peer certificate; may hold
+    /// `{ordinal}`.
+    pub peer_tls_dir: PathBuf,
+    /// Folder with `client-ca.crt` and `admin-ca.crt`.
+    pub trust_dir: PathBuf,
+    /// Address and port for links from other brokers.
+    pub peer_listen: SocketAddr,
+    /// Address and port of the admin API.
+    pub admin_listen: SocketAddr,
+    /// How the other brokers are found.
+    pub discovery: RawDiscovery,
+    /// Address to bind the listeners to.
+    pub listener_address: IpAddr,
+    /// Ports that differ from the spec's, by listener.
+    pub listener_ports: BTreeMap<String, u16>,
+}
+
+impl Placement {
+    /// The folder that everything is mounted at in a pod.
+    pub const KUBERNETES_FOLDER: &'static str = "/etc/dunlin";
+    /// The folder of the volume in a pod.
+    pub const KUBERNETES_DATA_FOLDER: &'static str = "/var/lib/dunlin";
+
+    /// The placement of every broker of a cluster in Kubernetes.
+    #[must_use]
+    pub fn kubernetes(cluster: &ValidatedCluster) -> Self {
+        let folder = PathBuf::from(Self::KUBERNETES_FOLDER);
+        let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let host = format!("{}.{}.svc", cluster.names.headless_service(), cluster.namespace);
+        Self {
+            data_dir: Self::KUBERNETES_DATA_FOLDER.into(),
+            server_tls_dir: folder.join("tls/server"),
+            peer_tls_dir: folder.join("tls/peer").join(ORDINAL_PLACEHOLDER),
+            trust_dir: folder.join("tls/trust"),
+            peer_listen: SocketAddr::new(any, PEER_PORT),
+            admin_listen: SocketAddr::new(any, ADMIN_PORT),
+            discovery: RawDiscovery::Dns(RawDnsPeers { host, port: PEER_PORT }),
+            listener_address: any,
+            listener_ports: BTreeMap::new(),
+        }
+    }
+
+    /// The loopback address, for brokers on this machine.
+    #[must_use]
+    pub fn loopback() -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+}
+
+/// A configuration file that the broker's own parser accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The file.
+    pub text: String,
+    /// Its SHA-256 in hex, as brokers report it.
+    pub digest: String,
+}
+
+/// Renders the configuration file of a cluster's brokers.
+///
+/// # Errors
+/// [`ProblemReason::InvalidConfiguration`] when `brokerConfig` holds what it may not, or the
+/// broker would refuse the whole.
+pub fn render(cluster: &ValidatedCluster, placement: &Placement) -> Result<Configuration, Problem> {
+    let raw = merged(raw(cluster, placement), &cluster.broker_config)?;
+    Config::try_from(raw.clone()).map_err(|error| invalid(error.to_string()))?;
+    let text = raw.render();
+    let digest = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(Configuration { text, digest })
+}
+
+fn invalid(message: String) -> Problem {
+    Problem::new(ProblemReason::InvalidConfiguration, message)
+}
+
+fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
+    let asks_for_certificates = cluster
+        .listeners
+        .iter()
+        .any(|listener| listener.client_certificates() != api::ClientCertificates::None);
+    RawConfig {
+        data_dir: placement.data_dir.clone(),
+        workers: 0,
+        durability: match cluster.durability {
+            api::Durability::Quorum => broker_config::Durability::Quorum,
+            api::Durability::Local => broker_config::Durability::Local,
+            api::Durability::Memory => broker_config::Durability::Memory,
+        },
+        partition_policy: match cluster.partition_policy {
+            api::PartitionPolicy::Fence => broker_config::PartitionPolicy::Fence,
+            api::PartitionPolicy::Serve => broker_config::PartitionPolicy::Serve,
+        },
+        cluster: RawCluster { name: cluster.name.clone(), id: cluster.cluster_id.clone() },
+        peers: RawPeers { listen: placement.peer_listen, discovery: placement.discovery.clone() },
+        admin: RawAdmin { listen: placement.admin_listen },
+        tls: RawTls {
+            server_certificate: placement.server_tls_dir.join("tls.crt"),
+            server_key: placement.server_tls_dir.join("tls.key"),
+            peer_certificate: placement.peer_tls_dir.join("tls.crt"),
+            peer_key: placement.peer_tls_dir.join("tls.key"),
+            peer_ca: placement.peer_tls_dir.join("ca.crt"),
+            admin_ca: placement.trust_dir.join("admin-ca.crt"),
+            client_ca: asks_for_certificates.then(|| placement.trust_dir.join("client-ca.crt")),
+        },
+        listeners: cluster.listeners.iter().map(|l| raw_listener(l, placement)).collect(),
+        mqtt: RawMqtt::default(),
+        sessions: RawSessions {
+            expiry_max_seconds: u32::try_from(cluster.sessions.expiry_max.as_secs())
+                .unwrap_or(u32::MAX),
+            inflight_max: cluster.sessions.inflight_max,
+            queued_messages_max: cluster.sessions.queued_messages_max,
+            queued_bytes_max: cluster.sessions.queued_bytes_max,
+        },
+        retained: RawRetained {
+            messages_max: cluster.retained.messages_max,
+            bytes_max: cluster.retained.bytes_max,
+        },
+        log: RawLog::default(),
+    }
+}
+
+fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener {
+    let port = placement.listener_ports.get(&listener.name).copied();
+    RawListener {
+        name: listener.name.clone(),
+        protocol: match listener.protocol {
+            api::Protocol::Mqtt => broker_config::Protocol::Mqtt,
+            api::Protocol::Mqtts => broker_config::Protocol::Mqtts,
+            api::Protocol::Ws => broker_config::Protocol::Ws,
+            api::Protocol::Wss => broker_config::Protocol::Wss,
+        },
+        address: placement.listener_address,
+        port: port.unwrap_or_else(|| u16::try_from(listener.port).unwrap_or(0)),
+        authentication: listener
+            .authentication_methods()
+            .iter()
+            .map(|method| match method {
+                api::AuthenticationMethod::Password => broker_config::Authentication::Password,
+                api::AuthenticationMethod::X509 => broker_config::Authentication::X509,
+            })
+            .collect(),
+        client_certificates: Some(match listener.client_certificates() {
+            api::ClientCertificates::None => broker_config::ClientCertificates::None,
+            api::ClientCertificates::Optional => broker_config::ClientCertificates::Optional,
+            api::ClientCertificates::Required => broker_config::ClientCertificates::Required,
+        }),
+        acknowledge_plaintext: listener.acknowledge_plaintext && !listener.protocol.is_tls(),
+        limits: RawListenerLimits {
+            connections: listener.limits.connections,
+            connections_per_second: listener.limits.connections_per_second,
+        },
+    }
+}
+
+fn merged(raw: RawConfig, overlay: &Map<String, Value>) -> Result<RawConfig, Problem> {
+    if overlay.is_empty() {
+        return Ok(raw);
+    }
+    if let Some(key) = overlay.keys().find(|key| !OPEN_KEYS.contains(&key.as_str())) {
+        let open = OPEN_KEYS.join(", ");
+        return Err(invalid(format!(
+            "brokerConfig.{key} can't be set here: the keys that can are {open}; the others follow \
+             from the other fields of the spec"
+        )));
+    }
+    let mut value = serde_json::to_value(raw).map_err(|error| invalid(error.to_string()))?;
+    merge(&mut value, &Value::Object(overlay.clone()));
+    serde_json::from_value(value).map_err(|error| invalid(format!("brokerConfig: {error}")))
+}
+
+/// Puts an overlay over a value: maps are merged, everything else is replaced.
+fn merge(value: &mut Value, overlay: &Value) {
+    match (value, overlay) {
+        (Value::Object(value), Value::Object(overlay)) => {
+            for (key, above) in overlay {
+                merge(value.entry(key.clone()).or_insert(Value::Null), above);
+            }
+        }
+        (value, overlay) => *value = overlay.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::fixture::validated;
+
+    #[test]
+    fn the_broker_reads_what_is_rendered() {
+        let cluster = validated("{version: 0.1.0}");
+        let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
+        let config = Config::parse(&rendered.text).unwrap();
+        assert_eq!(config.cluster.id, "01KABCDEF");
+        assert_eq!(config.listeners[0].bind.port(), 8883);
+        insta::assert_snapshot!(rendered.text);
+    }
+
+    #[test]
+    fn a_broker_setting_is_merged_and_checked() {
+        let cluster = validated("{version: 0.1.0, brokerConfig: {log: {level: debug}}}");
+        let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
+        assert!(rendered.text.contains("level = \"debug\""));
+    }
+
+    #[test]
+    fn what_the_broker_would_refuse_is_refused_before() {
+        let mut cluster = validated("{version: 0.1.0}");
+        let mut refused = |overlay: &str| {
+            cluster.broker_config = serde_yaml::from_str(overlay).unwrap();
+            render(&cluster, &Placement::kubernetes(&cluster)).unwrap_err().message
+        };
+        assert!(refused("{data_dir: /tmp}").contains("brokerConfig.data_dir can't be set here"));
+        assert!(refused("{log: {levle: debug}}").contains("levle"));
+        assert!(refused("{mqtt: {receive_maximum: 0}}").contains("receive_maximum"));
+    }
+}

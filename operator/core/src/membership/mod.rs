@@ -1,0 +1,25 @@
+//! Who belongs to the brokers' consensus group, and the one step that brings it nearer to what is
+//! wanted. Pure.
+//!
+//! [`next_step`] is asked again after every step and derives everything anew from what the brokers
+//! report; it remembers nothing. The rules it keeps:
+//!
+//! - The cluster is founded once. After it is recorded that it was, an empty disk joins and never
+//!   founds, whatever else is lost.
+//! - A broker whose disk was lost comes back under a new node id: the old id leaves, then the new one
+//!   joins without a vote, catches up, and is promoted.
+//! - One change at a time, each only when the voters that are alive keep a majority before and
+//!   after it.
+//! - A broker of a foreign cluster is refused, and nothing else is done until it is gone.
+
+mod planner;
+mod step;
+
+pub(crate) use planner::majority;
+pub use planner::{LEARNER_LAG_MAX, next_step};
+pub use step::{Desired, ObservedBroker, RefuseReason, Step, WaitReason};
+
+#[cfg(test)]
+mod planner_test;
+#[cfg(test)]
+mod property_test;

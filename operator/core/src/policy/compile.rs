@@ -1,0 +1,171 @@
+//! The compilation itself: users, then rules, then what stands around them. Pure.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use broker_policy::{
+    DefaultAccess, Group, Record, RecordSet, Role, RoleAssignment, Settings,
+};
+use operator_api::MqttAcl;
+use operator_api::cluster::{Access, PolicySettings};
+
+use super::acl_entries::acl_entries;
+use super::check::check_group;
+use super::conflict::{Contribution, find_conflicts};
+use super::problem::{Problem, ProblemReason};
+use super::rule::check_rules;
+use super::subjects::Directory;
+use super::users::{CompiledUser, compile_users};
+use super::{
+    ANONYMOUS_DENIED, ANONYMOUS_GROUP, AclFacts, CompiledPolicy, PolicyInput, role_name,
+};
+
+/// Compiles the policy of a cluster. Never fails: what makes no sense is told in the facts of the
+/// object and contributes as little as the [module](super) says.
+///
+/// Cost: one pass over users and rules, and one assignment for each user that an MqttAcl concerns.
+pub fn compile(input: &PolicyInput<'_>) -> CompiledPolicy {
+    let mut problems = Vec::new();
+    let anonymous_group = anonymous_group(input.settings, &mut problems);
+    let mut users = compile_users(input);
+    let (contributions, mut acl_facts, mut groups) = {
+        let directory = Directory::new(&users.users, anonymous_group);
+        let (contributions, facts) = contributions(input, &directory);
+        let groups = directory.groups();
+        let groups = groups.into_keys().map(|name| (name.to_owned(), Vec::new()));
+        (contributions, facts, groups.collect::<Groups>())
+    };
+    for (contribution, conflicts) in contributions.iter().zip(find_conflicts(&contributions)) {
+        if let Some(facts) = acl_facts.get_mut(contribution.name) {
+            facts.conflicts = conflicts;
+        }
+    }
+    if anonymous_group.is_some() {
+        groups.insert(ANONYMOUS_GROUP.to_owned(), Vec::new());
+    }
+    let mut records = vec![settings_record(input.settings, anonymous_group.is_some())];
+    for (contribution, acl) in contributions.iter().zip(input_order(input)) {
+        assign(input.namespace, contribution, acl.spec.priority, &mut users.users, &mut groups);
+        records.push(role_record(input.namespace, contribution));
+    }
+    records.extend(users.users.into_iter().map(|user| Record::Client(user.client)));
+    records.extend(groups.into_iter().map(|(name, roles)| {
+        Record::Group(Group { name, roles, ..Group::default() })
+    }));
+    let records = checked(records, &mut problems);
+    CompiledPolicy { records, problems, users: users.facts, acls: acl_facts }
+}
+
+/// Roles by group.
+type Groups = BTreeMap<String, Vec<RoleAssignment>>;
+
+/// The cluster's MqttAcls in evaluation order.
+fn input_order<'a>(input: &PolicyInput<'a>) -> Vec<&'a MqttAcl> {
+    let is_ours = |acl: &&&MqttAcl| {
+        acl.spec.cluster_ref.name == input.cluster && acl.metadata.deletion_timestamp.is_none()
+    };
+    let mut acls: Vec<&MqttAcl> = input.acls.iter().filter(is_ours).copied().collect();
+    acls.sort_by_key(|acl| (Reverse(acl.spec.priority), object_name(acl)));
+    acls
+}
+
+fn object_name(acl: &MqttAcl) -> &str {
+    acl.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// What each MqttAcl contributes, in evaluation order, and what is to be said of it.
+fn contributions<'a>(
+    input: &PolicyInput<'a>,
+    directory: &Directory<'_>,
+) -> (Vec<Contribution<'a>>, BTreeMap<String, AclFacts>) {
+    let mut contributions = Vec::new();
+    let mut all_facts = BTreeMap::new();
+    for acl in input_order(input) {
+        let name = object_name(acl);
+        let mut facts =
+            AclFacts { role: role_name(input.namespace, name), ..AclFacts::default() };
+        let subjects = directory.resolve(acl, &mut facts.problems, &mut facts.notes);
+        let mut rules = check_rules(acl, &mut facts.problems);
+        if !facts.problems.is_empty() {
+            // Fail-safe: what is not understood as a whole grants nothing, but still denies.
+            rules.retain(|rule| !rule.allows());
+        }
+        facts.subjects = subjects.users.len();
+        contributions.push(Contribution { name, rules, subjects });
+        all_facts.insert(name.to_owned(), facts);
+    }
+    (contributions, all_facts)
+}
+
+fn assign(
+    namespace: &str,
+    contribution: &Contribution<'_>,
+    priority: i32,
+    users: &mut [CompiledUser<'_>],
+    groups: &mut Groups,
+) {
+    let role = role_name(namespace, contribution.name);
+    let subjects = &contribution.subjects;
+    for user in &subjects.users {
+        users[*user as usize].assign(&role, priority);
+    }
+    let anonymous = subjects.anonymous.then_some(ANONYMOUS_GROUP);
+    for group in subjects.groups.iter().map(String::as_str).chain(anonymous) {
+        let roles = groups.entry(group.to_owned()).or_default();
+        roles.push(RoleAssignment::with_priority(role.clone(), priority));
+    }
+}
+
+fn role_record(namespace: &str, contribution: &Contribution<'_>) -> Record {
+    let name = role_name(namespace, contribution.name);
+    Record::Role(Role { acls: acl_entries(&contribution.rules), ..Role::new(name) })
+}
+
+fn settings_record(settings: &PolicySettings, has_anonymous: bool) -> Record {
+    let is_allowed = |access: Access| access == Access::Allow;
+    let access = &settings.default_access;
+    Record::Settings(Settings {
+        default_access: DefaultAccess {
+            publish_client_send: is_allowed(access.publish),
+            publish_client_receive: is_allowed(access.receive),
+            subscribe: is_allowed(access.subscribe),
+            unsubscribe: is_allowed(access.unsubscribe),
+        },
+        anonymous_group: has_anonymous.then(|| ANONYMOUS_GROUP.to_owned()),
+    })
+}
+
+/// The group whose rights anonymous clients have, if they are let in.
+fn anonymous_group<'a>(
+    settings: &'a PolicySettings,
+    problems: &mut Vec<Problem>,
+) -> Option<&'a str> {
+    let group = settings.anonymous.as_str();
+    if group == ANONYMOUS_DENIED {
+        return None;
+    }
+    match check_group(group) {
+        Ok(()) => Some(group),
+        Err(message) => {
+            let message = format!("spec.policy.anonymous: {message}, or write Deny");
+            problems.push(Problem::new(ProblemReason::InvalidGroup, message));
+            None
+        }
+    }
+}
+
+/// The records that a policy takes. After the checks before, only a record that grew beyond all
+/// limits is left out here.
+fn checked(records: Vec<Record>, problems: &mut Vec<Problem>) -> RecordSet {
+    let mut valid = Vec::with_capacity(records.len());
+    for record in records {
+        match record.validate() {
+            Ok(()) => valid.push(record),
+            Err(error) => problems.push(Problem::new(
+                ProblemReason::InvalidRule,
+                format!("{} is left out of the policy: {error}", record.key()),
+            )),
+        }
+    }
+    RecordSet::from_records(valid).unwrap_or_default()
+}
