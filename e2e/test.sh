@@ -29,6 +29,6 @@ else
 fi
 
 echo "== building"
-"$cargo" build --workspace
+"$cargo" test --workspace --no-run --quiet
 echo "== tests"
 "$cargo" test --workspace --no-fail-fast

@@ -9,27 +9,31 @@ use super::patch;
 
 /// Objects by full path, and what each field manager applied last.
 #[derive(Default)]
-pub struct Store {
+pub(crate) struct Store {
     version: u64,
-    pub objects: BTreeMap<String, Value>,
+    pub(crate) objects: BTreeMap<String, Value>,
     applied: BTreeMap<(String, String), Value>,
-    pub writes: Vec<String>,
+    pub(crate) writes: Vec<String>,
 }
 
 /// An answer that is not 200.
-pub struct Refused {
-    pub status: StatusCode,
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
     reason: &'static str,
     message: String,
 }
 
 impl Refused {
-    pub fn bad_request(message: &str) -> Self {
+    pub(crate) fn bad_request(message: &str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, reason: "BadRequest", message: message.to_owned() }
     }
 
     fn not_found(path: &str) -> Self {
-        Self { status: StatusCode::NOT_FOUND, reason: "NotFound", message: format!("{path} not found") }
+        Self {
+            status: StatusCode::NOT_FOUND,
+            reason: "NotFound",
+            message: format!("{path} not found"),
+        }
     }
 
     fn conflict(reason: &'static str, message: &str) -> Self {
@@ -37,7 +41,7 @@ impl Refused {
     }
 
     /// The Status object of the answer.
-    pub fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "reason": self.reason, "message": self.message, "code": self.status.as_u16()})
     }
@@ -46,7 +50,7 @@ impl Refused {
 type Changed = Result<(Value, Vec<(String, Value)>), Refused>;
 
 /// Whether an object's path lies in a collection; a collection without namespace holds those of every namespace.
-pub fn is_in(collection: &str, path: &str) -> bool {
+pub(crate) fn is_in(collection: &str, path: &str) -> bool {
     let Some((base, plural)) = collection.rsplit_once('/') else { return false };
     let Some(rest) = path.strip_prefix(base) else { return false };
     let parts: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
@@ -58,13 +62,13 @@ pub fn is_in(collection: &str, path: &str) -> bool {
 }
 
 /// Whether an object has every label that a selector asks for.
-pub fn selected(object: &Value, selector: &[(String, String)]) -> bool {
+pub(crate) fn selected(object: &Value, selector: &[(String, String)]) -> bool {
     selector.iter().all(|(key, value)| object["metadata"]["labels"][key] == value.as_str())
 }
 
 impl Store {
     /// An object, or a list.
-    pub fn read(&self, path: &str, selector: &[(String, String)]) -> Result<Value, Refused> {
+    pub(crate) fn read(&self, path: &str, selector: &[(String, String)]) -> Result<Value, Refused> {
         if let Some(object) = self.objects.get(path) {
             return Ok(object.clone());
         }
@@ -78,26 +82,40 @@ impl Store {
             .map(|(_, object)| object)
             .collect();
         let version = self.version.to_string();
-        Ok(json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}))
+        Ok(
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
+        )
     }
 
     /// ADDED events for what has changed in a collection since a version.
-    pub fn since(&self, collection: &str, selector: &[(String, String)], version: u64) -> Vec<Value> {
+    pub(crate) fn since(
+        &self,
+        collection: &str,
+        selector: &[(String, String)],
+        version: u64,
+    ) -> Vec<Value> {
         let newer = |object: &Value| {
-            let at = object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
+            let at =
+                object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
             at.is_some_and(|at| at > version)
         };
         self.objects
             .iter()
-            .filter(|(at, object)| is_in(collection, at) && selected(object, selector) && newer(object))
+            .filter(|(at, object)| {
+                is_in(collection, at) && selected(object, selector) && newer(object)
+            })
             .map(|(_, object)| json!({"type": "ADDED", "object": object}))
             .collect()
     }
 
-    pub fn create(&mut self, collection: &str, mut object: Value) -> Changed {
+    pub(crate) fn create(&mut self, collection: &str, mut object: Value) -> Changed {
         let name = match object["metadata"]["name"].as_str() {
             Some(name) => name.to_owned(),
-            None => format!("{}{}", object["metadata"]["generateName"].as_str().unwrap_or("x-"), self.version),
+            None => format!(
+                "{}{}",
+                object["metadata"]["generateName"].as_str().unwrap_or("x-"),
+                self.version
+            ),
         };
         object["metadata"]["name"] = json!(name);
         let path = format!("{collection}/{name}");
@@ -109,7 +127,7 @@ impl Store {
         Ok((self.objects[&path].clone(), events))
     }
 
-    pub fn replace(&mut self, path: &str, mut object: Value) -> Changed {
+    pub(crate) fn replace(&mut self, path: &str, mut object: Value) -> Changed {
         let at = path.trim_end_matches("/status").to_owned();
         let current = self.objects.get(&at).ok_or_else(|| Refused::not_found(&at))?.clone();
         let sent = &object["metadata"]["resourceVersion"];
@@ -122,7 +140,7 @@ impl Store {
         Ok((self.objects.get(&at).cloned().unwrap_or(current), events))
     }
 
-    pub fn patch(&mut self, path: &str, query: &str, kind: &str, body: &Value) -> Changed {
+    pub(crate) fn patch(&mut self, path: &str, query: &str, kind: &str, body: &Value) -> Changed {
         let at = path.trim_end_matches("/status").to_owned();
         let is_status = path.ends_with("/status");
         let current = self.objects.get(&at).cloned();
@@ -157,7 +175,7 @@ impl Store {
         Ok((self.objects.get(&at).cloned().unwrap_or(object), events))
     }
 
-    pub fn delete(&mut self, path: &str, options: &Value) -> Changed {
+    pub(crate) fn delete(&mut self, path: &str, options: &Value) -> Changed {
         let current = self.objects.get(path).ok_or_else(|| Refused::not_found(path))?.clone();
         let wanted = &options["preconditions"]["uid"];
         if !wanted.is_null() && *wanted != current["metadata"]["uid"] {
@@ -173,7 +191,7 @@ impl Store {
     }
 
     /// Stores an object: versions, generation, the end of what has a deletionTimestamp and no finalizer, owners' garbage.
-    pub fn put(&mut self, path: &str, mut object: Value) -> Vec<(String, Value)> {
+    pub(crate) fn put(&mut self, path: &str, mut object: Value) -> Vec<(String, Value)> {
         self.version += 1;
         let before = self.objects.get(path);
         let metadata = &mut object["metadata"];

@@ -32,6 +32,12 @@ pub struct MockApi {
     events: broadcast::Sender<(String, Value)>,
 }
 
+impl Default for MockApi {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl MockApi {
     /// An empty server.
     #[must_use]
@@ -51,27 +57,40 @@ impl MockApi {
     }
 
     /// The requests that wrote something since the server started, as "METHOD path".
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
     #[must_use]
     pub fn writes(&self) -> Vec<String> {
         self.store.lock().expect("lock").writes.clone()
     }
 
     /// The object at a path such as `/api/v1/namespaces/iot/secrets/fleet-ca`.
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
     #[must_use]
     pub fn object(&self, path: &str) -> Option<Value> {
         self.store.lock().expect("lock").objects.get(path).cloned()
     }
 
     /// Creates or changes an object as something outside the controllers would (a kubelet's status, a person's edit).
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
     pub fn put(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut store = self.store.lock().expect("lock");
-        let mut object = store.objects.get(path).cloned().unwrap_or_else(|| json!({"metadata": {}}));
+        let mut object =
+            store.objects.get(path).cloned().unwrap_or_else(|| json!({"metadata": {}}));
         change(&mut object);
         let events = store.put(path, object);
         self.tell(events);
     }
 
     /// The paths of all objects.
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         self.store.lock().expect("lock").objects.keys().cloned().collect()
@@ -97,7 +116,9 @@ impl MockApi {
         let outcome = {
             let mut store = self.store.lock().expect("lock");
             match parts.method {
-                Method::GET => store.read(&path, &selector(&query)).map(|found| (found, Vec::new())),
+                Method::GET => {
+                    store.read(&path, &selector(&query)).map(|found| (found, Vec::new()))
+                }
                 Method::POST => store.create(&path, body),
                 Method::PUT => store.replace(&path, body),
                 Method::PATCH => store.patch(&path, &query, header.unwrap_or_default(), &body),
@@ -117,7 +138,8 @@ impl MockApi {
     fn watch(&self, collection: &str, query: &str) -> Answer {
         let selector = selector(query);
         // Everything after the list's version that is already there comes first; then what happens.
-        let from: u64 = parameter(query, "resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
+        let from: u64 =
+            parameter(query, "resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
         let (backlog, receiver) = {
             let store = self.store.lock().expect("lock");
             (store.since(collection, &selector, from), self.events.subscribe())
@@ -128,7 +150,9 @@ impl MockApi {
             async move {
                 loop {
                     let Ok((path, event)) = receiver.recv().await else { return None };
-                    if store::is_in(&collection, &path) && store::selected(&event["object"], &selector) {
+                    if store::is_in(&collection, &path)
+                        && store::selected(&event["object"], &selector)
+                    {
                         return Some((event, receiver));
                     }
                 }
@@ -156,7 +180,9 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 /// The equality requirements of a labelSelector.
 fn selector(query: &str) -> Vec<(String, String)> {
     let text = parameter(query, "labelSelector").unwrap_or_default();
-    let one = |part: &str| part.split_once('=').map(|(k, v)| (k.to_owned(), v.trim_start_matches('=').to_owned()));
+    let one = |part: &str| {
+        part.split_once('=').map(|(k, v)| (k.to_owned(), v.trim_start_matches('=').to_owned()))
+    };
     text.split(',').filter_map(one).collect()
 }
 

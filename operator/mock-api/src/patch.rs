@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Merges `from` into `into`: objects field by field, everything else as a whole; null removes.
-pub fn merge(into: &mut Value, from: &Value) {
+pub(crate) fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
@@ -19,7 +19,7 @@ pub fn merge(into: &mut Value, from: &Value) {
 }
 
 /// Removes what a field manager applied before and no longer does.
-pub fn remove_missing(object: &mut Value, before: &Value, now: &Value) {
+pub(crate) fn remove_missing(object: &mut Value, before: &Value, now: &Value) {
     let (Some(fields), Some(before)) = (object.as_object_mut(), before.as_object()) else { return };
     for (key, old) in before {
         match now.get(key) {
@@ -36,7 +36,7 @@ pub fn remove_missing(object: &mut Value, before: &Value, now: &Value) {
 }
 
 /// RFC 6902, the operations that controllers send: add, replace, remove, test.
-pub fn json_patch(object: &mut Value, operations: &Value) -> Result<(), String> {
+pub(crate) fn json_patch(object: &mut Value, operations: &Value) -> Result<(), String> {
     for operation in operations.as_array().ok_or("a JSON patch is a list")? {
         let path = operation["path"].as_str().unwrap_or_default();
         match operation["op"].as_str().unwrap_or_default() {

@@ -1,0 +1,3 @@
+//! The Kubernetes platform: controllers, server-side apply, leader election. IO.
+
+pub mod lease;
