@@ -23,3 +23,5 @@ pub use step::{Desired, ObservedBroker, RefuseReason, Step, WaitReason};
 mod planner_test;
 #[cfg(test)]
 mod property_test;
+#[cfg(test)]
+pub(crate) mod simulated;
