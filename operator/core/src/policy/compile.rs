@@ -3,9 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use broker_policy::{
-    DefaultAccess, Group, Record, RecordSet, Role, RoleAssignment, Settings,
-};
+use broker_policy::{DefaultAccess, Group, Record, RecordSet, Role, RoleAssignment, Settings};
 use operator_api::MqttAcl;
 use operator_api::cluster::{Access, PolicySettings};
 
@@ -16,9 +14,7 @@ use super::problem::{Problem, ProblemReason};
 use super::rule::check_rules;
 use super::subjects::Directory;
 use super::users::{CompiledUser, compile_users};
-use super::{
-    ANONYMOUS_DENIED, ANONYMOUS_GROUP, AclFacts, CompiledPolicy, PolicyInput, role_name,
-};
+use super::{ANONYMOUS_DENIED, ANONYMOUS_GROUP, AclFacts, CompiledPolicy, PolicyInput, role_name};
 
 /// Compiles the policy of a cluster. Never fails: what makes no sense is told in the facts of the
 /// object and contributes as little as the [module](super) says.
@@ -49,9 +45,11 @@ pub fn compile(input: &PolicyInput<'_>) -> CompiledPolicy {
         records.push(role_record(input.namespace, contribution));
     }
     records.extend(users.users.into_iter().map(|user| Record::Client(user.client)));
-    records.extend(groups.into_iter().map(|(name, roles)| {
-        Record::Group(Group { name, roles, ..Group::default() })
-    }));
+    records.extend(
+        groups
+            .into_iter()
+            .map(|(name, roles)| Record::Group(Group { name, roles, ..Group::default() })),
+    );
     let records = checked(records, &mut problems);
     CompiledPolicy { records, problems, users: users.facts, acls: acl_facts }
 }
@@ -82,8 +80,7 @@ fn contributions<'a>(
     let mut all_facts = BTreeMap::new();
     for acl in input_order(input) {
         let name = object_name(acl);
-        let mut facts =
-            AclFacts { role: role_name(input.namespace, name), ..AclFacts::default() };
+        let mut facts = AclFacts { role: role_name(input.namespace, name), ..AclFacts::default() };
         let subjects = directory.resolve(acl, &mut facts.problems, &mut facts.notes);
         let mut rules = check_rules(acl, &mut facts.problems);
         if !facts.problems.is_empty() {

@@ -34,11 +34,7 @@ pub(super) fn check_rules<'a>(acl: &'a MqttAcl, problems: &mut Vec<Problem>) -> 
     valid
 }
 
-fn check_rule<'a>(
-    index: usize,
-    rule: &'a AclRule,
-    problems: &mut Vec<Problem>,
-) -> ValidRule<'a> {
+fn check_rule<'a>(index: usize, rule: &'a AclRule, problems: &mut Vec<Problem>) -> ValidRule<'a> {
     let mut report = |reason, field: &str, message: &str| {
         problems.push(Problem::new(reason, format!("spec.rules[{index}]{field}: {message}")));
     };

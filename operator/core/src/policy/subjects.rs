@@ -13,7 +13,7 @@ use super::users::CompiledUser;
 pub(super) struct Directory<'a> {
     users: &'a [CompiledUser<'a>],
     by_object: HashMap<&'a str, u32>,
-    by_label: HashMap<(&'a str, &'a str), Vec<u32>>,
+    by_label: HashMap<&'a str, HashMap<&'a str, Vec<u32>>>,
     by_group: HashMap<&'a str, Vec<u32>>,
     /// The group that anonymous clients stand for; `None`: they are refused.
     anonymous_group: Option<&'a str>,
@@ -55,7 +55,8 @@ impl<'a> Directory<'a> {
         for (index, user) in (0..).zip(users) {
             directory.by_object.insert(user.object_name(), index);
             for (key, value) in user.labels() {
-                directory.by_label.entry((key, value)).or_default().push(index);
+                let values = directory.by_label.entry(key).or_default();
+                values.entry(value).or_default().push(index);
             }
             for group in &user.client.groups {
                 directory.by_group.entry(&group.name).or_default().push(index);
@@ -131,7 +132,8 @@ impl<'a> Directory<'a> {
     }
 
     fn labelled(&self, key: &str, value: &str) -> &[u32] {
-        self.by_label.get(&(key, value)).map_or(&[], Vec::as_slice)
+        let values = self.by_label.get(key);
+        values.and_then(|values| values.get(value)).map_or(&[], Vec::as_slice)
     }
 
     fn add_named(&self, name: &str, subjects: &mut Subjects) -> Option<String> {

@@ -145,10 +145,8 @@ fn compile_quotas(quotas: &operator_api::user::Quotas, problems: &mut Vec<Proble
         }
         bytes
     });
-    let limits = [
-        ("connections", quotas.connections),
-        ("publishesPerSecond", quotas.publishes_per_second),
-    ];
+    let limits =
+        [("connections", quotas.connections), ("publishesPerSecond", quotas.publishes_per_second)];
     for (field, limit) in limits {
         if limit == Some(0) {
             let message =
