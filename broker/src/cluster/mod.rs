@@ -10,6 +10,7 @@ mod discovery;
 mod frame;
 mod handshake;
 mod links;
+pub mod meta;
 mod peer_tls;
 mod sync;
 

@@ -11,12 +11,8 @@ pub(crate) fn write_file_atomically(path: &Path, content: &[u8]) -> io::Result<(
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = Path::new(&temporary);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(temporary)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     drop(file);

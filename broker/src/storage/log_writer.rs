@@ -14,9 +14,7 @@ use tokio::sync::Notify;
 
 use super::atomic_file::sync_parent;
 use super::log_recovery::{LogError, RecoveredGroup, RecoveryReport, recover};
-use super::log_segment::{
-    SEGMENT_BYTES, SEGMENT_HEADER_BYTES, create_segment, segment_path,
-};
+use super::log_segment::{SEGMENT_BYTES, SEGMENT_HEADER_BYTES, create_segment, segment_path};
 use super::record::{BODY_BYTES_MAX, GroupId, Record, RecordKind};
 
 /// Bytes that may wait for the writer; who has more to write waits for room.
@@ -41,9 +39,17 @@ struct Queue {
     records: Vec<Record>,
     bytes: usize,
     completions: Vec<Completion>,
+    /// The newest of each group: written with the next batch, not for their own sake.
+    notes: BTreeMap<GroupId, Record>,
     is_closed: bool,
     /// A write failed: nothing is written any more, and never tried again.
     failure: Option<String>,
+}
+
+struct Append {
+    records: Vec<Record>,
+    bytes: usize,
+    completion: Completion,
 }
 
 struct Shared {
@@ -113,33 +119,21 @@ impl LogWriter {
     /// completion is called with the error as well.
     pub async fn append(&self, records: Vec<Record>, completion: Completion) -> io::Result<()> {
         let shared = &self.handle.shared;
-        let bytes = records.iter().map(Record::frame_bytes).sum::<usize>();
         let longest = records.iter().map(|record| record.payload.len()).max().unwrap_or(0);
         if longest > BODY_BYTES_MAX / 2 {
             let error = || io::Error::other(format!("log record of {longest} bytes is too long"));
             completion(Err(error()));
             return Err(error());
         }
+        let bytes = records.iter().map(Record::frame_bytes).sum::<usize>();
+        let mut append = Some(Append { records, bytes, completion });
         loop {
             // Registered before the look, so that no wake-up is missed.
             let mut room = std::pin::pin!(shared.room.notified());
             room.as_mut().enable();
-            let mut queue = shared.lock();
-            if let Some(error) = queue.error() {
-                drop(queue);
-                let copy = io::Error::other(error.to_string());
-                completion(Err(error));
-                return Err(copy);
+            if let Some(result) = shared.try_queue(&mut append) {
+                return result;
             }
-            if queue.bytes == 0 || queue.bytes + bytes <= QUEUED_BYTES_MAX {
-                queue.records.extend(records);
-                queue.bytes += bytes;
-                queue.completions.push(completion);
-                drop(queue);
-                shared.wake.notify_one();
-                return Ok(());
-            }
-            drop(queue);
             room.await;
         }
     }
@@ -156,6 +150,12 @@ impl LogWriter {
         });
         self.append(records, completion).await?;
         receiver.await.map_err(io::Error::other)?
+    }
+
+    /// Leaves a record to be written with the next batch, or at the close; a later one of the
+    /// group takes its place. For what is good to know after a restart but need not be durable.
+    pub fn note(&self, record: Record) {
+        self.handle.shared.lock().notes.insert(record.group, record);
     }
 
     /// Writes what is queued, then ends the thread. Later appends fail.
@@ -194,6 +194,29 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Takes the append when there is room for it; `None` when there is not.
+    fn try_queue(&self, append: &mut Option<Append>) -> Option<io::Result<()>> {
+        let mut queue = self.lock();
+        let error = queue.error();
+        let is_full =
+            |append: &mut Append| queue.bytes > 0 && queue.bytes + append.bytes > QUEUED_BYTES_MAX;
+        if error.is_none() && append.as_mut().is_some_and(is_full) {
+            return None;
+        }
+        let append = append.take()?;
+        if let Some(error) = error {
+            drop(queue);
+            (append.completion)(Err(io::Error::other(error.to_string())));
+            return Some(Err(error));
+        }
+        queue.records.extend(append.records);
+        queue.bytes += append.bytes;
+        queue.completions.push(append.completion);
+        drop(queue);
+        self.wake.notify_one();
+        Some(Ok(()))
+    }
 }
 
 impl Queue {
@@ -212,11 +235,14 @@ fn run(shared: &Shared, mut file: SegmentFile) {
             while queue.records.is_empty() && queue.completions.is_empty() && !queue.is_closed {
                 queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
-            if queue.records.is_empty() && queue.completions.is_empty() {
+            let is_idle = queue.records.is_empty() && queue.completions.is_empty();
+            if is_idle && queue.notes.is_empty() {
                 return;
             }
             queue.bytes = 0;
-            (std::mem::take(&mut queue.records), std::mem::take(&mut queue.completions))
+            let mut records = std::mem::take(&mut queue.records);
+            records.extend(std::mem::take(&mut queue.notes).into_values());
+            (records, std::mem::take(&mut queue.completions))
         };
         shared.room.notify_waiters();
         match file.write(&records) {
@@ -281,12 +307,8 @@ impl HardState {
     }
 
     fn records(&self, group: GroupId) -> impl Iterator<Item = Record> {
-        let record = |kind, index, payload: &Bytes| Record {
-            group,
-            kind,
-            index,
-            payload: payload.clone(),
-        };
+        let record =
+            |kind, index, payload: &Bytes| Record { group, kind, index, payload: payload.clone() };
         let vote = self.vote.as_ref().map(|p| record(RecordKind::Vote, 0, p));
         let committed = self.committed.as_ref().map(|p| record(RecordKind::Committed, 0, p));
         let purged = self.purged.as_ref().map(|(i, p)| record(RecordKind::Purge, *i, p));

@@ -74,7 +74,9 @@ pub struct Record {
 /// A whole frame with a good checksum whose body this version can't read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("record has version {found}, this broker reads up to {RECORD_VERSION}: run a newer one")]
+    #[error(
+        "record has version {found}, this broker reads up to {RECORD_VERSION}: run a newer one"
+    )]
     NewerVersion { found: u8 },
     #[error("record of unknown kind {kind}: run a newer broker")]
     UnknownKind { kind: u8 },

@@ -31,10 +31,8 @@ fn a_policy_change_is_applied_once_and_a_second_time_changes_nothing() {
 fn a_policy_change_from_another_revision_conflicts_and_names_the_current_one() {
     let mut state = ClusterState::default();
     let late = change(&state);
-    let first = state
-        .policy()
-        .change(vec![Record::Settings(Settings::default())], Vec::new())
-        .unwrap();
+    let first =
+        state.policy().change(vec![Record::Settings(Settings::default())], Vec::new()).unwrap();
     state.apply(1, &batch(&[Command::ApplyPolicy(first.clone())])).unwrap();
     let applied = state.apply(2, &batch(&[Command::ApplyPolicy(late)])).unwrap();
     assert_eq!(applied.outcomes, [Outcome::PolicyConflict { current: first.to }]);

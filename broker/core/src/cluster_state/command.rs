@@ -97,7 +97,9 @@ pub struct CommandBatch {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// A later version wrote the batch.
-    #[error("command batch has version {found}, this broker reads up to {BATCH_VERSION}: run a newer one")]
+    #[error(
+        "command batch has version {found}, this broker reads up to {BATCH_VERSION}: run a newer one"
+    )]
     NewerVersion {
         /// Its version.
         found: u8,

@@ -36,6 +36,41 @@ pub(super) type Chunk = Vec<Item>;
 /// The first chunk's key is the empty string.
 pub(super) type Chunks = BTreeMap<Arc<str>, Arc<Chunk>>;
 
+/// Builds chunks from items in the order of their topics.
+#[derive(Default)]
+pub(super) struct ChunksBuilder {
+    chunks: Chunks,
+    last: Chunk,
+}
+
+impl ChunksBuilder {
+    /// False when the item does not come after those before it.
+    pub(super) fn push(&mut self, item: Item) -> bool {
+        if self.last.last().is_some_and(|last| last.topic >= item.topic) {
+            return false;
+        }
+        // Half full, so that the next insertion does not split at once.
+        if self.last.len() == CHUNK_MESSAGES_MAX / 2 {
+            self.end_chunk();
+            self.last = Vec::with_capacity(CHUNK_MESSAGES_MAX / 2);
+        }
+        self.last.push(item);
+        true
+    }
+
+    pub(super) fn finish(mut self) -> Chunks {
+        if !self.last.is_empty() {
+            self.end_chunk();
+        }
+        self.chunks
+    }
+
+    fn end_chunk(&mut self) {
+        let key = if self.chunks.is_empty() { "".into() } else { Arc::clone(&self.last[0].topic) };
+        self.chunks.insert(key, Arc::new(std::mem::take(&mut self.last)));
+    }
+}
+
 /// How much is retained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetainedTotals {
@@ -96,12 +131,13 @@ impl RetainedStore {
     }
 
     /// Replaces everything, as a snapshot that is installed does.
-    pub(super) fn replace(&self, items: impl IntoIterator<Item = Item>) {
-        let mut content = Content::default();
-        for item in items {
-            content.set(item);
+    pub(super) fn replace(&self, chunks: Chunks) {
+        let mut totals = RetainedTotals::default();
+        for item in chunks.values().flat_map(|chunk| chunk.iter()) {
+            totals.messages += 1;
+            totals.bytes += item.bytes();
         }
-        *self.write() = content;
+        *self.write() = Content { chunks, totals };
     }
 
     /// Holds the messages for a batch of changes; readers wait until it is dropped.

@@ -9,7 +9,7 @@ use broker_policy::{Policy, Record};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::apply::ClusterState;
-use super::retained_store::{Chunks, Item};
+use super::retained_store::{Chunks, ChunksBuilder, Item};
 use crate::retained::RetainedMessage;
 
 /// Version of the layout.
@@ -26,7 +26,9 @@ pub struct StateSnapshot {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// A later version wrote them.
-    #[error("state snapshot has version {found}, this broker reads up to {VERSION}: run a newer one")]
+    #[error(
+        "state snapshot has version {found}, this broker reads up to {VERSION}: run a newer one"
+    )]
     NewerVersion {
         /// Its version.
         found: u8,
@@ -53,16 +55,11 @@ impl ClusterState {
     }
 
     /// Replaces the state by a snapshot's. Readers of [`ClusterState::retained`] go on with the
-    /// same store. On an error nothing has changed.
-    ///
-    /// # Errors
-    /// `NewerVersion`, `Damaged`.
-    pub fn restore(&mut self, snapshot: Bytes) -> Result<(), SnapshotError> {
-        let (policy, items) = decode(snapshot)?;
+    /// same store.
+    pub fn install(&mut self, snapshot: StateSnapshot) {
         let retained = Arc::clone(self.retained());
-        retained.replace(items);
-        *self = Self::from_parts(policy, retained);
-        Ok(())
+        retained.replace(snapshot.chunks);
+        *self = Self::from_parts(snapshot.policy, retained);
     }
 }
 
@@ -91,29 +88,36 @@ impl StateSnapshot {
         }
         Ok(out)
     }
-}
 
-fn decode(mut bytes: Bytes) -> Result<(Policy, Vec<Item>), SnapshotError> {
-    let damaged = |what| SnapshotError::Damaged { what };
-    let version = bytes.try_get_u8().map_err(|_| damaged("no version"))?;
-    if version > VERSION {
-        return Err(SnapshotError::NewerVersion { found: version });
-    }
-    let records = take(&mut bytes).ok_or_else(|| damaged("policy length"))?;
-    let records: Vec<Record> =
-        serde_json::from_slice(&records).map_err(|_| damaged("policy records"))?;
-    let policy = Policy::from_records(records).map_err(|_| damaged("policy record"))?;
-    let messages = bytes.try_get_u64_le().map_err(|_| damaged("message count"))?;
-    let mut items = Vec::new();
-    for _ in 0..messages {
-        let item = take(&mut bytes).ok_or_else(|| damaged("message length"))?;
-        let (topic, message): (Box<str>, RetainedMessage) =
-            postcard::from_bytes(&item).map_err(|_| damaged("message"))?;
-        items.push(Item { topic: Arc::from(topic), message: Arc::new(message) });
-    }
-    match bytes.is_empty() {
-        true => Ok((policy, items)),
-        false => Err(damaged("bytes behind the last message")),
+    /// Reads what [`StateSnapshot::encode`] wrote.
+    ///
+    /// # Errors
+    /// `NewerVersion`, `Damaged`.
+    pub fn decode(mut bytes: Bytes) -> Result<Self, SnapshotError> {
+        let damaged = |what| SnapshotError::Damaged { what };
+        let version = bytes.try_get_u8().map_err(|_| damaged("no version"))?;
+        if version > VERSION {
+            return Err(SnapshotError::NewerVersion { found: version });
+        }
+        let records = take(&mut bytes).ok_or_else(|| damaged("policy length"))?;
+        let records: Vec<Record> =
+            serde_json::from_slice(&records).map_err(|_| damaged("policy records"))?;
+        let policy = Policy::from_records(records).map_err(|_| damaged("policy record"))?;
+        let messages = bytes.try_get_u64_le().map_err(|_| damaged("message count"))?;
+        let mut builder = ChunksBuilder::default();
+        for _ in 0..messages {
+            let item = take(&mut bytes).ok_or_else(|| damaged("message length"))?;
+            let (topic, message): (Box<str>, RetainedMessage) =
+                postcard::from_bytes(&item).map_err(|_| damaged("message"))?;
+            let item = Item { topic: Arc::from(topic), message: Arc::new(message) };
+            if !builder.push(item) {
+                return Err(damaged("order of the topics"));
+            }
+        }
+        match bytes.is_empty() {
+            true => Ok(Self { policy, chunks: builder.finish() }),
+            false => Err(damaged("bytes behind the last message")),
+        }
     }
 }
 

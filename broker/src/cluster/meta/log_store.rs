@@ -1,0 +1,186 @@
+//! openraft's log on the write-ahead log: entries in memory up to the last snapshot, all writes
+//! in order through the one writer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+
+use super::encoding::{decode, encode};
+use super::type_config::{Entry, LogId, TypeConfig, Vote};
+use crate::cluster::sync::lock;
+use crate::storage::{GroupId, LogWriter, Record, RecordKind, RecoveredGroup};
+
+#[derive(Debug, Default)]
+struct Tail {
+    /// Without a gap, the first one following `purged`.
+    entries: VecDeque<Entry>,
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+}
+
+/// The log of one group. A clone reads and writes the same one.
+#[derive(Clone)]
+pub(super) struct LogStore {
+    group: GroupId,
+    writer: LogWriter,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl LogStore {
+    /// The log as it was recovered.
+    pub(super) fn open(
+        writer: LogWriter,
+        group: GroupId,
+        recovered: &RecoveredGroup,
+    ) -> io::Result<Self> {
+        let mut tail = Tail::default();
+        if let Some(vote) = &recovered.vote {
+            tail.vote = Some(decode("vote", vote)?);
+        }
+        if let Some(committed) = &recovered.committed {
+            tail.committed = Some(decode("committed log id", committed)?);
+        }
+        if let Some((_, purged)) = &recovered.purged {
+            tail.purged = Some(decode("purged log id", purged)?);
+        }
+        for (_, entry) in &recovered.entries {
+            tail.entries.push_back(decode("log entry", entry)?);
+        }
+        Ok(Self { group, writer, tail: Arc::new(Mutex::new(tail)) })
+    }
+
+    /// Whether the node has ever voted or written an entry.
+    pub(super) fn is_pristine(&self) -> bool {
+        let tail = lock(&self.tail);
+        tail.vote.is_none() && tail.entries.is_empty() && tail.purged.is_none()
+    }
+
+    fn record(&self, kind: RecordKind, index: u64, payload: Bytes) -> Record {
+        Record { group: self.group, kind, index, payload }
+    }
+}
+
+impl Tail {
+    fn first_index(&self) -> u64 {
+        self.purged.map_or(0, |purged| purged.index + 1)
+    }
+
+    fn drop_from(&mut self, index: u64) {
+        let kept = index.saturating_sub(self.first_index()) as usize;
+        self.entries.truncate(kept);
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + fmt::Debug + OptionalSend,
+    {
+        let tail = lock(&self.tail);
+        let first = tail.first_index();
+        let start = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        let start = start.saturating_sub(first) as usize;
+        let end = end.saturating_sub(first).min(tail.entries.len() as u64) as usize;
+        match start < end {
+            true => Ok(tail.entries.range(start..end).cloned().collect()),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(lock(&self.tail).vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let tail = lock(&self.tail);
+        let last = tail.entries.back().map(|entry| entry.log_id);
+        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: last.or(tail.purged) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let record = self.record(RecordKind::Vote, 0, encode(vote)?);
+        self.writer.append_durably(vec![record]).await?;
+        lock(&self.tail).vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        if let Some(committed) = committed {
+            // It may be lost: the leader tells it again. So it costs no fsync.
+            self.writer.note(self.record(RecordKind::Committed, 0, encode(&committed)?));
+            lock(&self.tail).committed = Some(committed);
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(lock(&self.tail).committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut records = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            records.push(self.record(RecordKind::Entry, entry.index(), encode(entry)?));
+        }
+        {
+            let mut tail = lock(&self.tail);
+            debug_assert!(
+                entries.first().is_none_or(|first| {
+                    first.index() == tail.first_index() + tail.entries.len() as u64
+                }),
+                "entries leave a hole in the log"
+            );
+            tail.entries.extend(entries);
+        }
+        self.writer.append(records, Box::new(|result| callback.io_completed(result))).await
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let first_dropped = last.map_or(0, |last| last.index + 1);
+        lock(&self.tail).drop_from(first_dropped);
+        let record = self.record(RecordKind::Truncate, first_dropped, Bytes::new());
+        self.writer.append_durably(vec![record]).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let record = self.record(RecordKind::Purge, upto.index, encode(&upto)?);
+        {
+            let mut tail = lock(&self.tail);
+            while tail.entries.front().is_some_and(|entry| entry.index() <= upto.index) {
+                tail.entries.pop_front();
+            }
+            tail.purged = Some(upto);
+        }
+        self.writer.append_durably(vec![record]).await
+    }
+}

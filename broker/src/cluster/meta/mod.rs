@@ -1,0 +1,356 @@
+//! The meta group: one replicated state machine over all nodes, for policy and retained messages.
+//!
+//! Runs on the cluster thread. Only [`MetaGroup::bootstrap`] ever founds a cluster; a node with an
+//! empty disk waits to be added.
+
+mod encoding;
+mod log_store;
+mod membership;
+mod network;
+mod proposals;
+mod service;
+mod state_machine;
+mod status;
+mod type_config;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::cluster_state::{Command, RetainedLimits, RetainedStore};
+use broker_core::types::NodeId;
+use openraft::async_runtime::WatchReceiver;
+use openraft::{Config, SnapshotPolicy};
+use tokio::sync::watch;
+
+pub use membership::MembershipError;
+pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
+pub use state_machine::AppliedPolicy;
+pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
+
+use super::frame::FrameKind;
+use super::links::Links;
+use crate::storage::{
+    DataDirectory, GroupId, LogError, LogWriter, LogWriterStats, RecoveryReport, SnapshotStore,
+};
+use log_store::LogStore;
+use network::NetworkFactory;
+use proposals::{ProposalQueue, Proposer};
+use service::RaftService;
+use state_machine::StateMachine;
+use type_config::Raft;
+
+/// Log entries between two snapshots.
+const SNAPSHOT_ENTRIES: u64 = 5000;
+
+/// Bytes of log entries after which a snapshot is made before [`SNAPSHOT_ENTRIES`] are reached:
+/// the entries since the last one are in memory.
+const SNAPSHOT_BYTES: u64 = 64 << 20;
+
+/// Entries kept behind a snapshot, for followers that lag a little.
+const KEPT_ENTRIES: u64 = 1000;
+
+/// How often the bytes since the last snapshot are looked at.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
+
+/// Longest wait for another leader when this one shuts down.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How the group runs.
+#[derive(Debug, Clone)]
+pub struct MetaConfig {
+    /// Names the group in openraft's logs.
+    pub cluster_id: String,
+    /// Most that retained messages may take; the leader's is in force.
+    pub retained_limits: RetainedLimits,
+    /// Intervals; the default is the production setting.
+    pub timing: MetaTiming,
+}
+
+/// Intervals of consensus.
+#[derive(Debug, Clone, Copy)]
+pub struct MetaTiming {
+    /// Between two of the leader's heartbeats.
+    pub heartbeat: Duration,
+    /// Shortest silence after which a follower stands for election.
+    pub election_min: Duration,
+    /// Longest such silence, and the leader's lease.
+    pub election_max: Duration,
+}
+
+impl Default for MetaTiming {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(125),
+            election_min: Duration::from_millis(450),
+            election_max: Duration::from_millis(900),
+        }
+    }
+}
+
+/// Why the group can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The write-ahead log can't be used.
+    #[error("open the write-ahead log")]
+    Log {
+        /// Why.
+        source: LogError,
+    },
+    /// What the log or the snapshot holds can't be used.
+    #[error("recover the meta group's state")]
+    State {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The log begins behind the snapshot.
+    #[error(
+        "the log begins at entry {first}, but the snapshot ends at {applied}: \
+         start this broker with an empty data directory"
+    )]
+    SnapshotMissing {
+        /// First entry of the log.
+        first: u64,
+        /// Last entry that the snapshot covers.
+        applied: u64,
+    },
+    /// openraft does not start.
+    #[error("start consensus: {reason}")]
+    Raft {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Who leads, for those who act on a change of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The term; one leader a term.
+    pub term: u64,
+    /// Who leads in it, where that is known.
+    pub leader: Option<NodeId>,
+}
+
+/// The meta group's handle on one node. Cheap to clone.
+#[derive(Clone)]
+pub struct MetaGroup {
+    raft: Raft,
+    links: Links,
+    log: LogStore,
+    writer: LogWriter,
+    machine: StateMachine,
+    proposals: ProposalQueue,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl MetaGroup {
+    /// Recovers the node's state and joins in: serves other nodes' consensus on `links`, which
+    /// must not have been started yet. Runs on the current runtime; reads the disk before it
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`MetaError`] says. None of them is healed by another try.
+    pub async fn start(
+        config: MetaConfig,
+        links: Links,
+        directory: &DataDirectory,
+    ) -> Result<Self, MetaError> {
+        let group = GroupId::META;
+        let (writer, mut recovered, report) =
+            LogWriter::open(&directory.log_path()).map_err(|source| MetaError::Log { source })?;
+        log_recovery(&report);
+        let failed = |source| MetaError::State { source };
+        let recovered = recovered.remove(&group).unwrap_or_default();
+        let log = LogStore::open(writer.clone(), group, &recovered).map_err(failed)?;
+        let store = SnapshotStore::new(&directory.snapshots_path());
+        let machine = StateMachine::open(store, group).map_err(failed)?;
+        let first = recovered.purged.as_ref().map_or(0, |(purged, _)| purged + 1);
+        let applied = machine.applied_index();
+        if recovered.purged.is_some() && applied.is_none_or(|applied| applied + 1 < first) {
+            let applied = applied.unwrap_or(0);
+            return Err(MetaError::SnapshotMissing { first, applied });
+        }
+
+        let raft_failed = |reason: String| MetaError::Raft { reason };
+        let raft_config =
+            raft_config(&config).validate().map_err(|e| raft_failed(e.to_string()))?;
+        let network = NetworkFactory { links: links.clone() };
+        let this = links.node_id().0;
+        let raft = Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())
+            .await
+            .map_err(|e| raft_failed(e.to_string()))?;
+
+        let (proposer, proposals) =
+            Proposer::new(raft.clone(), links.clone(), config.retained_limits);
+        tokio::spawn(proposer.run());
+        let (sender, leadership) = watch::channel(Leadership::default());
+        tokio::spawn(follow_leadership(raft.clone(), sender));
+        tokio::spawn(snapshot_by_bytes(raft.clone(), machine.clone()));
+        let service = RaftService {
+            raft: raft.clone(),
+            proposals: proposals.clone(),
+            incoming: Arc::default(),
+        };
+        links.serve(FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST, Arc::new(service));
+        Ok(Self { raft, links, log, writer, machine, proposals, leadership })
+    }
+
+    /// Has the cluster commit a command, here or by way of the leader, within
+    /// [`PROPOSE_TIMEOUT`]. Queued at once: proposals of one node are committed in the order of
+    /// the calls. Dropping the future gives up the outcome, not the command.
+    ///
+    /// # Errors
+    /// `Unavailable` and `TimedOut` without a quorum, `Overloaded`, `TooLong`.
+    pub fn propose(
+        &self,
+        command: &Command,
+    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + use<> {
+        self.proposals.propose(command)
+    }
+
+    /// The group as this node sees it now.
+    #[must_use]
+    pub fn status(&self) -> MetaStatus {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        MetaStatus::read(&metrics, |node| self.links.is_live(node))
+    }
+
+    /// Who leads, and changes of it.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// The policy as of the last applied entry, and its changes.
+    #[must_use]
+    pub fn policy(&self) -> watch::Receiver<AppliedPolicy> {
+        self.machine.watch_policy()
+    }
+
+    /// The retained messages as of the last applied entry; may be read from any thread.
+    #[must_use]
+    pub fn retained(&self) -> Arc<RetainedStore> {
+        self.machine.retained()
+    }
+
+    /// Counters of the write-ahead log.
+    #[must_use]
+    pub fn log_stats(&self) -> &LogWriterStats {
+        self.writer.stats()
+    }
+
+    /// Waits until the status satisfies `is_met`; false when it has not within `timeout`.
+    pub async fn wait_for(&self, timeout: Duration, is_met: impl Fn(&MetaStatus) -> bool) -> bool {
+        let mut metrics = self.raft.metrics();
+        let waiting = async {
+            while !is_met(&self.status()) {
+                // Links come and go without a change of the metrics.
+                let pause = tokio::time::timeout(Duration::from_millis(50), metrics.changed());
+                let _ = pause.await;
+            }
+        };
+        tokio::time::timeout(timeout, waiting).await.is_ok()
+    }
+
+    /// Waits until consensus has stopped for good, which only a failed disk or a bug causes;
+    /// returns why. The broker must then stop: it can't keep its word.
+    pub async fn failure(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "consensus has ended".to_owned();
+            }
+        }
+    }
+
+    /// Leaves in good order: hands leadership to another voter first, then stops, and writes
+    /// what is queued. The links must still be up.
+    pub async fn shutdown(&self) {
+        let status = self.status();
+        if status.role == MetaRole::Leader && self.best_successor(&status).is_some() {
+            let this = self.links.node_id();
+            match self.transfer_leader(None).await {
+                Ok(to) => {
+                    let is_handed_over = |status: &MetaStatus| {
+                        status.role != MetaRole::Leader
+                            && status.leader.is_some_and(|leader| leader != this)
+                    };
+                    if !self.wait_for(TRANSFER_TIMEOUT, is_handed_over).await {
+                        tracing::warn!(node_id = %to, "leadership was not taken over in time");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "leadership can't be handed over"),
+            }
+        }
+        if self.raft.shutdown().await.is_err() {
+            tracing::error!("consensus ended with a panic");
+        }
+        let writer = self.writer.clone();
+        if tokio::task::spawn_blocking(move || writer.close()).await.is_err() {
+            tracing::error!("closing the log failed");
+        }
+    }
+}
+
+fn log_recovery(report: &RecoveryReport) {
+    tracing::info!(
+        segments = report.segments,
+        records = report.records,
+        cut_bytes = report.cut_bytes,
+        cut_records = report.cut_records,
+        "write-ahead log read"
+    );
+}
+
+fn raft_config(config: &MetaConfig) -> Config {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    Config {
+        cluster_name: config.cluster_id.clone(),
+        heartbeat_interval: millis(config.timing.heartbeat),
+        election_timeout_min: millis(config.timing.election_min),
+        election_timeout_max: millis(config.timing.election_max),
+        enable_pre_vote: Some(true),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
+        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        ..Config::default()
+    }
+}
+
+async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadership>) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let leadership = {
+            let metrics = metrics.borrow_watched();
+            let leader = metrics.current_leader.map(NodeId);
+            Leadership { term: metrics.vote.leader_id.term, leader }
+        };
+        sender.send_if_modified(|current| {
+            let is_new = *current != leadership;
+            *current = leadership;
+            is_new
+        });
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// openraft counts entries between snapshots; a few large ones count for many here.
+async fn snapshot_by_bytes(raft: Raft, machine: StateMachine) {
+    let mut interval = tokio::time::interval(SNAPSHOT_CHECK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if raft.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        if machine.bytes_since_snapshot() < SNAPSHOT_BYTES {
+            continue;
+        }
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
+}

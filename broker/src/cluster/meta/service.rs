@@ -1,0 +1,126 @@
+//! openraft's network over the peer links: the answering side.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use broker_core::types::NodeId;
+use bytes::{Bytes, BytesMut};
+use openraft::raft::SnapshotResponse;
+
+use super::encoding::{decode, encode};
+use super::network::{SnapshotPart, kind};
+use super::proposals::ProposalQueue;
+use super::type_config::{Raft, Snapshot, TypeConfig};
+use crate::cluster::connection::Replier;
+use crate::cluster::links::{LinkEvent, PeerHandler};
+use crate::cluster::sync::lock;
+
+/// Largest snapshot taken from a peer.
+const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+
+/// Answers what other nodes' consensus asks.
+pub(super) struct RaftService {
+    pub(super) raft: Raft,
+    pub(super) proposals: ProposalQueue,
+    pub(super) incoming: Arc<Mutex<BTreeMap<NodeId, BytesMut>>>,
+}
+
+impl PeerHandler for RaftService {
+    fn peer_frame(&self, from: NodeId, kind: u8, body: Bytes, replier: Replier) {
+        if kind == kind::PROPOSE {
+            self.proposals.take_forwarded(&self.raft, body, replier);
+            return;
+        }
+        let raft = self.raft.clone();
+        let incoming = Arc::clone(&self.incoming);
+        // The runtime polls new tasks in the order of their making, so requests of one link
+        // reach openraft in the order in which they came.
+        tokio::spawn(async move {
+            match answer(&raft, &incoming, from, kind, &body).await {
+                Ok(answer) => replier.reply(&answer),
+                Err(error) => replier.fail(&error.to_string()),
+            }
+        });
+    }
+
+    fn link_event(&self, event: &LinkEvent) {
+        if let LinkEvent::AcceptedClosed { node, .. } = event {
+            lock(&self.incoming).remove(node);
+        }
+    }
+}
+
+async fn answer(
+    raft: &Raft,
+    incoming: &Mutex<BTreeMap<NodeId, BytesMut>>,
+    from: NodeId,
+    kind: u8,
+    body: &Bytes,
+) -> io::Result<Bytes> {
+    match kind {
+        kind::APPEND => {
+            let request = decode("AppendEntries", body)?;
+            encode(&raft.append_entries(request).await.map_err(io::Error::other)?)
+        }
+        kind::VOTE => {
+            let request = decode("RequestVote", body)?;
+            encode(&raft.vote(request).await.map_err(io::Error::other)?)
+        }
+        kind::PRE_VOTE => {
+            let request = decode("pre-vote", body)?;
+            encode(&raft.pre_vote(request).await.map_err(io::Error::other)?)
+        }
+        kind::TRANSFER => {
+            let request = decode("TransferLeader", body)?;
+            encode(&raft.handle_transfer_leader(request).await.map_err(io::Error::other)?)
+        }
+        kind::SNAPSHOT => {
+            let answer: Option<SnapshotResponse<TypeConfig>> =
+                match take_part(incoming, from, body)? {
+                    Some((part, content)) => {
+                        let snapshot = Snapshot { meta: part.meta, snapshot: content };
+                        let installed = raft.install_full_snapshot(part.vote, snapshot).await;
+                        Some(installed.map_err(io::Error::other)?)
+                    }
+                    None => None,
+                };
+            encode(&answer)
+        }
+        kind => Err(io::Error::other(format!("consensus has no frames of kind {kind}"))),
+    }
+}
+
+/// Adds a part to the snapshot on its way from that node; returns it once it is whole.
+fn take_part(
+    incoming: &Mutex<BTreeMap<NodeId, BytesMut>>,
+    from: NodeId,
+    body: &Bytes,
+) -> io::Result<Option<(SnapshotPart, Bytes)>> {
+    let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
+    // The content stands behind the encoded part; postcard leaves it alone.
+    let part: SnapshotPart = decode("snapshot part", body)?;
+    let content_bytes = part.content_bytes as usize;
+    let Some(start) = body.len().checked_sub(content_bytes) else {
+        return Err(invalid("snapshot part is shorter than it says"));
+    };
+    if part.total_bytes > SNAPSHOT_BYTES_MAX {
+        return Err(invalid("snapshot is too large"));
+    }
+    let mut incoming = lock(incoming);
+    if part.offset == 0 {
+        incoming.insert(from, BytesMut::new());
+    }
+    let Some(gathered) = incoming.get_mut(&from) else {
+        return Err(invalid("snapshot part comes without those before it"));
+    };
+    if gathered.len() as u64 != part.offset {
+        return Err(invalid("snapshot part does not follow the one before it"));
+    }
+    gathered.extend_from_slice(&body[start..]);
+    if (gathered.len() as u64) < part.total_bytes {
+        return Ok(None);
+    }
+    let content = incoming.remove(&from).unwrap_or_default().freeze();
+    Ok(Some((part, content)))
+}

@@ -1,0 +1,258 @@
+//! openraft's state machine around [`ClusterState`]: in memory, with snapshots on disk.
+//!
+//! A restart rebuilds it from the snapshot and the log behind it.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use broker_core::cluster_state::{ClusterState, Effect, RetainedStore, StateSnapshot};
+use broker_policy::Policy;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+
+use super::encoding::{decode, encode};
+use super::type_config::{
+    BatchOutcome, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+};
+use crate::cluster::sync::lock;
+use crate::storage::{GroupId, SnapshotFile, SnapshotStore};
+
+/// The policy as of an applied log entry.
+#[derive(Debug, Clone, Default)]
+pub struct AppliedPolicy {
+    /// The entry; 0 for the empty policy that all begins with.
+    pub log_index: u64,
+    /// The policy.
+    pub policy: Arc<Policy>,
+}
+
+struct Inner {
+    state: ClusterState,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    /// What the snapshot on disk covers.
+    snapshot: Option<SnapshotMeta>,
+    /// Bytes of the entries applied since that snapshot.
+    bytes_since_snapshot: u64,
+}
+
+/// The state machine; a clone is the same one.
+#[derive(Clone)]
+pub(super) struct StateMachine {
+    group: GroupId,
+    store: SnapshotStore,
+    inner: Arc<Mutex<Inner>>,
+    /// Held while the snapshot file is replaced: one that is being made must not overwrite a
+    /// newer one that the leader sent meanwhile, as the log before that one is gone.
+    file: Arc<tokio::sync::Mutex<()>>,
+    policy: watch::Sender<AppliedPolicy>,
+}
+
+impl StateMachine {
+    /// The state as of the snapshot on disk. Blocks.
+    pub(super) fn open(store: SnapshotStore, group: GroupId) -> io::Result<Self> {
+        let found = store.read(group).map_err(io::Error::other)?;
+        let machine = Self {
+            group,
+            store,
+            inner: Arc::new(Mutex::new(Inner {
+                state: ClusterState::default(),
+                applied: None,
+                membership: StoredMembership::default(),
+                snapshot: None,
+                bytes_since_snapshot: 0,
+            })),
+            file: Arc::default(),
+            policy: watch::Sender::new(AppliedPolicy::default()),
+        };
+        if let Some(SnapshotFile { meta, content }) = found {
+            let meta: SnapshotMeta = decode("snapshot meta", &meta)?;
+            let state = StateSnapshot::decode(content).map_err(io::Error::other)?;
+            machine.install(meta, state);
+        }
+        Ok(machine)
+    }
+
+    /// The policy as of the last applied entry, and its changes from now on.
+    pub(super) fn watch_policy(&self) -> watch::Receiver<AppliedPolicy> {
+        self.policy.subscribe()
+    }
+
+    /// The retained messages; the store stays the same over restores.
+    pub(super) fn retained(&self) -> Arc<RetainedStore> {
+        Arc::clone(lock(&self.inner).state.retained())
+    }
+
+    /// Index of the last applied entry.
+    pub(super) fn applied_index(&self) -> Option<u64> {
+        lock(&self.inner).applied.map(|applied| applied.index)
+    }
+
+    /// Bytes of the entries applied since the last snapshot.
+    pub(super) fn bytes_since_snapshot(&self) -> u64 {
+        lock(&self.inner).bytes_since_snapshot
+    }
+
+    fn install(&self, meta: SnapshotMeta, state: StateSnapshot) {
+        let mut inner = lock(&self.inner);
+        inner.state.install(state);
+        inner.applied = meta.last_log_id;
+        inner.membership = meta.last_membership.clone();
+        inner.snapshot = Some(meta);
+        inner.bytes_since_snapshot = 0;
+        self.announce_policy(&inner);
+    }
+
+    fn announce_policy(&self, inner: &Inner) {
+        let log_index = inner.applied.map_or(0, |applied| applied.index);
+        let policy = Arc::new(inner.state.policy().clone());
+        self.policy.send_replace(AppliedPolicy { log_index, policy });
+    }
+
+    /// Applies one entry; what it answers goes to whoever proposed it.
+    fn apply_entry(&self, entry: super::type_config::Entry) -> io::Result<BatchOutcome> {
+        let mut inner = lock(&self.inner);
+        let log_index = entry.log_id.index;
+        let mut outcome = BatchOutcome::default();
+        let mut has_new_policy = false;
+        match entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Membership(membership) => {
+                inner.membership = StoredMembership::new(Some(entry.log_id), membership);
+            }
+            EntryPayload::Normal(batch) => {
+                let applied = inner.state.apply(log_index, &batch).map_err(|error| {
+                    io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("apply log entry {log_index}: {error}"),
+                    )
+                })?;
+                inner.bytes_since_snapshot += batch.as_bytes().len() as u64;
+                for effect in applied.effects {
+                    match effect {
+                        Effect::PolicyChanged { .. } => has_new_policy = true,
+                    }
+                }
+                outcome.outcomes = applied.outcomes;
+            }
+        }
+        inner.applied = Some(entry.log_id);
+        if has_new_policy {
+            self.announce_policy(&inner);
+        }
+        Ok(outcome)
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let inner = lock(&self.inner);
+        Ok((inner.applied, inner.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let outcome = self.apply_entry(entry)?;
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let inner = lock(&self.inner);
+        SnapshotBuilder {
+            machine: self.clone(),
+            meta: SnapshotMeta {
+                last_log_id: inner.applied,
+                last_membership: inner.membership.clone(),
+            },
+            state: inner.state.snapshot(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Bytes) -> io::Result<()> {
+        let (store, group, meta) = (self.store.clone(), self.group, meta.clone());
+        let for_disk = meta.clone();
+        let _file = self.file.lock().await;
+        let state = blocking(move || {
+            let state = StateSnapshot::decode(content.clone()).map_err(io::Error::other)?;
+            let encoded = encode(&for_disk)?;
+            store.write(group, &encoded, &content).map_err(io::Error::other)?;
+            Ok(state)
+        })
+        .await?;
+        self.install(meta, state);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        if lock(&self.inner).snapshot.is_none() {
+            return Ok(None);
+        }
+        let (store, group) = (self.store.clone(), self.group);
+        let found = blocking(move || store.read(group).map_err(io::Error::other)).await?;
+        match found {
+            Some(SnapshotFile { meta, content }) => {
+                let meta = decode("snapshot meta", &meta)?;
+                Ok(Some(Snapshot { meta, snapshot: content }))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// A snapshot being made: the state is taken, encoding and writing are still to come.
+pub(super) struct SnapshotBuilder {
+    machine: StateMachine,
+    meta: SnapshotMeta,
+    state: StateSnapshot,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let (store, group) = (self.machine.store.clone(), self.machine.group);
+        let (meta, state) = (self.meta.clone(), self.state.clone());
+        let bytes_before = self.machine.bytes_since_snapshot();
+        let content =
+            blocking(move || state.encode().map(Bytes::from).map_err(io::Error::other)).await?;
+        let _file = self.machine.file.lock().await;
+        let on_disk = lock(&self.machine.inner).snapshot.as_ref().and_then(|s| s.last_log_id);
+        if on_disk > meta.last_log_id {
+            return Ok(Snapshot { meta, snapshot: content });
+        }
+        let for_disk = content.clone();
+        blocking(move || {
+            let meta = encode(&meta)?;
+            store.write(group, &meta, &for_disk).map_err(io::Error::other)
+        })
+        .await?;
+        let mut inner = lock(&self.machine.inner);
+        inner.snapshot = Some(self.meta.clone());
+        inner.bytes_since_snapshot = inner.bytes_since_snapshot.saturating_sub(bytes_before);
+        tracing::info!(
+            log_index = self.meta.last_log_id.map_or(0, |last| last.index),
+            bytes = content.len(),
+            "snapshot written"
+        );
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: content })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
