@@ -24,3 +24,5 @@ pub use planner::{HaltReason, NextStep, RestartReason, WaitReason, next_step};
 mod planner_test;
 #[cfg(test)]
 mod property_test;
+#[cfg(test)]
+mod simulated;

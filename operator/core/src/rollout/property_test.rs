@@ -1,1 +1,79 @@
+//! The rollout planner against brokers that fail in every order: it never takes a broker that the
+//! quorum needs ([`Roll::take`] checks), and when the faults end every broker runs what is wanted.
 
+use proptest::prelude::*;
+
+use super::NextStep;
+use super::simulated::{Roll, seconds};
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Crash(usize),
+    Recover(usize),
+    WantVersion(u8),
+    WantTemplate(u8),
+    Pass(i64),
+    Plan,
+    LosePolicy,
+    EnforcePolicy,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        1 => (0..5_usize).prop_map(Event::Crash),
+        4 => (0..5_usize).prop_map(Event::Recover),
+        1 => (0..3_u8).prop_map(Event::WantVersion),
+        1 => (0..3_u8).prop_map(Event::WantTemplate),
+        4 => (1..40_i64).prop_map(Event::Pass),
+        8 => Just(Event::Plan),
+        1 => Just(Event::LosePolicy),
+        1 => Just(Event::EnforcePolicy),
+    ]
+}
+
+fn happens(roll: &mut Roll, event: Event) {
+    let count = roll.brokers.len();
+    match event {
+        Event::Crash(at) => roll.crashes(at % count, "exited"),
+        Event::Recover(at) => {
+            let at = at % count;
+            if !roll.cluster.brokers[at].is_up {
+                roll.becomes_ready(at);
+            }
+        }
+        Event::WantVersion(version) => roll.want_version(&format!("0.{version}.0")),
+        Event::WantTemplate(template) => roll.wanted.template = format!("t{template}"),
+        Event::Pass(time) => roll.pass(seconds(time)),
+        Event::Plan => {
+            let step = roll.next_step();
+            roll.take(&step);
+        }
+        Event::LosePolicy => roll.wanted.policy_revision = Some("r2".to_owned()),
+        Event::EnforcePolicy => roll.wanted.policy_revision = Some("r1".to_owned()),
+    }
+    roll.cluster.elect();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_restart_breaks_a_quorum_and_the_roll_ends_up_to_date(
+        count in prop_oneof![Just(1_usize), Just(3), Just(5)],
+        events in prop::collection::vec(event(), 0..80),
+    ) {
+        let mut roll = Roll::settled(count);
+        for event in events {
+            happens(&mut roll, event);
+        }
+        roll.wanted.policy_revision = Some("r1".to_owned());
+        for at in 0..count {
+            if !roll.cluster.brokers[at].is_up {
+                roll.becomes_ready(at);
+            }
+        }
+        let taken = roll.run_to_the_end();
+        prop_assert_eq!(roll.next_step(), NextStep::Done);
+        prop_assert!(taken.iter().filter(|act| !act.starts_with("transfer")).count() <= count);
+    }
+}
