@@ -1,6 +1,12 @@
 //! The broker process: workers, listeners, cluster, admin API.
 
+pub mod args;
 pub mod cluster;
 pub mod identity;
+pub mod listener;
+pub mod node;
+pub mod shutdown;
 pub mod storage;
+pub mod telemetry;
 pub mod tls;
+pub mod worker;

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`ToHub`], one for all workers | worker | the message waits in the worker's outbox, in order; while the outbox is not empty the worker reads no socket, so clients feel it and nothing is lost |
 //! | [`ToWorker`], one per worker | hub | control: `send().await`. [`ToWorker::Deliver`]: `try_send` when it is droppable (QoS 0), counted when dropped; else awaited |
-//! | [`ToWorker`], one per worker | another worker | [`ToWorker::Deliver`] waits in the sender's outbox, which stops the sender's reads. A worker always goes on taking from its own queue, so two full queues never wait for each other |
+//! | [`ToWorker`], one per worker | another worker | [`ToWorker::DeliverLocal`] waits in the sender's outbox, which stops the sender's reads. A worker always goes on taking from its own queue, so two full queues never wait for each other |
 //! | [`ToWorker`], one per worker | acceptor | `try_send` of [`ToWorker::Accept`]; the socket is closed, and counted |
 //!
 //! Messages of one sender to one receiver keep their order. All are values: nothing is shared but
@@ -22,7 +22,7 @@ use broker_core::engine::{
 use broker_core::retained::RetainedChange;
 use broker_core::session::SessionState;
 use broker_core::types::{ClientId, ConnectionId};
-use broker_policy::Policy;
+use broker_policy::{Policy, Revision};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -121,19 +121,16 @@ pub enum ToHub {
         /// The node, by the number that the hub gave it.
         destination: Destination,
         /// One batch.
-        batch: Bytes,
+        batch: Vec<u8>,
     },
     /// Every live session of this worker is held to the revision.
     PolicyEnforced {
         /// Who enforces it.
         worker: WorkerId,
         /// The policy's revision.
-        revision: PolicyRevision,
+        revision: Revision,
     },
 }
-
-/// A policy revision as `broker_policy` computes it.
-pub type PolicyRevision = broker_policy::Digest;
 
 /// To a worker.
 #[derive(Debug)]
@@ -171,10 +168,15 @@ pub enum ToWorker {
         /// The last change that everyone has.
         seq: InterestSeq,
     },
-    /// Messages published elsewhere, in the format of `broker_core::forward`.
+    /// Messages published on a peer node, in the format of `broker_core::forward`.
     Deliver {
-        /// One batch.
+        /// One batch; shared by the workers it goes to.
         batch: Bytes,
+    },
+    /// Messages published on another worker of this node.
+    DeliverLocal {
+        /// One batch; the receiver keeps the buffer for its own ones.
+        batch: Vec<u8>,
     },
     /// The rights to enforce from now on; answered by [`ToHub::PolicyEnforced`].
     Policy(Arc<Policy>),

@@ -1,0 +1,107 @@
+//! Accepts sockets while the node serves and hands each to the least loaded worker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::BoundListener;
+use super::rate::TokenBucket;
+use crate::node::{AcceptedSocket, ConnectionSlot, Gate, ToWorker, WorkerHandle};
+
+/// Wait after an accept that failed: out of descriptors, mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Wait before a port that was given up is taken again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Sockets accepted before the other tasks of the thread get their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Runs a listener for as long as it is polled: open while `gate` is.
+pub async fn run(mut listener: BoundListener, workers: Arc<[WorkerHandle]>, mut gate: Gate) {
+    let name = listener.listener.name.clone();
+    loop {
+        gate.wait_for(true).await;
+        match listener.open().and_then(TcpListener::from_std) {
+            Ok(socket) => {
+                let (address, protocol) = (listener.address, listener.listener.protocol.as_str());
+                let port = address.port();
+                tracing::info!(listener = name, protocol, %address, port, "listening");
+                tokio::select! {
+                    () = accept_all(&listener, &socket, &workers) => {}
+                    () = gate.wait_for(false) => {}
+                }
+                tracing::info!(listener = name, "closed to new clients");
+            }
+            Err(error) => {
+                tracing::error!(listener = name, %error, "can't listen, trying again");
+                tokio::time::sleep(REOPEN_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn accept_all(listener: &BoundListener, socket: &TcpListener, workers: &[WorkerHandle]) {
+    let limits = listener.listener.limits;
+    let mut rate = TokenBucket::new(limits.connections_per_second, Instant::now());
+    let mut turn = 0;
+    loop {
+        if let Err(wait) = rate.take(Instant::now()) {
+            // Who comes now waits in the kernel's backlog.
+            listener.counters.accept_paused();
+            tokio::time::sleep(wait).await;
+            continue;
+        }
+        match socket.accept().await {
+            Ok((client, address)) => hand_over(listener, client, address, workers),
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                tracing::warn!(listener = listener.listener.name, %error, "accepting failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        turn += 1;
+        if turn % ACCEPTS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn hand_over(
+    listener: &BoundListener,
+    socket: TcpStream,
+    address: SocketAddr,
+    workers: &[WorkerHandle],
+) {
+    let counters = &listener.counters;
+    if counters.connections() >= u64::from(listener.listener.limits.connections) {
+        // At once, so that the client may try another broker.
+        return counters.connection_refused();
+    }
+    // From here on it belongs to the worker's runtime, not to this thread's.
+    let Ok(socket) = socket.set_nodelay(true).and_then(|()| socket.into_std()) else {
+        return counters.connection_refused();
+    };
+    let Some(worker) = workers.iter().min_by_key(|worker| worker.counters.sockets()) else {
+        return counters.connection_refused();
+    };
+    let slot = ConnectionSlot::take(counters, &worker.counters);
+    let accepted = AcceptedSocket { socket, address, listener: listener.id, slot };
+    if worker.inbox.try_send(ToWorker::Accept(accepted)).is_err() {
+        counters.connection_refused();
+    }
+}
+
+/// Whether accepting failed for reasons of the client that was next, and not for this process.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::PermissionDenied
+    )
+}

@@ -1,0 +1,29 @@
+//! Where the log goes, and in which shape: standard error, one line an event.
+
+use broker_config::{Log, LogFormat};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Starts logging. `RUST_LOG` wins over the level of the configuration. A second call in one
+/// process changes nothing.
+pub fn start(log: Log) {
+    // openraft tells each of its steps at INFO; a broker's log is for what its operator can act on.
+    let default = match log.level.as_str() {
+        level @ ("debug" | "trace") => level.to_owned(),
+        level => format!("{level},openraft=warn,fjall=warn,lsm_tree=warn"),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match log.format {
+        LogFormat::Json => {
+            let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            registry.with(layer).try_init()
+        }
+        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging has been started before");
+    }
+}

@@ -1,0 +1,108 @@
+//! Reads PEM files, and notices when they were replaced.
+
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{SHA256, digest};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use super::error::TlsError;
+
+/// Longest file read: thousands of certificates, far above any chain.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Reads a file, which may hold a key.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = |source| TlsError::Read { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    (&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(TlsError::TooLong { path: path.to_owned(), max: FILE_BYTES_MAX });
+    }
+    Ok(bytes)
+}
+
+/// The certificates of a PEM text, at least one.
+pub(super) fn certificates(
+    path: &Path,
+    what: &'static str,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let error = |reason: String| TlsError::Pem { path: path.to_owned(), what, reason };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| error(e.to_string()))?;
+    if chain.is_empty() {
+        return Err(error("there is no CERTIFICATE section".to_owned()));
+    }
+    Ok(chain)
+}
+
+/// The private key of a PEM text.
+pub(super) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|e| TlsError::Pem {
+        path: path.to_owned(),
+        what: "private key",
+        reason: e.to_string(),
+    })
+}
+
+/// The trust anchors of a PEM text, at least one.
+pub(super) fn anchors(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, "trust anchor", pem)? {
+        roots.add(certificate).map_err(|e| TlsError::Pem {
+            path: path.to_owned(),
+            what: "trust anchor",
+            reason: e.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// What tells one state of a file from another, links followed. Kubernetes replaces a mounted
+/// Secret by swapping the `..data` link, which changes the inode behind every path at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileMark {
+    device: u64,
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+/// The state of several files; a missing file is a state too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FilesMark(Vec<Option<FileMark>>);
+
+impl FilesMark {
+    /// Looks at the files now.
+    pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        Self(
+            paths
+                .into_iter()
+                .map(|path| {
+                    std::fs::metadata(path).ok().map(|meta| FileMark {
+                        device: meta.dev(),
+                        inode: meta.ino(),
+                        length: meta.len(),
+                        changed: (meta.mtime(), meta.mtime_nsec()),
+                    })
+                })
+                .collect(),
+        )
+    }
+}

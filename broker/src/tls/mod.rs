@@ -1,0 +1,20 @@
+//! Certificates, keys and trust anchors in use: read from files, reloaded when the files change.
+//!
+//! Layer: below listeners, workers, peer links and the admin API, which take the configuration
+//! current at each new connection from here. A set of files that does not fit together is
+//! reported, and what was in use stays in use. IO: files only.
+
+mod config;
+mod error;
+mod files;
+mod identity;
+mod store;
+mod watch;
+
+#[cfg(test)]
+mod store_test;
+
+pub use error::TlsError;
+pub use identity::common_name;
+pub use store::{ListenerTls, TlsFiles, TlsStore};
+pub use watch::{WATCH_INTERVAL, watch};

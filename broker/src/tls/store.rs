@@ -1,0 +1,368 @@
+//! The TLS configurations in use, and what the status report says of them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use broker_admin_api::{CertificateStatus, ReloadError, ServedCertificate};
+use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::ProducesTickets;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::config::{ServerParts, new_ticketer, server_config};
+use super::error::TlsError;
+use super::files::{FilesMark, anchors, certificates, private_key, read, sha256_hex};
+use super::identity::not_after;
+use crate::cluster::PeerTls;
+
+/// The files of one broker; no placeholder is left in the paths.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+    admin_ca: PathBuf,
+    peer: PeerTlsPaths,
+}
+
+impl TlsFiles {
+    /// The files that the configuration names for `broker_name`; `None` when a path needs an
+    /// ordinal and the name has none.
+    #[must_use]
+    pub fn new(paths: &TlsPaths, broker_name: &str) -> Option<Self> {
+        Some(Self {
+            certificate: paths.server_certificate.clone(),
+            key: paths.server_key.clone(),
+            client_ca: paths.client_ca.clone(),
+            admin_ca: paths.admin_ca.clone(),
+            peer: paths.peer.for_broker(broker_name)?,
+        })
+    }
+
+    fn server_mark(&self) -> FilesMark {
+        let fixed = [&self.certificate, &self.key, &self.admin_ca];
+        FilesMark::of(fixed.into_iter().chain(&self.client_ca))
+    }
+
+    fn peer_mark(&self) -> FilesMark {
+        FilesMark::of([&self.peer.certificate, &self.peer.key, &self.peer.ca])
+    }
+}
+
+/// The configuration of MQTT listeners, one for each way to ask for client certificates.
+#[derive(Debug)]
+pub struct ListenerTls {
+    none: Arc<ServerConfig>,
+    /// Absent without trust anchors for clients.
+    asking: Option<Asking>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    optional: Arc<ServerConfig>,
+    required: Arc<ServerConfig>,
+}
+
+impl ListenerTls {
+    /// The configuration for a listener; `None` when it asks for certificates and there are no
+    /// trust anchors, which a checked configuration excludes.
+    #[must_use]
+    pub fn for_listener(&self, asks: ClientCertificates) -> Option<&Arc<ServerConfig>> {
+        match asks {
+            ClientCertificates::None => Some(&self.none),
+            ClientCertificates::Optional => self.asking.as_ref().map(|asking| &asking.optional),
+            ClientCertificates::Required => self.asking.as_ref().map(|asking| &asking.required),
+        }
+    }
+}
+
+/// Keys of session tickets, one for each configuration that must not take another's tickets.
+struct Ticketers {
+    none: Arc<dyn ProducesTickets>,
+    optional: Arc<dyn ProducesTickets>,
+    required: Arc<dyn ProducesTickets>,
+    admin: Arc<dyn ProducesTickets>,
+}
+
+impl Ticketers {
+    fn new() -> Result<Self, TlsError> {
+        Ok(Self {
+            none: new_ticketer()?,
+            optional: new_ticketer()?,
+            required: new_ticketer()?,
+            admin: new_ticketer()?,
+        })
+    }
+}
+
+/// One consistent reading of the server files.
+struct ServerSide {
+    listeners: ListenerTls,
+    admin: Arc<ServerConfig>,
+    served: ServedCertificate,
+    client_trust_digest: Option<String>,
+    admin_trust_digest: String,
+    ticketers: Arc<Ticketers>,
+}
+
+/// One consistent reading of the peer files.
+struct PeerSide {
+    tls: PeerTls,
+    served: ServedCertificate,
+    trust_digest: String,
+}
+
+/// What is in use. Shared by everything that opens or accepts TLS connections.
+pub struct TlsStore {
+    files: TlsFiles,
+    listeners: ArcSwap<ListenerTls>,
+    admin: ArcSwap<ServerConfig>,
+    peer: Arc<ArcSwap<PeerTls>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    status: CertificateStatus,
+    server_error: Option<ReloadError>,
+    peer_error: Option<ReloadError>,
+    server_mark: FilesMark,
+    peer_mark: FilesMark,
+    ticketers: Arc<Ticketers>,
+}
+
+impl std::fmt::Debug for TlsStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStore").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl TlsStore {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// The first file that is missing, unreadable or does not fit the others.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        // Marks are taken before reading: a change in between is seen as one, never missed.
+        let (server_mark, peer_mark) = (files.server_mark(), files.peer_mark());
+        let server = read_server(&files, None)?;
+        let peer = read_peer(&files.peer)?;
+        let status = CertificateStatus {
+            server: Some(server.served),
+            peer: Some(peer.served),
+            client_trust_digest: server.client_trust_digest,
+            admin_trust_digest: Some(server.admin_trust_digest),
+            peer_trust_digest: Some(peer.trust_digest),
+            last_reload_error: None,
+        };
+        Ok(Self {
+            files,
+            listeners: ArcSwap::from_pointee(server.listeners),
+            admin: ArcSwap::new(server.admin),
+            peer: Arc::new(ArcSwap::from_pointee(peer.tls)),
+            state: Mutex::new(State {
+                status,
+                server_error: None,
+                peer_error: None,
+                server_mark,
+                peer_mark,
+                ticketers: server.ticketers,
+            }),
+        })
+    }
+
+    /// The configurations of MQTT listeners, to be taken at each accept.
+    #[must_use]
+    pub fn listeners(&self) -> Arc<ListenerTls> {
+        self.listeners.load_full()
+    }
+
+    /// The configuration of the admin API, to be taken at each accept: a client certificate is
+    /// asked for, not required, so that probes and scrapers come in without.
+    #[must_use]
+    pub fn admin(&self) -> Arc<ServerConfig> {
+        self.admin.load_full()
+    }
+
+    /// The configurations of peer links, which read it at each new link.
+    #[must_use]
+    pub fn peer(&self) -> Arc<ArcSwap<PeerTls>> {
+        Arc::clone(&self.peer)
+    }
+
+    /// What is in use, and why the newest files are not.
+    #[must_use]
+    pub fn status(&self) -> CertificateStatus {
+        let state = self.state();
+        let mut status = state.status.clone();
+        status.last_reload_error = state.server_error.clone().or_else(|| state.peer_error.clone());
+        status
+    }
+
+    /// Reads again what has changed since it was last read; everything when `force` is set. What
+    /// can't be used is logged and reported by [`TlsStore::status`]; what was in use stays.
+    pub fn reload(&self, force: bool) {
+        let mut state = self.state();
+        let mark = self.files.server_mark();
+        if force || mark != state.server_mark {
+            state.server_mark = mark;
+            self.reload_server(&mut state);
+        }
+        let mark = self.files.peer_mark();
+        if force || mark != state.peer_mark {
+            state.peer_mark = mark;
+            self.reload_peer(&mut state);
+        }
+    }
+
+    /// Whether files differ from what was last read, and a reading of them that a later call can
+    /// be compared with: files that are being replaced one by one are best left to settle.
+    pub(super) fn pending(&self) -> Option<(FilesMark, FilesMark)> {
+        let state = self.state();
+        let marks = (self.files.server_mark(), self.files.peer_mark());
+        (marks.0 != state.server_mark || marks.1 != state.peer_mark).then_some(marks)
+    }
+
+    fn reload_server(&self, state: &mut State) {
+        let kept =
+            (state.status.client_trust_digest.clone(), state.status.admin_trust_digest.clone());
+        match read_server(&self.files, Some((&state.ticketers, kept))) {
+            Ok(server) => {
+                tracing::info!(
+                    fingerprint = server.served.fingerprint,
+                    not_after = server.served.not_after,
+                    "server certificate and trust anchors are in use"
+                );
+                self.listeners.store(Arc::new(server.listeners));
+                self.admin.store(server.admin);
+                state.status.server = Some(server.served);
+                state.status.client_trust_digest = server.client_trust_digest;
+                state.status.admin_trust_digest = Some(server.admin_trust_digest);
+                state.ticketers = server.ticketers;
+                state.server_error = None;
+            }
+            Err(error) => state.server_error = Some(report("server", &error)),
+        }
+    }
+
+    fn reload_peer(&self, state: &mut State) {
+        match read_peer(&self.files.peer) {
+            Ok(peer) => {
+                tracing::info!(
+                    fingerprint = peer.served.fingerprint,
+                    not_after = peer.served.not_after,
+                    "peer certificate and trust anchors are in use"
+                );
+                self.peer.store(Arc::new(peer.tls));
+                state.status.peer = Some(peer.served);
+                state.status.peer_trust_digest = Some(peer.trust_digest);
+                state.peer_error = None;
+            }
+            Err(error) => state.peer_error = Some(report("peer", &error)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn report(side: &'static str, error: &TlsError) -> ReloadError {
+    tracing::error!(side, %error, "new TLS files are refused, the old ones stay in use");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ReloadError { message: error.to_string(), at: i64::try_from(now.as_secs()).unwrap_or(i64::MAX) }
+}
+
+fn served(path: &PathBuf, leaf: &CertificateDer<'_>) -> Result<ServedCertificate, TlsError> {
+    let not_after = not_after(leaf).ok_or_else(|| TlsError::Pem {
+        path: path.clone(),
+        what: "certificate",
+        reason: "it can't be parsed".to_owned(),
+    })?;
+    Ok(ServedCertificate { fingerprint: sha256_hex(leaf), not_after })
+}
+
+/// Trust digests of the reading before: tickets outlive a reload only where nobody new is
+/// distrusted.
+type KeptTrust = (Option<String>, Option<String>);
+
+fn read_server(
+    files: &TlsFiles,
+    before: Option<(&Arc<Ticketers>, KeptTrust)>,
+) -> Result<ServerSide, TlsError> {
+    let chain_pem = read(&files.certificate)?;
+    let chain = certificates(&files.certificate, "certificate", &chain_pem)?;
+    let key = private_key(&files.key, &read(&files.key)?)?;
+    let client = match &files.client_ca {
+        None => None,
+        Some(path) => Some((path, read(path)?)),
+    };
+    let client_trust_digest = client.as_ref().map(|(_, pem)| sha256_hex(pem));
+    let admin_pem = read(&files.admin_ca)?;
+    let admin_trust_digest = sha256_hex(&admin_pem);
+    let ticketers = match before {
+        Some((ticketers, (client, admin)))
+            if client == client_trust_digest && admin.as_ref() == Some(&admin_trust_digest) =>
+        {
+            Arc::clone(ticketers)
+        }
+        _ => Arc::new(Ticketers::new()?),
+    };
+    let build = |asks, anchors: Option<&Arc<RootCertStore>>, ticketer, alpn: &[&[u8]]| {
+        let ticketer = Arc::clone(ticketer);
+        server_config(ServerParts { chain: &chain, key: &key, asks, anchors, ticketer, alpn })
+    };
+    let pair_error = |reason| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        reason,
+    };
+    let none = build(ClientCertificates::None, None, &ticketers.none, &[]).map_err(pair_error)?;
+    let asking = match client {
+        None => None,
+        Some((path, pem)) => {
+            let anchors = Arc::new(anchors(path, &pem)?);
+            let failed = |reason| TlsError::Anchor { path: path.clone(), reason };
+            let optional =
+                build(ClientCertificates::Optional, Some(&anchors), &ticketers.optional, &[]);
+            let required =
+                build(ClientCertificates::Required, Some(&anchors), &ticketers.required, &[]);
+            Some(Asking {
+                optional: optional.map_err(failed)?,
+                required: required.map_err(failed)?,
+            })
+        }
+    };
+    let admin_anchors = Arc::new(anchors(&files.admin_ca, &admin_pem)?);
+    let alpn: &[&[u8]] = &[b"http/1.1"];
+    let admin = build(ClientCertificates::Optional, Some(&admin_anchors), &ticketers.admin, alpn)
+        .map_err(|reason| TlsError::Anchor { path: files.admin_ca.clone(), reason })?;
+    Ok(ServerSide {
+        listeners: ListenerTls { none, asking },
+        admin,
+        served: served(&files.certificate, &chain[0])?,
+        client_trust_digest,
+        admin_trust_digest,
+        ticketers,
+    })
+}
+
+fn read_peer(paths: &PeerTlsPaths) -> Result<PeerSide, TlsError> {
+    let chain_pem = read(&paths.certificate)?;
+    let key_pem = read(&paths.key)?;
+    let trust_pem = read(&paths.ca)?;
+    let tls = PeerTls::from_pem(&chain_pem, &key_pem, &trust_pem)
+        .map_err(|source| TlsError::Peer { path: paths.certificate.clone(), source })?;
+    let leaf = CertificateDer::from_pem_slice(&chain_pem).map_err(|e| TlsError::Pem {
+        path: paths.certificate.clone(),
+        what: "certificate",
+        reason: e.to_string(),
+    })?;
+    Ok(PeerSide {
+        tls,
+        served: served(&paths.certificate, &leaf)?,
+        trust_digest: sha256_hex(&trust_pem),
+    })
+}

@@ -1,0 +1,91 @@
+//! Who is this client? From what it presents, what the listener allows, and the policy. Pure.
+
+use std::sync::Arc;
+
+use broker_config::{Authentication, Listener};
+use broker_core::codec::ReasonCode;
+use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest};
+use broker_policy::{AuthDecision, Credential, PasswordHash, RefusalReason};
+
+/// What a listener lets count as proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proofs {
+    pub(super) password: bool,
+    pub(super) certificate: bool,
+}
+
+impl Proofs {
+    pub(super) fn of(listener: &Listener) -> Self {
+        Self {
+            password: listener.allows(Authentication::Password),
+            certificate: listener.allows(Authentication::X509),
+        }
+    }
+}
+
+/// The answer, or the password check that is left to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Final.
+    Done(AuthOutcome),
+    /// Refused, for this reason.
+    Refused(RefusalReason),
+    /// Accepted as this user, if the password in the request is the one of the hash.
+    Password { username: Arc<str>, hash: PasswordHash },
+}
+
+/// Decides over a CONNECT.
+///
+/// The name in a verified certificate counts where the listener allows it, and where the client
+/// names itself differently in CONNECT, it must prove that name by its password.
+pub(super) fn decide(proofs: Proofs, request: &AuthRequest) -> Decision {
+    let policy = &request.policy;
+    let certified = request.certificate_name.as_ref().filter(|_| proofs.certificate);
+    let named = request.username.as_ref();
+    if let Some(name) = certified
+        && named.is_none_or(|named| named == name)
+    {
+        match policy.authenticate(Some(name), request.client_id.as_str(), Credential::Certificate) {
+            AuthDecision::Accepted => return accepted(Some(name), AuthProof::Certificate),
+            // A user who needs a password may show a certificate too.
+            AuthDecision::Refused(RefusalReason::CertificateNotAccepted)
+                if request.password.is_some() => {}
+            AuthDecision::Refused(reason) => return Decision::Refused(reason),
+            AuthDecision::NeedsVerification(_) => {}
+        }
+    }
+    let credential = match request.password.as_deref() {
+        None => Credential::None,
+        Some(_) if !proofs.password => {
+            return Decision::Refused(RefusalReason::PasswordNotAccepted);
+        }
+        Some(password) => Credential::Password(password),
+    };
+    let username = named.map(AsRef::as_ref);
+    match policy.authenticate(username, request.client_id.as_str(), credential) {
+        AuthDecision::Refused(reason) => Decision::Refused(reason),
+        AuthDecision::Accepted => accepted(named, AuthProof::None),
+        AuthDecision::NeedsVerification(hash) => match named {
+            Some(username) => Decision::Password { username: Arc::clone(username), hash },
+            None => Decision::Refused(RefusalReason::CredentialMissing),
+        },
+    }
+}
+
+fn accepted(username: Option<&Arc<str>>, proof: AuthProof) -> Decision {
+    Decision::Done(AuthOutcome::Accepted { username: username.cloned(), proof })
+}
+
+/// What the client is told: whether a user exists is not its business.
+pub(super) fn reason_code(reason: RefusalReason) -> ReasonCode {
+    match reason {
+        RefusalReason::UnknownUser
+        | RefusalReason::CredentialMissing
+        | RefusalReason::PasswordNotAccepted
+        | RefusalReason::CertificateNotAccepted
+        | RefusalReason::WrongPassword => ReasonCode::BadUserNameOrPassword,
+        RefusalReason::Suspended
+        | RefusalReason::ClientIdNotAllowed
+        | RefusalReason::AnonymousRefused => ReasonCode::NotAuthorized,
+    }
+}

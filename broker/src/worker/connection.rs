@@ -1,0 +1,179 @@
+//! One client's connection, from its socket's arrival to its end.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use broker_core::engine::{ConnectionOrigin, Intake};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::socket::{Phase, ReadProgress, Socket, Transport};
+use super::state::Worker;
+use crate::node::AcceptedSocket;
+use crate::tls::common_name;
+
+/// How long a closed connection's socket is read on, so that the client gets what was written last:
+/// closing a socket with unread bytes makes the kernel throw away what it has not sent.
+const LINGER: Duration = Duration::from_millis(1_000);
+
+/// Takes a socket in: TLS first, where the listener has it.
+pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
+    if worker.is_stopping.get() {
+        return;
+    }
+    let AcceptedSocket { socket, address, listener, slot } = accepted;
+    let tcp = match TcpStream::from_std(socket) {
+        Ok(tcp) => tcp,
+        Err(error) => {
+            tracing::warn!(%address, %error, "a socket can't be watched, closing it");
+            return;
+        }
+    };
+    let is_tls = worker
+        .shared
+        .listeners
+        .get(usize::from(listener.0))
+        .is_some_and(|listener| listener.protocol.is_tls());
+    if !is_tls {
+        let origin = ConnectionOrigin::default();
+        let connection = worker.engine.borrow_mut().connection_opened(worker.now(), origin);
+        let socket = Socket::new(connection, listener, Transport::Plain(tcp), slot);
+        return open(worker, socket);
+    }
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let handshake = shake_hands(&worker, tcp, usize::from(listener.0));
+        match tokio::time::timeout(worker.shared.connect_timeout, handshake).await {
+            Ok(Ok((transport, origin))) => {
+                let now = worker.now();
+                let connection = worker.engine.borrow_mut().connection_opened(now, origin);
+                open(&worker, Socket::new(connection, listener, transport, slot));
+            }
+            Ok(Err(error)) => {
+                worker.handle.counters.handshake_failed();
+                tracing::debug!(%address, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                worker.handle.counters.handshake_failed();
+                tracing::debug!(%address, "TLS handshake took too long");
+            }
+        }
+    });
+}
+
+async fn shake_hands(
+    worker: &Worker,
+    tcp: TcpStream,
+    listener: usize,
+) -> std::io::Result<(Transport, ConnectionOrigin)> {
+    let _permit = worker.handshakes.acquire().await.map_err(std::io::Error::other)?;
+    let asks = worker.shared.listeners[listener].client_certificates;
+    let config = worker.shared.tls.listeners().for_listener(asks).map(Arc::clone);
+    let config = config.ok_or_else(|| std::io::Error::other("no trust anchors for clients"))?;
+    let (tcp, tls) = TlsAcceptor::from(config).accept(tcp).await?.into_inner();
+    let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    worker.handle.counters.handshake_succeeded(resumed);
+    let certificate_name = tls.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+    Ok((Transport::Tls { tcp, tls: Box::new(tls) }, ConnectionOrigin { certificate_name }))
+}
+
+fn open(worker: &Rc<Worker>, socket: Socket) {
+    let socket = Rc::new(socket);
+    worker.add_socket(&socket);
+    let early = {
+        let mut scratch = worker.scratch.borrow_mut();
+        socket.take_early(&mut scratch, |bytes| receive(worker, &socket, bytes))
+    };
+    worker.flush.set();
+    if early.is_err() {
+        return worker.forget(&socket);
+    }
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        poll_fn(|context| poll_reading(&worker, &socket, context)).await;
+        worker.forget(&socket);
+    });
+}
+
+fn receive(worker: &Worker, socket: &Socket, bytes: &[u8]) {
+    let now = worker.now();
+    match worker.engine.borrow_mut().receive(now, socket.connection, bytes) {
+        Intake::Open => {}
+        Intake::Paused => socket.pause(),
+    }
+}
+
+/// Reads as long as there is something; ready when the connection is over.
+fn poll_reading(worker: &Worker, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if socket.phase() == Phase::Gone {
+            return Poll::Ready(());
+        }
+        if socket.is_paused() {
+            socket.park_reader(context);
+            return Poll::Pending;
+        }
+        if worker.is_held_back() {
+            worker.hold_back(context);
+            return Poll::Pending;
+        }
+        let mut scratch = worker.scratch.borrow_mut();
+        let take = |bytes: &[u8]| receive(worker, socket, bytes);
+        let Poll::Ready(progress) = socket.poll_read(context, &mut scratch, take) else {
+            // Also woken when the engine closes the connection.
+            socket.park_reader(context);
+            return Poll::Pending;
+        };
+        worker.flush.set();
+        match progress {
+            ReadProgress::Ended => return Poll::Ready(()),
+            // Asking again registers the task without another system call.
+            ReadProgress::Drained => {}
+            ReadProgress::Filled => {
+                // There may be more: after the others had their turn.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Waits until the socket takes bytes again, then has its output written.
+pub(super) fn write_when_there_is_room(worker: &Rc<Worker>, socket: &Rc<Socket>) {
+    if !socket.start_awaiting_room() {
+        return;
+    }
+    let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));
+    tokio::task::spawn_local(async move {
+        poll_fn(|context| socket.poll_room(context)).await;
+        socket.stop_awaiting_room();
+        worker.write(&socket);
+        worker.flush.set();
+    });
+}
+
+/// Ends a socket whose connection the engine has forgotten.
+pub(super) fn linger(socket: &Rc<Socket>) {
+    socket.shut_down();
+    socket.wake_reader();
+    let socket = Rc::clone(socket);
+    tokio::task::spawn_local(async move {
+        let until_closed = poll_fn(|context| socket.poll_discard(context));
+        let _ = tokio::time::timeout(LINGER, until_closed).await;
+    });
+}
+
+/// Forgets a closing connection that does not take its last bytes in time.
+pub(super) fn close_in_time(worker: &Rc<Worker>, socket: &Rc<Socket>) {
+    let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(LINGER).await;
+        if socket.phase() == Phase::Closing {
+            worker.forget(&socket);
+            socket.wake_reader();
+        }
+    });
+}

@@ -1,0 +1,189 @@
+//! What the tasks of one worker share. Every borrow ends before a task waits.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use broker_core::engine::{Destination, Engine};
+use broker_core::types::{ConnectionId, Millis};
+use tokio::sync::Semaphore;
+
+use super::WorkerShared;
+use super::authentication::Proofs;
+use super::outbox::Outbox;
+use super::signal::Signal;
+use super::socket::{Phase, Scratch, Socket};
+use super::timer::Timer;
+use crate::node::{ToHub, ToWorker, WorkerHandle, WorkerId};
+
+/// TLS handshakes under way in one worker: a storm of connects must not starve those who are in.
+pub(super) const HANDSHAKES_MAX: usize = 32;
+
+/// One worker.
+pub(super) struct Worker {
+    pub(super) handle: WorkerHandle,
+    pub(super) shared: WorkerShared,
+    pub(super) engine: RefCell<Engine>,
+    pub(super) scratch: RefCell<Scratch>,
+    pub(super) proofs: Vec<Proofs>,
+    pub(super) handshakes: Semaphore,
+    /// Asks for the end of the pass.
+    pub(super) flush: Signal,
+    pub(super) timer: Timer,
+    pub(super) hub: Outbox<ToHub>,
+    /// By worker id; `None` at this worker's own.
+    pub(super) workers: Vec<Option<Outbox<ToWorker>>>,
+    pub(super) is_stopping: Cell<bool>,
+    sockets: RefCell<Sockets>,
+    /// Reading tasks that wait until the outboxes are empty.
+    held_back: RefCell<Vec<Waker>>,
+    /// The time of this pass, once somebody asked.
+    now: Cell<Option<Millis>>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    /// By the lower half of the connection's number, which the engine keeps small.
+    slots: Vec<Option<Rc<Socket>>>,
+    count: usize,
+}
+
+fn slot_of(connection: ConnectionId) -> usize {
+    (connection.0 & u64::from(u32::MAX)) as usize
+}
+
+impl Worker {
+    pub(super) fn new(shared: WorkerShared, handle: WorkerHandle, engine: Engine) -> Self {
+        let workers = shared
+            .workers
+            .iter()
+            .map(|other| (other.id != handle.id).then(|| Outbox::new(other.inbox.clone())))
+            .collect();
+        Self {
+            proofs: shared.listeners.iter().map(Proofs::of).collect(),
+            hub: Outbox::new(shared.hub.clone()),
+            workers,
+            handle,
+            shared,
+            engine: RefCell::new(engine),
+            scratch: RefCell::new(Scratch::new()),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            flush: Signal::default(),
+            timer: Timer::default(),
+            is_stopping: Cell::new(false),
+            sockets: RefCell::default(),
+            held_back: RefCell::default(),
+            now: Cell::new(None),
+        }
+    }
+
+    pub(super) fn id(&self) -> WorkerId {
+        self.handle.id
+    }
+
+    /// The time, read once a pass.
+    pub(super) fn now(&self) -> Millis {
+        if let Some(now) = self.now.get() {
+            return now;
+        }
+        let now = self.shared.clock.now();
+        self.now.set(Some(now));
+        now
+    }
+
+    pub(super) fn end_pass(&self) {
+        self.now.set(None);
+    }
+
+    // ---- sockets ----
+
+    pub(super) fn socket(&self, connection: ConnectionId) -> Option<Rc<Socket>> {
+        let sockets = self.sockets.borrow();
+        let socket = sockets.slots.get(slot_of(connection))?.as_ref()?;
+        (socket.connection == connection).then(|| Rc::clone(socket))
+    }
+
+    pub(super) fn add_socket(&self, socket: &Rc<Socket>) {
+        let slot = slot_of(socket.connection);
+        let mut sockets = self.sockets.borrow_mut();
+        if sockets.slots.len() <= slot {
+            sockets.slots.resize_with(slot + 1, || None);
+        }
+        sockets.slots[slot] = Some(Rc::clone(socket));
+        sockets.count += 1;
+    }
+
+    /// Forgets the socket and has the engine forget the connection; does nothing the second time.
+    pub(super) fn forget(&self, socket: &Socket) {
+        if socket.phase() == Phase::Gone {
+            return;
+        }
+        socket.set_phase(Phase::Gone);
+        {
+            let mut sockets = self.sockets.borrow_mut();
+            sockets.slots[slot_of(socket.connection)] = None;
+            sockets.count -= 1;
+        }
+        self.engine.borrow_mut().connection_closed(self.now(), socket.connection);
+        self.flush.set();
+    }
+
+    pub(super) fn socket_count(&self) -> usize {
+        self.sockets.borrow().count
+    }
+
+    // ---- outboxes ----
+
+    /// Whether reading must wait because messages for other threads do.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.hub.waiting() > 0 || self.workers.iter().flatten().any(|other| other.waiting() > 0)
+    }
+
+    pub(super) fn hold_back(&self, context: &Context<'_>) {
+        self.held_back.borrow_mut().push(context.waker().clone());
+    }
+
+    fn let_go(&self) {
+        if !self.is_held_back() {
+            self.held_back.borrow_mut().drain(..).for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn spawn_outboxes(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move { worker.hub.run(|| worker.let_go()).await });
+        for number in 0..self.workers.len() {
+            let worker = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                if let Some(outbox) = &worker.workers[number] {
+                    outbox.run(|| worker.let_go()).await;
+                }
+            });
+        }
+    }
+
+    /// Sends each destination what the engine has gathered for it.
+    pub(super) fn forward(&self) {
+        let mut engine = self.engine.borrow_mut();
+        let mut pending = engine.pending_forwards();
+        while pending != 0 {
+            let number = pending.trailing_zeros();
+            pending &= pending - 1;
+            let Some(destination) = u8::try_from(number).ok().and_then(Destination::new) else {
+                continue;
+            };
+            let batch = engine.take_forward(destination);
+            if batch.is_empty() {
+                continue;
+            }
+            match WorkerId::from_destination(destination) {
+                None => self.hub.push(ToHub::Forward { destination, batch }),
+                Some(other) => {
+                    if let Some(Some(outbox)) = self.workers.get(usize::from(other.0)) {
+                        outbox.push(ToWorker::DeliverLocal { batch });
+                    }
+                }
+            }
+        }
+    }
+}
