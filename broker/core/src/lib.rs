@@ -3,9 +3,13 @@
 //! Nothing here opens a socket, reads a clock, draws a random number or starts a thread: bytes and
 //! times come in as arguments, frames and effects go out as values.
 
+pub mod claim;
 pub mod cluster_state;
 pub mod codec;
+mod connection;
 pub mod engine;
+pub mod forward;
+pub mod interest;
 pub mod retained;
 pub mod router;
 pub mod session;

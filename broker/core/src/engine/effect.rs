@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use broker_policy::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::ReasonCode;
@@ -105,8 +106,11 @@ pub enum Intake {
 }
 
 /// What a client presents in CONNECT.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct AuthRequest {
+    /// The policy to check against. If another one holds when the answer comes, the engine looks
+    /// whether the answer still does.
+    pub policy: Arc<Policy>,
     /// Client Identifier, assigned by the engine when the client sent none.
     pub client_id: ClientId,
     /// Protocol version.
@@ -117,6 +121,16 @@ pub struct AuthRequest {
     pub password: Option<Box<[u8]>>,
     /// Name found in a verified client certificate.
     pub certificate_name: Option<Arc<str>>,
+}
+
+impl PartialEq for AuthRequest {
+    /// Compares what the client presents.
+    fn eq(&self, other: &Self) -> bool {
+        let key = |r: &Self| {
+            (r.client_id.clone(), r.version, r.username.clone(), r.certificate_name.clone())
+        };
+        key(self) == key(other) && self.password == other.password
+    }
 }
 
 impl fmt::Debug for AuthRequest {

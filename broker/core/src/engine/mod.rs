@@ -3,120 +3,160 @@
 //! Pure: bytes, answers and times come in as arguments; bytes, batches and effects go out. The
 //! driver owns sockets and clocks. After each call, or each series of calls, it drains
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
+//!
+//! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
+//! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
+//! them out, `subscribe` and `retained` serve Subscriptions, `timeout`, `policy` and `commit`
+//! react to what happens elsewhere.
 
+mod ack;
+mod attach;
+mod close;
+mod commit;
 mod config;
+mod connect;
 mod counters;
+mod deliver;
 mod effect;
+mod forwarding;
+mod output;
+mod policy;
+mod publish;
+mod receive;
+mod retained;
+mod route;
+mod subscribe;
+mod take_over;
+mod timeout;
+mod timers;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use broker_policy::Policy;
 
 pub use config::*;
+pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
 pub use effect::*;
 
+use crate::connection::Connections;
 use crate::retained::RetainedSource;
-use crate::session::SessionState;
+use crate::router::Router;
+use crate::session::Sessions;
 use crate::types::{ClientId, ConnectionId, Millis};
 
 /// The protocol engine of one worker.
 pub struct Engine {
+    config: EngineConfig,
+    policy: Arc<Policy>,
+    retained: Arc<dyn RetainedSource>,
+    connections: Connections,
+    sessions: Sessions,
+    router: Router,
+    timers: timers::Timers,
+    frames: deliver::Frames,
+    forwards: forwarding::Forwards,
+    /// Answers that wait for an interest change to be known elsewhere.
+    waiting: BTreeMap<(InterestSeq, u64), subscribe::Waiting>,
+    waiting_count: u64,
+    /// Connections with acknowledgements that wait for a proposal.
+    proposals: HashMap<ProposalId, ConnectionId>,
+    proposal_count: u64,
+    /// Claims whose connection went before the answer came.
+    orphaned_claims: HashMap<ConnectionId, ClientId>,
+    assigned_ids: u64,
+    effects: Vec<Effect>,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("counters", self.counters()).finish_non_exhaustive()
+    }
 }
 
 impl Engine {
     /// An engine without connections.
     #[must_use]
-    pub fn new(config: EngineConfig, policy: Arc<Policy>, retained: Arc<dyn RetainedSource>) -> Self { todo!() }
-
-    // ---- inputs ----
+    pub fn new(
+        config: EngineConfig,
+        policy: Arc<Policy>,
+        retained: Arc<dyn RetainedSource>,
+    ) -> Self {
+        let router = Router::new(config.seed);
+        Self {
+            config,
+            policy,
+            retained,
+            connections: Connections::default(),
+            sessions: Sessions::default(),
+            router,
+            timers: timers::Timers::default(),
+            frames: deliver::Frames::default(),
+            forwards: forwarding::Forwards::default(),
+            waiting: BTreeMap::new(),
+            waiting_count: 0,
+            proposals: HashMap::new(),
+            proposal_count: 0,
+            orphaned_claims: HashMap::new(),
+            assigned_ids: 0,
+            effects: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
 
     /// A Network Connection is open. CONNECT must come within the connect timeout.
     ///
     /// The engine issues the identifier: its lower 32 bits are a small index that is used again,
-    /// so the driver may keep its sockets in a vector by [`ConnectionId`] index.
-    pub fn connection_opened(&mut self, now: Millis, origin: ConnectionOrigin) -> ConnectionId { todo!() }
-
-    /// Bytes have arrived. A partial packet at their end is kept.
-    pub fn receive(&mut self, now: Millis, connection: ConnectionId, bytes: &[u8]) -> Intake { todo!() }
-
-    /// The Network Connection is closed: by the peer, by an error, or as [`Effect::Close`] asked.
-    /// The identifier is free after this.
-    pub fn connection_closed(&mut self, now: Millis, connection: ConnectionId) { todo!() }
-
-    /// Answers [`Effect::Authenticate`]. Nothing happens if the connection is gone.
-    pub fn authenticated(&mut self, now: Millis, connection: ConnectionId, outcome: AuthOutcome) { todo!() }
-
-    /// Answers [`Effect::Claim`]. If the connection is gone, the session stays, offline.
-    pub fn claimed(&mut self, now: Millis, connection: ConnectionId, outcome: ClaimOutcome) { todo!() }
-
-    /// Another connection claims the Client Identifier: its connection here, if any, is closed
-    /// with 0x8E, and the session leaves this engine. `None` when there is none to go on with.
-    pub fn take_over(&mut self, now: Millis, client_id: &ClientId, clean_start: bool) -> Option<Box<SessionState>> { todo!() }
-
-    /// Every other worker and live node knows the interest changes up to `seq`.
-    pub fn interest_confirmed(&mut self, now: Millis, seq: InterestSeq) { todo!() }
-
-    /// Messages from another engine: a batch that its [`take_forward`](Self::take_forward) gave.
-    pub fn deliver(&mut self, now: Millis, batch: &[u8]) { todo!() }
-
-    /// A new policy holds: live sessions it concerns are looked at again.
-    pub fn set_policy(&mut self, now: Millis, policy: Arc<Policy>) { todo!() }
-
-    /// Answers [`Effect::Propose`].
-    pub fn committed(&mut self, now: Millis, proposal: ProposalId, outcome: CommitOutcome) { todo!() }
-
-    /// What other workers and nodes want to hear has changed.
-    pub fn set_remote_interest(&mut self, changes: impl IntoIterator<Item = RemoteInterest>) { todo!() }
-
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Millis) { todo!() }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; may be early, is never
-    /// late. Ask again after every pass.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<Millis> { todo!() }
-
-    /// Disconnects every client with 0x8B. Sessions stay, to be taken over.
-    pub fn drain(&mut self, now: Millis) { todo!() }
-
-    // ---- outputs ----
+    /// so the driver may keep its sockets in a vector by it. The upper bits never repeat.
+    pub fn connection_opened(&mut self, now: Millis, origin: ConnectionOrigin) -> ConnectionId {
+        let id = self.connections.open(now, origin.certificate_name);
+        self.counters.connections = self.connections.len() as u64;
+        let at = now.plus(self.config.connect_timeout_millis);
+        self.arm_connection(id, at);
+        id
+    }
 
     /// Appends the effects since the last call to `into`.
-    pub fn take_effects(&mut self, into: &mut Vec<Effect>) { todo!() }
+    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
+        if let Some((seq, changes)) = self.router.issue_interest() {
+            self.effects.push(Effect::Interest { seq, changes });
+        }
+        into.append(&mut self.effects);
+    }
 
-    /// Appends the connections that have new output to `into`, each once.
-    pub fn take_touched(&mut self, into: &mut Vec<ConnectionId>) { todo!() }
+    /// What other workers and nodes want to hear has changed.
+    pub fn set_remote_interest(&mut self, changes: impl IntoIterator<Item = RemoteInterest>) {
+        for change in changes {
+            self.router.set_remote(change);
+        }
+    }
 
-    /// The bytes to write to a connection; empty for an unknown one.
+    /// The filters that sessions of this engine hold now, those of changes not yet given out
+    /// included: what a new peer or worker is told first. Costs a pass over all filters.
     #[must_use]
-    pub fn output(&self, connection: ConnectionId) -> &[u8] { todo!() }
-
-    /// The first `bytes` of [`output`](Self::output) are written.
-    pub fn output_written(&mut self, now: Millis, connection: ConnectionId, bytes: usize) { todo!() }
-
-    /// Destinations with messages to forward, as a set of bits by their number.
-    #[must_use]
-    pub fn pending_forwards(&self) -> u64 { todo!() }
-
-    /// The batch for a destination; empty if there is nothing.
-    #[must_use]
-    pub fn take_forward(&mut self, destination: Destination) -> Vec<u8> { todo!() }
-
-    /// Gives back the buffer of a batch for reuse.
-    pub fn recycle_forward(&mut self, batch: Vec<u8>) { todo!() }
-
-    /// The filters that sessions of this engine hold now: what a new peer or worker is told first.
-    pub fn interest(&self) -> impl Iterator<Item = &Arc<str>> { std::iter::empty() }
+    pub fn interest(&self) -> Vec<Arc<str>> {
+        self.router.local_filters()
+    }
 
     /// The latest interest change given out.
     #[must_use]
-    pub fn interest_seq(&self) -> InterestSeq { todo!() }
+    pub const fn interest_seq(&self) -> InterestSeq {
+        self.router.issued()
+    }
 
     /// The claims of the sessions here: what a new arbiter is told.
-    pub fn claims(&self) -> impl Iterator<Item = (&ClientId, Claim)> { std::iter::empty() }
+    pub fn claims(&self) -> impl Iterator<Item = (&ClientId, Claim)> {
+        self.sessions.iter().map(|(_, session)| (&session.client_id, session.claim))
+    }
 
     /// What the engine has done and holds.
     #[must_use]
-    pub fn counters(&self) -> &Counters { todo!() }
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
 }

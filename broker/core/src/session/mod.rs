@@ -1,5 +1,89 @@
 //! Sessions: what is kept for a client beyond its Network Connection. Pure.
+//!
+//! Layer: above topics and messages, below the engine, which moves bytes between sessions and
+//! connections. Spec: MQTT 5.0 section 4.1.
 
+mod delivery;
+mod in_flight;
+mod inbound;
+mod queue;
 mod state;
+mod table;
 
+#[cfg(test)]
+mod in_flight_test;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use broker_policy::Authorizer;
+
+pub(crate) use delivery::Delivery;
+pub(crate) use in_flight::{AckError, InFlight, Resend};
+pub(crate) use inbound::InboundQoS2;
+pub(crate) use queue::{Queue, QueueLimits};
 pub use state::{DeliveryState, InFlightState, SessionState, SubscriptionState};
+pub(crate) use table::Sessions;
+
+use crate::codec::packet::SubscriptionOptions;
+use crate::connection::{ConnectionSlot, Identity, Will};
+use crate::engine::Claim;
+use crate::types::{ClientId, Millis, SubscriptionId};
+
+/// Index of a session in its engine.
+pub(crate) type SessionSlot = u32;
+
+/// A Subscription as its session knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Subscription {
+    pub(crate) filter: Arc<str>,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) id: Option<SubscriptionId>,
+}
+
+/// Retained messages that a Subscription is still to be sent.
+#[derive(Debug)]
+pub(crate) struct RetainedCursor {
+    pub(crate) filter: Arc<str>,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) id: Option<SubscriptionId>,
+    /// The topic sent last.
+    pub(crate) after: Option<Box<str>>,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: ClientId,
+    /// Tells it from others that had or will have its slot.
+    pub(crate) serial: u32,
+    pub(crate) claim: Claim,
+    pub(crate) identity: Identity,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) connection: Option<ConnectionSlot>,
+    /// Session Expiry Interval in seconds; `u32::MAX` for never.
+    pub(crate) expiry_seconds: u32,
+    /// When it ends unless the client comes back; `NEVER` while it is connected.
+    pub(crate) expires_at: Millis,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) queue: Queue,
+    pub(crate) inbound_qos2: InboundQoS2,
+    pub(crate) retained_cursors: VecDeque<RetainedCursor>,
+    pub(crate) will: Option<Box<Will>>,
+    /// When the will of a lost connection is published; `NEVER` while it is connected.
+    pub(crate) will_at: Millis,
+    /// When its entry in the timers is due.
+    pub(crate) timer_at: Millis,
+}
+
+impl Session {
+    /// Whether it can outlive its connection, so that messages must be kept until acknowledged.
+    pub(crate) const fn is_persistent(&self) -> bool {
+        self.expiry_seconds > 0
+    }
+
+    pub(crate) fn subscription(&self, filter: &str) -> Option<usize> {
+        self.subscriptions.iter().position(|subscription| &*subscription.filter == filter)
+    }
+}

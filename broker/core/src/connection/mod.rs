@@ -1,0 +1,214 @@
+//! Network Connections: what ends with them. Pure.
+
+mod output;
+mod pending_ack;
+mod topic_alias;
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+pub(crate) use output::{BufferPool, Output};
+pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
+pub(crate) use topic_alias::TopicAliases;
+
+use crate::router::Message;
+use crate::session::SessionSlot;
+use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
+
+/// Index of a connection in its engine.
+pub(crate) type ConnectionSlot = u32;
+
+/// What the client asked for in CONNECT, until the session is there.
+#[derive(Debug)]
+pub(crate) struct PendingConnect {
+    pub(crate) client_id: ClientId,
+    pub(crate) is_client_id_assigned: bool,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive_seconds: u16,
+    /// As asked; `None` where 3.1.1 or the client says nothing.
+    pub(crate) session_expiry_seconds: u32,
+    pub(crate) will: Option<Box<Will>>,
+    /// The policy that the client is checked against.
+    pub(crate) policy: Arc<broker_policy::Policy>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) session_present: bool,
+}
+
+/// Who a client proved to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) username: Option<Arc<str>>,
+    pub(crate) proof: crate::engine::AuthProof,
+}
+
+/// A Will Message. Spec: MQTT 5.0 section 3.1.2.5.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Will {
+    pub(crate) message: Message,
+    /// Message Expiry Interval, which starts when the will is published.
+    pub(crate) message_expiry_seconds: Option<u32>,
+    pub(crate) delay_seconds: u32,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Nothing or half a CONNECT has arrived.
+    AwaitConnect,
+    /// The driver checks who it is.
+    Authenticating(Box<PendingConnect>),
+    /// The driver asks for the Client Identifier.
+    Claiming(Box<PendingConnect>),
+    /// The session is attached; peers do not yet know its filters.
+    Settling(Box<PendingConnect>),
+    /// CONNACK is sent.
+    Open,
+    /// The driver closes it.
+    Closing,
+}
+
+/// A Network Connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) stage: Stage,
+    pub(crate) session: Option<SessionSlot>,
+    pub(crate) output: Output,
+    /// Whether it stands in the list of touched ones.
+    pub(crate) is_touched: bool,
+    /// Whether packets wait in `input` although they are whole.
+    pub(crate) is_paused: bool,
+    /// A packet that has not arrived whole, or what arrived while paused.
+    pub(crate) input: Vec<u8>,
+    pub(crate) last_received: Millis,
+    /// One and a half times the Keep Alive; 0 for none.
+    pub(crate) keep_alive_millis: u32,
+    /// The client's Maximum Packet Size.
+    pub(crate) packet_bytes_max: u32,
+    /// The client's Receive Maximum, or ours if that is less.
+    pub(crate) send_window: u16,
+    /// Whether the client lets error answers carry reason strings.
+    pub(crate) wants_problem_information: bool,
+    pub(crate) topic_aliases: TopicAliases,
+    pub(crate) pending_acks: Option<Box<PendingAcks>>,
+    /// Stamps of routes that the client may publish to, latest first.
+    pub(crate) publish_rights: [u64; 2],
+    pub(crate) certificate_name: Option<Arc<str>>,
+    /// When its entry in the timers is due.
+    pub(crate) timer_at: Millis,
+}
+
+impl Connection {
+    fn new(id: ConnectionId, now: Millis, certificate_name: Option<Arc<str>>) -> Self {
+        Self {
+            id,
+            version: ProtocolVersion::V311,
+            stage: Stage::AwaitConnect,
+            session: None,
+            output: Output::default(),
+            is_touched: false,
+            is_paused: false,
+            input: Vec::new(),
+            last_received: now,
+            keep_alive_millis: 0,
+            packet_bytes_max: u32::MAX,
+            send_window: u16::MAX,
+            wants_problem_information: true,
+            topic_aliases: TopicAliases::default(),
+            pending_acks: None,
+            publish_rights: [0; 2],
+            certificate_name,
+            timer_at: Millis::NEVER,
+        }
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    pub(crate) const fn is_closing(&self) -> bool {
+        matches!(self.stage, Stage::Closing)
+    }
+}
+
+/// The connections of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    slots: Slab<Connection>,
+    generation: u32,
+    pub(crate) touched: Vec<ConnectionId>,
+    pub(crate) pool: BufferPool,
+}
+
+/// The slot that an identifier names.
+pub(crate) const fn slot_of(id: ConnectionId) -> ConnectionSlot {
+    id.0 as u32
+}
+
+impl Connections {
+    pub(crate) fn open(
+        &mut self,
+        now: Millis,
+        certificate_name: Option<Arc<str>>,
+    ) -> ConnectionId {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let id = ConnectionId(u64::from(self.generation) << 32 | entry.key() as u64);
+        entry.insert(Connection::new(id, now, certificate_name));
+        id
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.slots.get(slot_of(id) as usize).filter(|connection| connection.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slots.get_mut(slot_of(id) as usize).filter(|connection| connection.id == id)
+    }
+
+    pub(crate) fn at(&self, slot: ConnectionSlot) -> Option<&Connection> {
+        self.slots.get(slot as usize)
+    }
+
+    pub(crate) fn at_mut(&mut self, slot: ConnectionSlot) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize)
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.get(id)?;
+        let mut connection = self.slots.try_remove(slot_of(id) as usize)?;
+        connection.output.release(&mut self.pool);
+        self.pool.give(std::mem::take(&mut connection.input));
+        Some(connection)
+    }
+
+    /// The buffer to append a packet for this connection to; it counts as touched.
+    pub(crate) fn out(&mut self, slot: ConnectionSlot) -> Option<&mut Vec<u8>> {
+        let connection = self.slots.get_mut(slot as usize)?;
+        if !connection.is_touched {
+            connection.is_touched = true;
+            self.touched.push(connection.id);
+        }
+        Some(connection.output.tail(&mut self.pool))
+    }
+
+    /// Notes that output is written; gives how much is left.
+    pub(crate) fn consume(&mut self, id: ConnectionId, bytes: usize) -> usize {
+        let Some(connection) = self.slots.get_mut(slot_of(id) as usize) else { return 0 };
+        if connection.id != id {
+            return 0;
+        }
+        connection.output.consume(bytes, &mut self.pool);
+        connection.output.len()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnectionId> {
+        self.slots.iter().map(|(_, connection)| connection.id).collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from clients. Spec: MQTT 5.0 section 4.3.
+
+use super::Engine;
+use super::output::AckPacket;
+use crate::codec::ReasonCode;
+use crate::codec::packet::PublishAck;
+use crate::connection::ConnectionSlot;
+use crate::session::{AckError, InFlight};
+use crate::types::{Millis, PacketId};
+
+impl Engine {
+    /// QoS 1, to the client: it has the message.
+    pub(super) fn handle_puback(
+        &mut self,
+        now: Millis,
+        slot: ConnectionSlot,
+        ack: &PublishAck<'_>,
+    ) -> Result<(), ReasonCode> {
+        self.settle(now, slot, ack.packet_id, InFlight::acknowledge)
+    }
+
+    /// QoS 2, to the client: it has the message, or refuses it.
+    pub(super) fn handle_pubrec(
+        &mut self,
+        now: Millis,
+        slot: ConnectionSlot,
+        ack: &PublishAck<'_>,
+    ) -> Result<(), ReasonCode> {
+        if ack.reason_code.is_error() {
+            return self.settle(now, slot, ack.packet_id, InFlight::refuse);
+        }
+        let reason_code = match self.in_flight(slot).map(|window| window.receive(ack.packet_id)) {
+            Some(Ok(())) => ReasonCode::Success,
+            Some(Err(AckError::WrongKind)) => return Err(ReasonCode::ProtocolError),
+            Some(Err(AckError::UnknownPacketId)) | None => ReasonCode::PacketIdentifierNotFound,
+        };
+        self.send_ack(slot, AckPacket::PubRel, ack.packet_id, reason_code);
+        Ok(())
+    }
+
+    /// QoS 2, from the client: it knows that the message arrived.
+    pub(super) fn handle_pubrel(&mut self, slot: ConnectionSlot, ack: &PublishAck<'_>) {
+        let session = self.connections.at(slot).and_then(|connection| connection.session);
+        let session = session.and_then(|slot| self.sessions.get_mut(slot));
+        let is_known =
+            session.is_some_and(|session| session.inbound_qos2.remove(ack.packet_id));
+        let reason_code = match is_known {
+            true => ReasonCode::Success,
+            false => ReasonCode::PacketIdentifierNotFound,
+        };
+        self.send_ack(slot, AckPacket::PubComp, ack.packet_id, reason_code);
+    }
+
+    /// QoS 2, to the client: the exchange is over.
+    pub(super) fn handle_pubcomp(
+        &mut self,
+        now: Millis,
+        slot: ConnectionSlot,
+        ack: &PublishAck<'_>,
+    ) -> Result<(), ReasonCode> {
+        self.settle(now, slot, ack.packet_id, InFlight::complete)
+    }
+
+    /// Ends an exchange; room in the window lets the next message go. An identifier that is not
+    /// in flight is no error: the acknowledgement may have crossed a reconnect.
+    fn settle(
+        &mut self,
+        now: Millis,
+        slot: ConnectionSlot,
+        packet_id: PacketId,
+        end: fn(&mut InFlight, PacketId) -> Result<(), AckError>,
+    ) -> Result<(), ReasonCode> {
+        match self.in_flight(slot).map(|window| end(window, packet_id)) {
+            Some(Err(AckError::WrongKind)) => return Err(ReasonCode::ProtocolError),
+            Some(Err(AckError::UnknownPacketId)) | None => return Ok(()),
+            Some(Ok(())) => {}
+        }
+        if let Some(session) = self.connections.at(slot).and_then(|state| state.session) {
+            self.pump(now, session);
+        }
+        Ok(())
+    }
+
+    fn in_flight(&mut self, slot: ConnectionSlot) -> Option<&mut InFlight> {
+        let session = self.connections.at(slot)?.session?;
+        self.sessions.get_mut(session).map(|session| &mut session.in_flight)
+    }
+}

@@ -1,0 +1,217 @@
+//! A claimed identifier: the session begins its time on the connection, and CONNACK leaves.
+//!
+//! Spec: MQTT 5.0 sections 3.2 and 4.1.
+
+use super::{Claim, ClaimOutcome, Engine};
+use crate::codec::ReasonCode;
+use crate::codec::packet::{ConnAck, ConnAckProperties, Packet};
+use crate::connection::{Identity, PendingConnect, Stage, slot_of};
+use crate::engine::close::WillFate;
+use crate::engine::subscribe::Waiting;
+use crate::engine::{AuthProof, Effect};
+use crate::session::{
+    InFlight, InboundQoS2, Queue, Session, SessionSlot, SessionState, Subscription,
+};
+use crate::types::{ClientId, ConnectionId, Millis, PacketId};
+
+impl Engine {
+    /// Answers [`Effect::Claim`]. If the connection is gone, the session stays, offline.
+    pub fn claimed(&mut self, now: Millis, connection: ConnectionId, outcome: ClaimOutcome) {
+        if let Some(client_id) = self.orphaned_claims.remove(&connection) {
+            if let ClaimOutcome::Granted { claim, session } = outcome {
+                self.keep_offline(now, client_id, claim, session);
+            }
+            return;
+        }
+        let Some(state) = self.connections.get_mut(connection) else { return };
+        if !matches!(state.stage, Stage::Claiming(_)) {
+            return;
+        }
+        let stage = std::mem::replace(&mut state.stage, Stage::AwaitConnect);
+        let Stage::Claiming(pending) = stage else { return };
+        match outcome {
+            ClaimOutcome::Granted { claim, session } => {
+                self.attach(now, connection, pending, claim, session);
+            }
+            ClaimOutcome::Superseded => {
+                self.refuse_connect(now, connection, ReasonCode::ServerBusy);
+            }
+            ClaimOutcome::Unavailable => {
+                self.refuse_connect(now, connection, ReasonCode::ServerUnavailable);
+            }
+        }
+    }
+
+    /// The client left before its session arrived: the session waits for it here.
+    fn keep_offline(
+        &mut self,
+        now: Millis,
+        client_id: ClientId,
+        claim: Claim,
+        session: Option<Box<SessionState>>,
+    ) {
+        let Some(state) = session.filter(|state| state.expiry_seconds > 0) else {
+            self.effects.push(Effect::Release { client_id, claim });
+            return;
+        };
+        self.take_over(now, &client_id, true);
+        let identity = Identity { username: state.username.clone(), proof: AuthProof::None };
+        let slot = self.insert_session(client_id, claim, identity, Some(state));
+        if let Some(session) = self.sessions.get_mut(slot) {
+            let seconds = session.expiry_seconds;
+            session.expires_at =
+                if seconds == u32::MAX { Millis::NEVER } else { now.plus_seconds(seconds) };
+        }
+        self.check_session(now, slot);
+    }
+
+    fn attach(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        mut pending: Box<PendingConnect>,
+        claim: Claim,
+        state: Option<Box<SessionState>>,
+    ) {
+        let Some(identity) = pending.identity.take() else { return };
+        // The driver took over what there was; should something be left, it is not to be lost.
+        let left = self.take_over(now, &pending.client_id, pending.clean_start);
+        let state = state.or(left).filter(|state| {
+            // Another user must not inherit what waits for the first one.
+            !pending.clean_start && state.username == identity.username
+        });
+        pending.session_present = state.is_some();
+        let slot = self.insert_session(pending.client_id.clone(), claim, identity, state);
+        let expiry_seconds =
+            pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.connection = Some(slot_of(id));
+            session.expiry_seconds = expiry_seconds;
+            session.will = pending.will.take();
+            session.in_flight.rewind();
+        }
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.session = Some(slot);
+        }
+        // Its filters must be heard everywhere before the client is told that it is back.
+        let seq = self.router.interest_of(self.filters_of(slot));
+        self.set_stage(id, Stage::Settling(pending));
+        if seq > self.router.confirmed() {
+            self.wait_for(seq, Waiting::ConnAck { connection: id });
+        } else {
+            self.finish_connect(now, id);
+        }
+    }
+
+    fn filters_of(&self, slot: SessionSlot) -> impl Iterator<Item = &str> {
+        let session = self.sessions.get(slot).into_iter();
+        session.flat_map(|session| session.subscriptions.iter().map(|sub| &*sub.filter))
+    }
+
+    /// Puts a session in its places: the table, the router, the counters.
+    fn insert_session(
+        &mut self,
+        client_id: ClientId,
+        claim: Claim,
+        identity: Identity,
+        state: Option<Box<SessionState>>,
+    ) -> SessionSlot {
+        let authorizer =
+            self.policy.authorizer(identity.username.as_deref(), client_id.as_str());
+        let mut session = Session {
+            client_id,
+            serial: self.sessions.next_serial(),
+            claim,
+            identity,
+            authorizer,
+            connection: None,
+            expiry_seconds: 0,
+            expires_at: Millis::NEVER,
+            subscriptions: Vec::new(),
+            in_flight: InFlight::default(),
+            queue: Queue::default(),
+            inbound_qos2: InboundQoS2::default(),
+            retained_cursors: Default::default(),
+            will: None,
+            will_at: Millis::NEVER,
+            timer_at: Millis::NEVER,
+        };
+        let mut subscriptions = Vec::new();
+        if let Some(state) = state {
+            session.expiry_seconds = state.expiry_seconds;
+            session.in_flight = InFlight::from_state(state.in_flight, state.next_packet_id);
+            session.inbound_qos2 = InboundQoS2::from_state(state.inbound_qos2);
+            session.queue = Queue::from_state(state.queue);
+            subscriptions = state.subscriptions;
+        }
+        self.counters.queued_messages += session.queue.len() as u64;
+        self.counters.queued_bytes += session.queue.bytes() as u64;
+        let slot = self.sessions.insert(session);
+        self.counters.sessions = self.sessions.len() as u64;
+        for state in subscriptions {
+            let subscription =
+                Subscription { filter: state.filter, options: state.options, id: state.id };
+            if self.may_subscribe(slot, &subscription.filter) {
+                self.add_subscription(slot, subscription);
+            }
+        }
+        slot
+    }
+
+    /// The session is there and heard: CONNACK, then what waited for the client.
+    pub(super) fn finish_connect(&mut self, now: Millis, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if !matches!(connection.stage, Stage::Settling(_)) {
+            return;
+        }
+        let stage = std::mem::replace(&mut connection.stage, Stage::Open);
+        let (Stage::Settling(pending), Some(session)) = (stage, connection.session) else { return };
+        let keep_alive = self.granted_keep_alive(&pending);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.keep_alive_millis = u32::from(keep_alive) * 1500;
+            connection.last_received = now;
+        }
+        self.send_connack(id, session, &pending, keep_alive);
+        self.counters.connects_accepted += 1;
+        if keep_alive > 0 {
+            self.arm_connection(id, now.plus(u64::from(keep_alive) * 1500));
+        }
+        self.pump(now, session);
+        self.resume(now, id);
+    }
+
+    fn granted_keep_alive(&self, pending: &PendingConnect) -> u16 {
+        let (asked, most) = (pending.keep_alive_seconds, self.config.keep_alive_seconds_max);
+        match most {
+            0 => asked,
+            _ if asked == 0 => most,
+            _ => asked.min(most),
+        }
+    }
+
+    fn send_connack(
+        &mut self,
+        id: ConnectionId,
+        session: SessionSlot,
+        pending: &PendingConnect,
+        keep_alive: u16,
+    ) {
+        let Some(session) = self.sessions.get(session) else { return };
+        let has_other_expiry = session.expiry_seconds != pending.session_expiry_seconds;
+        let client_id = session.client_id.clone();
+        let properties = ConnAckProperties {
+            session_expiry_seconds: has_other_expiry.then_some(session.expiry_seconds),
+            receive_maximum: Some(self.config.receive_maximum),
+            packet_bytes_max: Some(self.config.packet_bytes_max),
+            assigned_client_id: pending.is_client_id_assigned.then(|| client_id.as_str()),
+            topic_alias_maximum: Some(self.config.topic_alias_maximum),
+            shared_subscription_available: Some(false),
+            server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
+                .then_some(keep_alive),
+            ..ConnAckProperties::default()
+        };
+        let session_present = pending.session_present;
+        let packet = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
+        self.send(slot_of(id), &Packet::ConnAck(packet));
+    }
+}

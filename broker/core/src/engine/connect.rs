@@ -1,0 +1,225 @@
+//! CONNECT: from the packet to an authenticated client that claims its identifier.
+//!
+//! Spec: MQTT 5.0 section 3.1.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use broker_policy::Policy;
+
+use super::close::WillFate;
+use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
+use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
+use crate::codec::{DecodeError, ReasonCode, SubscriptionIds};
+use crate::connection::{Identity, PendingConnect, Stage, Will, slot_of};
+use crate::router::Message;
+use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
+
+impl Engine {
+    /// Takes a CONNECT in; a client that cannot be served gets a CONNACK that says why.
+    pub(super) fn handle_connect(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+    ) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.version = connect.version;
+        let properties = &connect.properties;
+        connection.packet_bytes_max = properties.packet_bytes_max.unwrap_or(u32::MAX);
+        let window = properties.receive_maximum.unwrap_or(u16::MAX);
+        connection.send_window = window.min(self.config.inflight_max);
+        let certificate_name = connection.certificate_name.clone();
+        match self.pending_connect(connect) {
+            Ok(pending) => {
+                let request = AuthRequest {
+                    policy: Arc::clone(&pending.policy),
+                    client_id: pending.client_id.clone(),
+                    version: connect.version,
+                    username: connect.user_name.map(Arc::from),
+                    password: connect.password.map(|password| password.0.into()),
+                    certificate_name,
+                };
+                self.set_stage(id, Stage::Authenticating(Box::new(pending)));
+                let request = Box::new(request);
+                self.effects.push(Effect::Authenticate { connection: id, request });
+            }
+            Err(reason_code) => self.refuse_connect(now, id, reason_code),
+        }
+    }
+
+    fn pending_connect(&mut self, connect: &Connect<'_>) -> Result<PendingConnect, ReasonCode> {
+        if connect.properties.authentication_method.is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        let is_v5 = connect.version.is_v5();
+        let is_client_id_assigned = connect.client_id.is_empty();
+        if is_client_id_assigned && !is_v5 && !connect.clean_start {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        let client_id = match is_client_id_assigned {
+            true => self.assign_client_id(),
+            false => ClientId::new(connect.client_id),
+        };
+        // In 3.1.1 Clean Session says both how the session begins and when it ends.
+        let asked = match (is_v5, connect.clean_start) {
+            (true, _) => connect.properties.session_expiry_seconds.unwrap_or(0),
+            (false, true) => 0,
+            (false, false) => u32::MAX,
+        };
+        Ok(PendingConnect {
+            client_id,
+            is_client_id_assigned,
+            clean_start: connect.clean_start,
+            keep_alive_seconds: connect.keep_alive_seconds,
+            session_expiry_seconds: asked,
+            will: will(connect)?,
+            policy: Arc::clone(&self.policy),
+            identity: None,
+            session_present: false,
+        })
+    }
+
+    /// An identifier that no client chooses and none can foresee.
+    fn assign_client_id(&mut self) -> ClientId {
+        loop {
+            self.assigned_ids += 1;
+            let mut hasher = DefaultHasher::new();
+            (self.config.seed, self.assigned_ids).hash(&mut hasher);
+            let id = format!("dunlin-{:016x}{:x}", hasher.finish(), self.assigned_ids);
+            if self.sessions.slot_of(&id).is_none() {
+                return ClientId::new(&id);
+            }
+        }
+    }
+
+    /// Answers [`Effect::Authenticate`]. Nothing happens if the connection is gone.
+    pub fn authenticated(
+        &mut self,
+        now: Millis,
+        connection: ConnectionId,
+        outcome: AuthOutcome,
+    ) {
+        let Some(state) = self.connections.get_mut(connection) else { return };
+        let Stage::Authenticating(pending) = &mut state.stage else { return };
+        let (username, proof) = match outcome {
+            AuthOutcome::Accepted { username, proof } => (username, proof),
+            AuthOutcome::Refused { reason_code } => {
+                self.refuse_connect(now, connection, reason_code);
+                return;
+            }
+        };
+        let identity = Identity { username, proof };
+        let is_current = Arc::ptr_eq(&pending.policy, &self.policy);
+        if !is_current
+            && let Err(reason_code) =
+                recheck(&self.policy, &pending.policy, &identity, &pending.client_id)
+        {
+            self.refuse_connect(now, connection, reason_code);
+            return;
+        }
+        pending.identity = Some(identity);
+        let (client_id, clean_start) = (pending.client_id.clone(), pending.clean_start);
+        let stage = std::mem::replace(&mut state.stage, Stage::AwaitConnect);
+        if let Stage::Authenticating(pending) = stage {
+            state.stage = Stage::Claiming(pending);
+        }
+        self.effects.push(Effect::Claim { connection, client_id, clean_start });
+    }
+
+    /// Answers bytes that are no CONNECT, if their version can be made out.
+    pub(super) fn refuse_connect_bytes(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        bytes: &[u8],
+        error: &DecodeError,
+    ) {
+        let version = error.refusal_version().or_else(|| connect_version(bytes));
+        // 3.1.1 closes without an answer, but for the version. [MQTT-3.1.2-2], section 4.8
+        let is_answered = match version {
+            Some(ProtocolVersion::V5) => true,
+            Some(ProtocolVersion::V311) => error.refusal_version().is_some(),
+            None => false,
+        };
+        match version {
+            Some(version) if is_answered => {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.version = version;
+                }
+                self.refuse_connect(now, id, error.reason_code());
+            }
+            _ => self.close(now, id, None, WillFate::Dropped),
+        }
+    }
+
+    /// CONNACK with a failure, and close. [MQTT-3.2.2-7]
+    pub(super) fn refuse_connect(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        reason_code: ReasonCode,
+    ) {
+        self.counters.connects_refused += 1;
+        let packet = ConnAck { session_present: false, reason_code, properties: Default::default() };
+        self.send(slot_of(id), &Packet::ConnAck(packet));
+        self.close(now, id, None, WillFate::Dropped);
+    }
+
+    pub(super) fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.stage = stage;
+        }
+    }
+}
+
+/// Whether what was found under an earlier policy holds under the current one.
+pub(super) fn recheck(
+    current: &Policy,
+    earlier: &Policy,
+    identity: &Identity,
+    client_id: &ClientId,
+) -> Result<(), ReasonCode> {
+    let username = identity.username.as_deref();
+    current.admits(username, client_id.as_str()).map_err(|_| ReasonCode::NotAuthorized)?;
+    let Some(username) = username else { return Ok(()) };
+    let (Some(now), before) = (current.client(username), earlier.client(username)) else {
+        return Err(ReasonCode::NotAuthorized);
+    };
+    let holds = match identity.proof {
+        AuthProof::Password => before.is_some_and(|before| before.password == now.password),
+        AuthProof::Certificate => now.certificate,
+        AuthProof::None => true,
+    };
+    if holds { Ok(()) } else { Err(ReasonCode::NotAuthorized) }
+}
+
+/// The Will Message as it is kept, with the interval that starts when it is published.
+fn will(connect: &Connect<'_>) -> Result<Option<Box<Will>>, ReasonCode> {
+    let Some(will) = &connect.will else { return Ok(None) };
+    let publish = Publish {
+        dup: false,
+        qos: will.qos,
+        retain: will.retain,
+        topic: will.topic,
+        packet_id: None,
+        properties: PublishProperties {
+            payload_is_utf8: will.properties.payload_is_utf8,
+            message_expiry_seconds: None,
+            topic_alias: None,
+            response_topic: will.properties.response_topic,
+            correlation_data: will.properties.correlation_data,
+            user_properties: will.properties.user_properties,
+            subscription_ids: SubscriptionIds::default(),
+            content_type: will.properties.content_type,
+        },
+        payload: will.payload,
+    };
+    let message =
+        Message::new(&publish, Millis::NEVER).map_err(|_| ReasonCode::PacketTooLarge)?;
+    Ok(Some(Box::new(Will {
+        message,
+        message_expiry_seconds: will.properties.message_expiry_seconds,
+        delay_seconds: will.properties.delay_seconds.unwrap_or(0),
+    })))
+}

@@ -1,0 +1,297 @@
+//! Messages to sessions: at once if the client can take them, else into the session's queue.
+//!
+//! A message is encoded at most once per protocol version and kind of QoS; subscribers get copies
+//! with their own first byte, Packet Identifier and Subscription Identifiers.
+
+use std::sync::Arc;
+
+use super::output::AckPacket;
+use super::{DropReason, Engine};
+use crate::codec::packet::Publish;
+use crate::codec::{PublishFrame, PublishHeader, ReasonCode};
+use crate::connection::{Connection, ConnectionSlot};
+use crate::router::{Message, Target};
+use crate::session::{Delivery, QueueLimits, Resend, SessionSlot};
+use crate::types::{Millis, PacketId, ProtocolVersion, QoS, SubscriptionId};
+
+/// A message that is being delivered, with what its receivers share.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    publish: &'a Publish<'a>,
+    pub(super) expires_at: Millis,
+    /// Made when the first session has to keep it.
+    kept: Option<Arc<Message>>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) const fn new(publish: &'a Publish<'a>, expires_at: Millis) -> Self {
+        Self { publish, expires_at, kept: None }
+    }
+
+    fn kept(&mut self) -> Option<Arc<Message>> {
+        if self.kept.is_none() {
+            self.kept = Message::new(self.publish, self.expires_at).ok().map(Arc::new);
+        }
+        self.kept.clone()
+    }
+
+    fn delivery(&mut self, qos: QoS, retain: bool, ids: &[SubscriptionId]) -> Option<Delivery> {
+        let subscription_ids = (!ids.is_empty()).then(|| ids.into());
+        Some(Delivery { message: self.kept()?, qos, retain, subscription_ids })
+    }
+}
+
+/// The encodings of the message that is being delivered.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    frames: [PublishFrame; 4],
+    is_ready: [bool; 4],
+}
+
+impl Frames {
+    /// Another message comes.
+    pub(super) const fn clear(&mut self) {
+        self.is_ready = [false; 4];
+    }
+
+    /// The encoding for a version and QoS; `None` if there is none.
+    fn frame(
+        &mut self,
+        now: Millis,
+        publish: &Publish<'_>,
+        expires_at: Millis,
+        version: ProtocolVersion,
+        qos: QoS,
+    ) -> Option<&PublishFrame> {
+        let index = usize::from(version.is_v5()) * 2 + usize::from(qos != QoS::AtMostOnce);
+        if !self.is_ready[index] {
+            let mut publish = Publish { qos, ..*publish };
+            publish.properties.topic_alias = None;
+            publish.properties.message_expiry_seconds = seconds_left(now, expires_at);
+            self.frames[index].encode(&publish, version).ok()?;
+            self.is_ready[index] = true;
+        }
+        Some(&self.frames[index])
+    }
+}
+
+/// The Message Expiry Interval to send: what is left of it. [MQTT-3.3.2-6]
+fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
+    let millis = expires_at.since(now);
+    (expires_at != Millis::NEVER)
+        .then(|| u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+/// What became of an attempt to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    Yes,
+    /// It will never fit.
+    TooLarge,
+}
+
+impl Engine {
+    /// Delivers a message to one session.
+    pub(super) fn deliver_one(
+        &mut self,
+        now: Millis,
+        outgoing: &mut Outgoing<'_>,
+        target: &Target,
+    ) {
+        let qos = outgoing.publish.qos.min(target.qos);
+        let retain = outgoing.publish.retain && target.retain_as_published;
+        let ids = target.subscription_ids.as_deref().unwrap_or_default();
+        let Some(session) = self.sessions.get_mut(target.session) else { return };
+        let connection = session.connection.and_then(|slot| self.connections.at(slot));
+        let Some(connection) = connection.filter(|connection| connection.is_open()) else {
+            if qos != QoS::AtMostOnce {
+                self.enqueue(target.session, outgoing.delivery(qos, retain, ids));
+            }
+            return;
+        };
+        let slot = connection.id.0 as ConnectionSlot;
+        let is_behind = connection.output.len() > self.config.output_bytes_soft_max;
+        let header = PublishHeader { dup: false, qos, retain, packet_id: None };
+        if qos == QoS::AtMostOnce {
+            if is_behind {
+                self.counters.dropped.count(DropReason::SlowConsumer);
+            } else {
+                self.send_publish(now, slot, outgoing, header, ids);
+            }
+            return;
+        }
+        let window = connection.send_window;
+        if is_behind || !session.queue.is_empty() || !session.in_flight.has_room(window) {
+            self.enqueue(target.session, outgoing.delivery(qos, retain, ids));
+            return;
+        }
+        let delivery = match session.is_persistent() {
+            true => outgoing.delivery(qos, retain, ids),
+            false => None,
+        };
+        let packet_id = session.in_flight.push(qos, delivery);
+        let header = PublishHeader { packet_id: Some(packet_id), ..header };
+        if self.send_publish(now, slot, outgoing, header, ids) == Sent::TooLarge
+            && let Some(session) = self.sessions.get_mut(target.session)
+        {
+            session.in_flight.withdraw(packet_id);
+        }
+    }
+
+    /// Appends a PUBLISH to a connection's output.
+    fn send_publish(
+        &mut self,
+        now: Millis,
+        slot: ConnectionSlot,
+        outgoing: &Outgoing<'_>,
+        header: PublishHeader,
+        ids: &[SubscriptionId],
+    ) -> Sent {
+        let Some(Connection { version, packet_bytes_max, .. }) = self.connections.at(slot) else {
+            return Sent::TooLarge;
+        };
+        let (version, bytes_max) = (*version, *packet_bytes_max as usize);
+        let Outgoing { publish, expires_at, .. } = outgoing;
+        let frame = self.frames.frame(now, publish, *expires_at, version, header.qos);
+        let (Some(frame), Some(out)) = (frame, self.connections.out(slot)) else {
+            return Sent::TooLarge;
+        };
+        let start = out.len();
+        if ids.is_empty() || !version.is_v5() {
+            if frame.packet_bytes() <= bytes_max {
+                frame.append_to(header, out);
+            }
+        } else if frame.append_with_subscription_ids(header, ids, out).is_ok()
+            && out.len() - start > bytes_max
+        {
+            out.truncate(start);
+        }
+        if out.len() == start {
+            self.counters.dropped.count(DropReason::TooLarge);
+            return Sent::TooLarge;
+        }
+        self.counters.publishes_sent[usize::from(header.qos.as_u8())] += 1;
+        Sent::Yes
+    }
+
+    fn enqueue(&mut self, session: SessionSlot, delivery: Option<Delivery>) {
+        let (Some(session), Some(delivery)) = (self.sessions.get_mut(session), delivery) else {
+            return;
+        };
+        let limits = QueueLimits {
+            messages_max: self.config.queue_messages_max,
+            bytes_max: self.config.queue_bytes_max,
+        };
+        let bytes = delivery.message.bytes() as u64;
+        if session.queue.push(delivery, limits) {
+            self.counters.queued_messages += 1;
+            self.counters.queued_bytes += bytes;
+        } else {
+            self.counters.dropped.count(DropReason::QueueFull);
+        }
+    }
+
+    /// Sends what waits in a session, as far as the client's window and its reading allow: first
+    /// what an earlier connection left unacknowledged, then the queue, then retained messages.
+    pub(super) fn pump(&mut self, now: Millis, slot: SessionSlot) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let Some(connection) = session.connection else { return };
+        if session.in_flight.is_sent()
+            && session.queue.is_empty()
+            && session.retained_cursors.is_empty()
+        {
+            return;
+        }
+        while self.has_room(connection) && self.resend_one(now, slot, connection) {}
+        while self.has_room(connection) && self.send_queued(now, slot, connection) {}
+        self.send_retained(now, slot);
+    }
+
+    /// Whether a connection takes messages that can also wait.
+    pub(super) fn has_room(&self, connection: ConnectionSlot) -> bool {
+        self.connections.at(connection).is_some_and(|connection| {
+            connection.is_open() && connection.output.len() <= self.config.output_bytes_soft_max
+        })
+    }
+
+    /// Sends one PUBLISH or PUBREL again. Spec: MQTT 5.0 section 4.4 [MQTT-4.4.0-1].
+    fn resend_one(&mut self, now: Millis, slot: SessionSlot, connection: ConnectionSlot) -> bool {
+        let Some(state) = self.connections.at(connection) else { return false };
+        let Some(session) = self.sessions.get_mut(slot) else { return false };
+        let resend = session
+            .in_flight
+            .resend(state.send_window, |delivery| delivery.message.publish().is_none());
+        let (packet_id, delivery) = match resend {
+            None => return false,
+            Some(Resend::PubRel(packet_id)) => {
+                self.send_ack(connection, AckPacket::PubRel, packet_id, ReasonCode::Success);
+                return true;
+            }
+            Some(Resend::Publish(packet_id, delivery)) => (packet_id, delivery.clone()),
+        };
+        if self.send_delivery(now, connection, &delivery, Some(packet_id), true) == Sent::TooLarge
+            && let Some(session) = self.sessions.get_mut(slot)
+        {
+            session.in_flight.withdraw(packet_id);
+        }
+        true
+    }
+
+    /// Sends the message that has waited longest.
+    fn send_queued(&mut self, now: Millis, slot: SessionSlot, connection: ConnectionSlot) -> bool {
+        let Some(state) = self.connections.at(connection) else { return false };
+        let Some(session) = self.sessions.get_mut(slot) else { return false };
+        let Some(next) = session.queue.front() else { return false };
+        let is_dead = next.message.expires_at() <= now;
+        if !is_dead && !session.in_flight.has_room(state.send_window) {
+            return false;
+        }
+        let Some(delivery) = session.queue.pop() else { return false };
+        self.counters.queued_messages -= 1;
+        self.counters.queued_bytes -= delivery.message.bytes() as u64;
+        if is_dead {
+            self.counters.dropped.count(DropReason::Expired);
+        } else {
+            self.start_delivery(now, slot, connection, delivery);
+        }
+        true
+    }
+
+    /// Sends a message for the first time; the window has room if its QoS needs that.
+    pub(super) fn start_delivery(
+        &mut self,
+        now: Millis,
+        slot: SessionSlot,
+        connection: ConnectionSlot,
+        delivery: Delivery,
+    ) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        if delivery.qos == QoS::AtMostOnce {
+            self.send_delivery(now, connection, &delivery, None, false);
+            return;
+        }
+        let kept = session.is_persistent().then(|| delivery.clone());
+        let packet_id = session.in_flight.push(delivery.qos, kept);
+        if self.send_delivery(now, connection, &delivery, Some(packet_id), false) == Sent::TooLarge
+            && let Some(session) = self.sessions.get_mut(slot)
+        {
+            session.in_flight.withdraw(packet_id);
+        }
+    }
+
+    fn send_delivery(
+        &mut self,
+        now: Millis,
+        connection: ConnectionSlot,
+        delivery: &Delivery,
+        packet_id: Option<PacketId>,
+        dup: bool,
+    ) -> Sent {
+        let Some(publish) = delivery.message.publish() else { return Sent::TooLarge };
+        let (qos, retain) = (delivery.qos, delivery.retain);
+        let outgoing = Outgoing::new(&publish, delivery.message.expires_at());
+        let header = PublishHeader { dup, qos, retain, packet_id };
+        self.frames.clear();
+        self.send_publish(now, connection, &outgoing, header, delivery.ids())
+    }
+}

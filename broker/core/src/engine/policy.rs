@@ -1,0 +1,72 @@
+//! A new policy: live sessions are looked at again, in place.
+
+use std::sync::Arc;
+
+use broker_policy::Policy;
+use broker_policy::snapshot::Impact;
+
+use super::Engine;
+use super::close::WillFate;
+use super::connect::recheck;
+use crate::codec::ReasonCode;
+use crate::session::SessionSlot;
+use crate::types::{ConnectionId, Millis};
+
+impl Engine {
+    /// A new policy holds: sessions it concerns are looked at again.
+    ///
+    /// A client that is deleted, suspended, or whose password or certificate no longer counts is
+    /// disconnected with 0x98 and its will is dropped, as in Mosquitto. The others keep their
+    /// connections; Subscriptions that they may no longer hold end. Sessions without a connection
+    /// lose such Subscriptions too.
+    pub fn set_policy(&mut self, now: Millis, policy: Arc<Policy>) {
+        let earlier = std::mem::replace(&mut self.policy, policy);
+        let slots = self.concerned_sessions(&earlier);
+        // Rights to publish are remembered by route, so old routes must go even if no session
+        // of this engine is concerned now.
+        self.router.forget_routes();
+        for slot in slots {
+            self.reauthorize(now, slot, &earlier);
+        }
+    }
+
+    fn concerned_sessions(&self, earlier: &Policy) -> Vec<SessionSlot> {
+        let impact = self.policy.impact_since(earlier);
+        let sessions = self.sessions.iter().filter(|(_, session)| match &impact {
+            Impact::Everyone => true,
+            Impact::Users(users) => {
+                session.identity.username.as_deref().is_some_and(|name| users.contains(name))
+            }
+        });
+        sessions.map(|(slot, _)| slot).collect()
+    }
+
+    fn reauthorize(&mut self, now: Millis, slot: SessionSlot, earlier: &Policy) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let (identity, client_id) = (&session.identity, &session.client_id);
+        let verdict = recheck(&self.policy, earlier, identity, client_id);
+        if verdict.is_err()
+            && let Some(id) = session.connection.and_then(|slot| self.connections.at(slot)).map(|c| c.id)
+        {
+            self.expel(now, id);
+        }
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let username = session.identity.username.as_deref();
+        let authorizer = self.policy.authorizer(username, session.client_id.as_str());
+        if authorizer.has_same_rights(&session.authorizer) {
+            return;
+        }
+        session.authorizer = authorizer;
+        for at in (0..session.subscriptions.len()).rev() {
+            let filter = self.sessions.get(slot).map(|s| Arc::clone(&s.subscriptions[at].filter));
+            if filter.is_some_and(|filter| !self.may_subscribe(slot, &filter)) {
+                self.remove_subscription(slot, at);
+            }
+        }
+    }
+
+    fn expel(&mut self, now: Millis, id: ConnectionId) {
+        let reason_code = Some(ReasonCode::AdministrativeAction);
+        self.close(now, id, reason_code, WillFate::Dropped);
+    }
+}

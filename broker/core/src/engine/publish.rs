@@ -1,0 +1,223 @@
+//! PUBLISH from clients: aliases, windows, rights, and the acknowledgement that is due.
+//!
+//! Spec: MQTT 5.0 sections 3.3, 4.3, 4.6 and 4.9.
+
+use broker_policy::{Action, Authorizer};
+
+use super::output::AckPacket;
+use super::{DropReason, Effect, Engine, ProposalId};
+use crate::codec::ReasonCode;
+use crate::codec::packet::Publish;
+use crate::connection::{AckKind, ConnectionSlot, PendingAck, slot_of};
+use crate::retained::RetainedChange;
+use crate::router::{Message, Route};
+use crate::session::SessionSlot;
+use crate::types::{ConnectionId, Millis, PacketId, QoS};
+
+/// Topics of commands to the broker, which this version does not take.
+const CONTROL_PREFIX: &str = "$CONTROL";
+
+impl Engine {
+    pub(super) fn handle_publish(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<(), ReasonCode> {
+        let Some(alias) = publish.properties.topic_alias else {
+            return self.accept_publish(now, id, publish);
+        };
+        let maximum = self.config.topic_alias_maximum;
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        if !publish.topic.is_empty() {
+            connection.topic_aliases.set(alias, publish.topic, maximum)?;
+            return self.accept_publish(now, id, publish);
+        }
+        let aliases = std::mem::take(&mut connection.topic_aliases);
+        let result = aliases
+            .topic(alias, maximum)
+            .and_then(|topic| self.accept_publish(now, id, &Publish { topic, ..*publish }));
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.topic_aliases = aliases;
+        }
+        result
+    }
+
+    fn accept_publish(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<(), ReasonCode> {
+        let slot = slot_of(id);
+        let Some(session) = self.connections.at(slot).and_then(|state| state.session) else {
+            return Err(ReasonCode::ProtocolError);
+        };
+        self.counters.publishes_received[usize::from(publish.qos.as_u8())] += 1;
+        let Some(packet_id) = publish.packet_id else {
+            if self.publish(now, slot, session, publish) != ReasonCode::NotAuthorized
+                && publish.retain
+            {
+                self.propose_retained(now, publish);
+            }
+            return Ok(());
+        };
+        let kind = match publish.qos {
+            QoS::ExactlyOnce => AckKind::PubRec,
+            _ => AckKind::PubAck,
+        };
+        if kind == AckKind::PubRec && self.is_known_qos2(session, packet_id) {
+            self.repeat_pubrec(slot, packet_id);
+            return Ok(());
+        }
+        self.check_receive_maximum(slot, session)?;
+        let reason_code = self.publish(now, slot, session, publish);
+        let is_denied = reason_code == ReasonCode::NotAuthorized;
+        let is_v5 = self.version(slot).is_v5();
+        // A PUBREC that refuses ends the exchange; 3.1.1 knows none, so it goes on there.
+        if kind == AckKind::PubRec
+            && !(is_denied && is_v5)
+            && let Some(session) = self.sessions.get_mut(session)
+        {
+            session.inbound_qos2.insert(packet_id);
+        }
+        let mut proposal = None;
+        if publish.retain && !is_denied {
+            proposal = self.propose_retained(now, publish);
+        }
+        if let Some(proposal) = proposal {
+            self.proposals.insert(proposal, id);
+        }
+        self.acknowledge(slot, PendingAck { kind, packet_id, reason_code, proposal });
+        Ok(())
+    }
+
+    fn is_known_qos2(&self, session: SessionSlot, packet_id: PacketId) -> bool {
+        self.sessions
+            .get(session)
+            .is_some_and(|session| session.inbound_qos2.contains(packet_id))
+    }
+
+    /// A QoS 2 message came again: its PUBREC may have been lost.
+    fn repeat_pubrec(&mut self, slot: ConnectionSlot, packet_id: PacketId) {
+        let acks = self.connections.at(slot).and_then(|state| state.pending_acks.as_ref());
+        if !acks.is_some_and(|acks| acks.holds_pubrec(packet_id)) {
+            self.send_ack(slot, AckPacket::PubRec, packet_id, ReasonCode::Success);
+        }
+    }
+
+    /// Spec: MQTT 5.0 section 3.3.4 [MQTT-3.3.4-9].
+    fn check_receive_maximum(
+        &self,
+        slot: ConnectionSlot,
+        session: SessionSlot,
+    ) -> Result<(), ReasonCode> {
+        let (Some(connection), Some(session)) =
+            (self.connections.at(slot), self.sessions.get(session))
+        else {
+            return Ok(());
+        };
+        let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.pubacks());
+        let unacknowledged = acks + session.inbound_qos2.len();
+        if connection.version.is_v5()
+            && unacknowledged >= usize::from(self.config.receive_maximum)
+        {
+            return Err(ReasonCode::ReceiveMaximumExceeded);
+        }
+        Ok(())
+    }
+
+    /// Sends a message to all who want it, if the client may publish it. Gives the reason code of
+    /// its acknowledgement.
+    fn publish(
+        &mut self,
+        now: Millis,
+        slot: ConnectionSlot,
+        session: SessionSlot,
+        publish: &Publish<'_>,
+    ) -> ReasonCode {
+        let route = self.router.take_route(publish.topic, &self.sessions);
+        let reason_code = if self.may_use_route(slot, session, &route) {
+            match self.follow_route(now, publish, Some(session), &route) {
+                true => ReasonCode::Success,
+                false => ReasonCode::NoMatchingSubscribers,
+            }
+        } else {
+            self.counters.dropped.count(DropReason::PublishDenied);
+            ReasonCode::NotAuthorized
+        };
+        self.router.put_route(route);
+        reason_code
+    }
+
+    /// Whether the client may publish to the route's topic. The answer for the last two topics is
+    /// remembered as long as their routes live.
+    fn may_use_route(
+        &mut self,
+        slot: ConnectionSlot,
+        session: SessionSlot,
+        route: &Route,
+    ) -> bool {
+        let (Some(connection), Some(session)) =
+            (self.connections.at_mut(slot), self.sessions.get(session))
+        else {
+            return false;
+        };
+        if connection.publish_rights.contains(&route.stamp) {
+            return true;
+        }
+        if !Self::may_publish(&session.authorizer, &route.topic) {
+            return false;
+        }
+        connection.publish_rights = [route.stamp, connection.publish_rights[0]];
+        true
+    }
+
+    pub(super) fn may_publish(authorizer: &Authorizer, topic: &str) -> bool {
+        !topic.starts_with(CONTROL_PREFIX) && authorizer.allows(Action::Publish, topic)
+    }
+
+    /// Has the cluster keep the message, or take the topic's message away if this one is empty.
+    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6]
+    pub(super) fn propose_retained(
+        &mut self,
+        now: Millis,
+        publish: &Publish<'_>,
+    ) -> Option<ProposalId> {
+        let message = match publish.payload {
+            [] => None,
+            _ => Some(Message::new(publish, expiry(now, publish)).ok()?),
+        };
+        self.proposal_count += 1;
+        let proposal = ProposalId(self.proposal_count);
+        let change = Box::new(RetainedChange { topic: publish.topic.into(), message });
+        self.effects.push(Effect::Propose { proposal, change });
+        Some(proposal)
+    }
+
+    /// Sends an acknowledgement, or puts it behind those that wait.
+    fn acknowledge(&mut self, slot: ConnectionSlot, ack: PendingAck) {
+        let Some(connection) = self.connections.at_mut(slot) else { return };
+        if ack.proposal.is_some() || connection.pending_acks.is_some() {
+            connection.pending_acks.get_or_insert_default().push(ack);
+        } else {
+            self.send_publish_ack(slot, ack);
+        }
+    }
+
+    pub(super) fn send_publish_ack(&mut self, slot: ConnectionSlot, ack: PendingAck) {
+        let packet = match ack.kind {
+            AckKind::PubAck => AckPacket::PubAck,
+            AckKind::PubRec => AckPacket::PubRec,
+        };
+        self.send_ack(slot, packet, ack.packet_id, ack.reason_code);
+    }
+}
+
+/// When the Message Expiry Interval of a message that came now ends.
+pub(super) fn expiry(now: Millis, publish: &Publish<'_>) -> Millis {
+    match publish.properties.message_expiry_seconds {
+        Some(seconds) => now.plus_seconds(seconds),
+        None => Millis::NEVER,
+    }
+}

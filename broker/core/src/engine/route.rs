@@ -1,0 +1,100 @@
+//! One message to all who want it: the sessions here, workers and nodes elsewhere.
+
+use super::Engine;
+use super::deliver::Outgoing;
+use super::publish::expiry;
+use crate::codec::packet::Publish;
+use crate::forward::read_batch;
+use crate::router::{OwnMessages, Route, Subscriber, Target, merge};
+use crate::session::{SessionSlot, Sessions};
+use crate::topic::matches;
+use crate::types::Millis;
+
+impl Engine {
+    /// Messages from another engine: a batch that its [`take_forward`](Self::take_forward) gave.
+    /// They go to sessions of this engine only.
+    pub fn deliver(&mut self, now: Millis, batch: &[u8]) {
+        for forwarded in read_batch(batch) {
+            let Ok(forwarded) = forwarded else {
+                self.counters.dropped.forward_malformed += 1;
+                return;
+            };
+            self.counters.forwards_received += 1;
+            let route = self.router.take_route(forwarded.publish.topic, &self.sessions);
+            let mut outgoing = Outgoing::new(&forwarded.publish, forwarded.expires_at);
+            self.deliver_to_all(now, &mut outgoing, None, &route);
+            self.router.put_route(route);
+        }
+    }
+
+    /// Routes a message whose publisher's rights are checked. `publisher` is its session, if it
+    /// is still there.
+    pub(super) fn route(
+        &mut self,
+        now: Millis,
+        publish: &Publish<'_>,
+        publisher: Option<SessionSlot>,
+    ) {
+        let route = self.router.take_route(publish.topic, &self.sessions);
+        self.follow_route(now, publish, publisher, &route);
+        self.router.put_route(route);
+    }
+
+    /// Sends a message along its route; `false` when nobody wants it.
+    pub(super) fn follow_route(
+        &mut self,
+        now: Millis,
+        publish: &Publish<'_>,
+        publisher: Option<SessionSlot>,
+        route: &Route,
+    ) -> bool {
+        let expires_at = expiry(now, publish);
+        if !route.targets.is_empty() || route.denied > 0 {
+            let mut outgoing = Outgoing::new(publish, expires_at);
+            self.deliver_to_all(now, &mut outgoing, publisher, route);
+        }
+        if route.remote != 0 {
+            let count = self.forwards.push(publish, expires_at, route.remote);
+            self.counters.forwards_sent += u64::from(count);
+        }
+        !route.targets.is_empty() || route.remote != 0
+    }
+
+    fn deliver_to_all(
+        &mut self,
+        now: Millis,
+        outgoing: &mut Outgoing<'_>,
+        publisher: Option<SessionSlot>,
+        route: &Route,
+    ) {
+        self.counters.dropped.receive_denied += route.denied;
+        if outgoing.expires_at <= now && !route.targets.is_empty() {
+            self.counters.dropped.expired += route.targets.len() as u64;
+            return;
+        }
+        self.frames.clear();
+        for target in &route.targets {
+            if publisher != Some(target.session)
+                || target.own_messages == OwnMessages::Delivered
+            {
+                self.deliver_one(now, outgoing, target);
+            } else if target.own_messages == OwnMessages::Mixed
+                && let Some(target) = without_no_local(&self.sessions, target, &route.topic)
+            {
+                self.deliver_one(now, outgoing, &target);
+            }
+        }
+    }
+}
+
+/// The target made of those Subscriptions only that let a client hear itself. [MQTT-3.8.3-3]
+fn without_no_local(sessions: &Sessions, target: &Target, topic: &str) -> Option<Target> {
+    let session = sessions.get(target.session)?;
+    let subscribers: Vec<Subscriber> = session
+        .subscriptions
+        .iter()
+        .filter(|sub| !sub.options.no_local && matches(&sub.filter, topic))
+        .map(|sub| Subscriber::new(target.session, sub.options, sub.id))
+        .collect();
+    (!subscribers.is_empty()).then(|| merge(target.session, subscribers.iter()))
+}

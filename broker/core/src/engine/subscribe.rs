@@ -1,0 +1,223 @@
+//! SUBSCRIBE and UNSUBSCRIBE, and the answers that wait until others know of them.
+//!
+//! Spec: MQTT 5.0 sections 3.8 to 3.11.
+
+use broker_policy::Action;
+
+use super::{Engine, InterestSeq};
+use crate::codec::packet::{
+    Packet, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter, UnsubAck, Unsubscribe,
+};
+use crate::codec::{ReasonCode, UserProperties};
+use crate::connection::{ConnectionSlot, slot_of};
+use crate::router::Subscriber;
+use crate::session::{RetainedCursor, SessionSlot, Subscription};
+use crate::topic::{LEVELS_MAX, TopicFilter};
+use crate::types::{ConnectionId, Millis, PacketId, SubscriptionId};
+
+/// An answer that leaves when an interest change is known to all others.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    ConnAck { connection: ConnectionId },
+    SubAck { connection: ConnectionId, answer: Box<SubscribeAnswer> },
+}
+
+/// What a SUBSCRIBE leads to.
+#[derive(Debug)]
+pub(super) struct SubscribeAnswer {
+    packet_id: PacketId,
+    reason_codes: Vec<ReasonCode>,
+    cursors: Vec<RetainedCursor>,
+}
+
+/// A Subscription that was made.
+struct Added {
+    subscription: Subscription,
+    is_new: bool,
+    seq: InterestSeq,
+}
+
+impl Engine {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), ReasonCode> {
+        let session = self.connections.get(id).and_then(|connection| connection.session);
+        let session = session.ok_or(ReasonCode::ProtocolError)?;
+        let mut reason_codes = Vec::new();
+        let mut cursors = Vec::new();
+        let mut seq = InterestSeq::default();
+        for filter in subscribe.filters.iter() {
+            let qos = filter.options.qos;
+            match self.subscribe_one(session, &filter, subscribe.subscription_id) {
+                Ok(added) => {
+                    reason_codes.push(ReasonCode::granted(qos));
+                    seq = seq.max(added.seq);
+                    cursors.extend(cursor(added));
+                }
+                Err(reason_code) => reason_codes.push(reason_code),
+            }
+        }
+        let packet_id = subscribe.packet_id;
+        let answer = Box::new(SubscribeAnswer { packet_id, reason_codes, cursors });
+        if seq > self.router.confirmed() {
+            self.wait_for(seq, Waiting::SubAck { connection: id, answer });
+        } else {
+            self.answer_subscribe(now, id, *answer);
+        }
+        Ok(())
+    }
+
+    fn subscribe_one(
+        &mut self,
+        slot: SessionSlot,
+        filter: &SubscribeFilter<'_>,
+        id: Option<SubscriptionId>,
+    ) -> Result<Added, ReasonCode> {
+        let parsed = TopicFilter::parse(filter.filter, LEVELS_MAX)
+            .map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if parsed.share_name().is_some() {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if !self.may_subscribe(slot, filter.filter) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let session = self.sessions.get(slot).ok_or(ReasonCode::UnspecifiedError)?;
+        let is_new = session.subscription(filter.filter).is_none();
+        if is_new && session.subscriptions.len() >= self.config.subscriptions_max {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let options = filter.options;
+        let subscription = Subscription { filter: filter.filter.into(), options, id };
+        let seq = self.add_subscription(slot, subscription.clone());
+        Ok(Added { subscription, is_new, seq })
+    }
+
+    pub(super) fn may_subscribe(&self, slot: SessionSlot, filter: &str) -> bool {
+        let session = self.sessions.get(slot);
+        session.is_some_and(|session| session.authorizer.allows(Action::Subscribe, filter))
+    }
+
+    /// Adds or replaces a Subscription in its session and in the router.
+    pub(super) fn add_subscription(
+        &mut self,
+        slot: SessionSlot,
+        subscription: Subscription,
+    ) -> InterestSeq {
+        let subscriber = Subscriber::new(slot, subscription.options, subscription.id);
+        let (filter, seq) = self.router.subscribe(&subscription.filter, subscriber);
+        let Some(session) = self.sessions.get_mut(slot) else { return seq };
+        let subscription = Subscription { filter, ..subscription };
+        match session.subscription(&subscription.filter) {
+            Some(at) => session.subscriptions[at] = subscription,
+            None => {
+                session.subscriptions.push(subscription);
+                self.counters.subscriptions += 1;
+            }
+        }
+        seq
+    }
+
+    /// Removes the Subscription at this place in its session's list.
+    pub(super) fn remove_subscription(&mut self, slot: SessionSlot, at: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let subscription = session.subscriptions.swap_remove(at);
+        session.retained_cursors.retain(|cursor| cursor.filter != subscription.filter);
+        self.router.unsubscribe(&subscription.filter, slot);
+        self.counters.subscriptions -= 1;
+    }
+
+    pub(super) fn wait_for(&mut self, seq: InterestSeq, waiting: Waiting) {
+        self.waiting_count += 1;
+        self.waiting.insert((seq, self.waiting_count), waiting);
+    }
+
+    /// Every other worker and live node knows the interest changes up to `seq`.
+    pub fn interest_confirmed(&mut self, now: Millis, seq: InterestSeq) {
+        self.router.confirm(seq);
+        let later = self.waiting.split_off(&(InterestSeq(self.router.confirmed().0 + 1), 0));
+        for (_, waiting) in std::mem::replace(&mut self.waiting, later) {
+            match waiting {
+                Waiting::ConnAck { connection } => self.finish_connect(now, connection),
+                Waiting::SubAck { connection, answer } => {
+                    self.answer_subscribe(now, connection, *answer);
+                }
+            }
+        }
+    }
+
+    /// SUBACK, and the retained messages after it.
+    fn answer_subscribe(&mut self, now: Millis, id: ConnectionId, answer: SubscribeAnswer) {
+        let Some(connection) = self.connections.get(id).filter(|state| state.is_open()) else {
+            return;
+        };
+        let session = connection.session;
+        let SubscribeAnswer { packet_id, reason_codes, cursors } = answer;
+        let packet = SubAck {
+            packet_id,
+            reason_string: None,
+            user_properties: UserProperties::NONE,
+            reason_codes: ReasonCodes::from_slice(&reason_codes),
+        };
+        self.send(slot_of(id), &Packet::SubAck(packet));
+        let Some(slot) = session else { return };
+        if let Some(session) = self.sessions.get_mut(slot) {
+            for cursor in cursors {
+                // It may have been unsubscribed again, or its right been taken away.
+                if session.subscription(&cursor.filter).is_some() {
+                    session.retained_cursors.push_back(cursor);
+                }
+            }
+        }
+        self.pump(now, slot);
+    }
+
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        connection: ConnectionSlot,
+        unsubscribe: &Unsubscribe<'_>,
+    ) {
+        let Some(slot) = self.connections.at(connection).and_then(|state| state.session) else {
+            return;
+        };
+        let mut reason_codes = Vec::new();
+        for filter in unsubscribe.filters.iter() {
+            reason_codes.push(self.unsubscribe_one(slot, filter));
+        }
+        let packet = UnsubAck {
+            packet_id: unsubscribe.packet_id,
+            reason_string: None,
+            user_properties: UserProperties::NONE,
+            reason_codes: ReasonCodes::from_slice(&reason_codes),
+        };
+        self.send(connection, &Packet::UnsubAck(packet));
+    }
+
+    fn unsubscribe_one(&mut self, slot: SessionSlot, filter: &str) -> ReasonCode {
+        let Some(session) = self.sessions.get(slot) else {
+            return ReasonCode::UnspecifiedError;
+        };
+        if !session.authorizer.allows(Action::Unsubscribe, filter) {
+            return ReasonCode::NotAuthorized;
+        }
+        let Some(at) = session.subscription(filter) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        self.remove_subscription(slot, at);
+        ReasonCode::Success
+    }
+}
+
+/// Where the Subscription's retained messages begin, if it is to be sent any. [MQTT-3.3.1-9]
+/// [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+fn cursor(added: Added) -> Option<RetainedCursor> {
+    let Added { subscription: Subscription { filter, options, id }, is_new, .. } = added;
+    let wants = match options.retain_handling {
+        RetainHandling::SendAtSubscribe => true,
+        RetainHandling::SendAtNewSubscription => is_new,
+        RetainHandling::DoNotSend => false,
+    };
+    wants.then_some(RetainedCursor { filter, options, id, after: None })
+}

@@ -1,0 +1,98 @@
+//! Time: connect timeout, Keep Alive, will delay, session expiry, and the end of the engine.
+
+use super::Engine;
+use super::close::WillFate;
+use super::timers::TimerKey;
+use crate::codec::ReasonCode;
+use crate::connection::Stage;
+use crate::session::SessionSlot;
+use crate::types::{ConnectionId, Millis};
+
+impl Engine {
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        while let Some((at, key)) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Connection(id) => self.connection_timeout(now, id, at),
+                TimerKey::Session(slot, serial) => self.session_timeout(now, slot, serial, at),
+            }
+        }
+        if self.timers.wants_compaction() {
+            let (connections, sessions) = (&self.connections, &self.sessions);
+            self.timers.compact(|at, key| match key {
+                TimerKey::Connection(id) => {
+                    connections.get(id).is_some_and(|state| state.timer_at == at)
+                }
+                TimerKey::Session(slot, serial) => sessions
+                    .get(slot)
+                    .is_some_and(|session| session.serial == serial && session.timer_at == at),
+            });
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; may be early, is never
+    /// late. Ask again after every pass.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+
+    pub(super) fn arm_connection(&mut self, id: ConnectionId, at: Millis) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            self.timers.arm(TimerKey::Connection(id), at, &mut connection.timer_at);
+        }
+    }
+
+    fn connection_timeout(&mut self, now: Millis, id: ConnectionId, at: Millis) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.timer_at != at {
+            return;
+        }
+        connection.timer_at = Millis::NEVER;
+        match connection.stage {
+            Stage::Closing => {}
+            Stage::AwaitConnect => self.close(now, id, None, WillFate::Dropped),
+            Stage::Authenticating(_) | Stage::Claiming(_) | Stage::Settling(_) => {
+                self.refuse_connect(now, id, ReasonCode::ServerUnavailable);
+            }
+            Stage::Open => {
+                let patience = u64::from(connection.keep_alive_millis);
+                let deadline = connection.last_received.plus(patience);
+                if patience == 0 {
+                    return;
+                }
+                // [MQTT-3.1.2-22]
+                if deadline <= now {
+                    self.fail(now, id, ReasonCode::KeepAliveTimeout);
+                } else {
+                    self.arm_connection(id, deadline);
+                }
+            }
+        }
+    }
+
+    fn session_timeout(&mut self, now: Millis, slot: SessionSlot, serial: u32, at: Millis) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        if session.serial != serial || session.timer_at != at {
+            return;
+        }
+        session.timer_at = Millis::NEVER;
+        if session.connection.is_none() {
+            self.check_session(now, slot);
+        }
+    }
+
+    /// Disconnects every client with 0x8B. Sessions stay, to be taken over.
+    pub fn drain(&mut self, now: Millis) {
+        for id in self.connections.ids() {
+            let is_connecting = self.connections.get(id).is_some_and(|connection| {
+                !matches!(connection.stage, Stage::Open | Stage::Closing | Stage::AwaitConnect)
+            });
+            if is_connecting {
+                self.refuse_connect(now, id, ReasonCode::ServerUnavailable);
+            } else {
+                self.fail(now, id, ReasonCode::ServerShuttingDown);
+            }
+        }
+    }
+}
