@@ -1,0 +1,266 @@
+//! The exchange of interest between the workers of this node and its peers. Pure.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::destination::Destinations;
+use super::inbound::{Heard, Inbound};
+use super::message::InterestMessage;
+use super::outbound::Outbound;
+use super::worker_updates::WorkerUpdates;
+use super::{ACKNOWLEDGE_MILLIS_MAX, GRACE_MILLIS};
+use crate::claim::WorkerIndex;
+use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest};
+use crate::types::{Millis, NodeId};
+
+/// What the hub is to do. Actions are in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InterestAction {
+    /// Have the workers change their routing tables; each answers with
+    /// [`InterestExchange::applied`].
+    ToWorkers {
+        /// Names it in the answers.
+        update: u64,
+        /// The worker that the change comes from and that is left out.
+        except: Option<WorkerIndex>,
+        /// What changed, in order.
+        changes: Arc<[RemoteInterest]>,
+    },
+    /// Send to another node.
+    ToPeer {
+        /// The node.
+        node: NodeId,
+        /// What to send.
+        message: InterestMessage,
+    },
+    /// Everyone knows the worker's changes up to this one.
+    Confirm {
+        /// The worker.
+        worker: WorkerIndex,
+        /// Its change.
+        seq: InterestSeq,
+    },
+    /// These peers have not acknowledged in time and count as gone. For the log.
+    GivenUp {
+        /// The peers.
+        nodes: Vec<NodeId>,
+    },
+}
+
+/// Owns both sides: what this node's workers want and what its peers want.
+#[derive(Debug)]
+pub struct InterestExchange {
+    outbound: Outbound,
+    inbound: Inbound,
+    updates: WorkerUpdates,
+    destinations: Destinations,
+    /// Changes of workers that not everyone knows yet, oldest first.
+    unconfirmed: VecDeque<Unconfirmed>,
+    /// Acknowledgements to peers that wait for this node's workers.
+    unacknowledged: VecDeque<(u64, NodeId, InterestMessage)>,
+    actions: Vec<InterestAction>,
+}
+
+#[derive(Debug)]
+struct Unconfirmed {
+    worker: WorkerIndex,
+    seq: InterestSeq,
+    update: u64,
+    node_seq: u64,
+    deadline: Millis,
+}
+
+impl InterestExchange {
+    /// An exchange for `workers` workers, which have the destinations below `first_peer`; peers get
+    /// those from there. `first_epoch` must be above all epochs that an earlier process of this
+    /// node has used (Unix time in nanoseconds will do).
+    #[must_use]
+    pub fn new(workers: u8, first_peer: u8, first_epoch: u64) -> Self {
+        Self {
+            outbound: Outbound::new(first_epoch),
+            inbound: Inbound::default(),
+            updates: WorkerUpdates::new(workers),
+            destinations: Destinations::new(first_peer),
+            unconfirmed: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes what is to be done, in order.
+    pub fn take_actions(&mut self) -> Vec<InterestAction> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// A worker's sessions have changed what they want.
+    pub fn changed(
+        &mut self,
+        now: Millis,
+        worker: WorkerIndex,
+        seq: InterestSeq,
+        changes: &[InterestChange],
+    ) {
+        for (node, message) in self.outbound.change(worker, changes) {
+            self.actions.push(InterestAction::ToPeer { node, message });
+        }
+        let update = match Destination::new(worker.0) {
+            Some(destination) => self.update_workers(Some(worker), destination, changes),
+            None => self.updates.applied_by_all(),
+        };
+        let deadline = now.plus(ACKNOWLEDGE_MILLIS_MAX);
+        let node_seq = self.outbound.seq();
+        self.unconfirmed.push_back(Unconfirmed { worker, seq, update, node_seq, deadline });
+        self.confirm();
+    }
+
+    /// A worker has applied an update.
+    pub fn applied(&mut self, worker: WorkerIndex, update: u64) {
+        self.updates.applied(worker, update);
+        self.workers_moved_on();
+    }
+
+    /// The link to `node` is up: it is told everything. False when there is no number left for it.
+    pub fn link_up(&mut self, node: NodeId) -> bool {
+        for (node, message) in self.outbound.snapshot(node) {
+            self.actions.push(InterestAction::ToPeer { node, message });
+        }
+        self.destinations.assign(node).is_some()
+    }
+
+    /// The link to `node` is down: it is not waited for.
+    pub fn link_down(&mut self, node: NodeId) {
+        self.outbound.link_down(node);
+        self.confirm();
+    }
+
+    /// `node` has no link to here any more: what it wants is kept for a while.
+    pub fn silent(&mut self, now: Millis, node: NodeId) {
+        self.inbound.silent(node, now.plus(GRACE_MILLIS));
+    }
+
+    /// A message of `node`.
+    pub fn handle(&mut self, node: NodeId, message: InterestMessage) {
+        match message {
+            InterestMessage::Snapshot { epoch, seq, first, last, filters } => {
+                let heard = self.inbound.snapshot(node, epoch, (first, last), seq, filters);
+                self.heard(node, epoch, heard);
+            }
+            InterestMessage::Delta { epoch, seq, changes } => {
+                let heard = self.inbound.delta(node, epoch, seq, changes);
+                self.heard(node, epoch, heard);
+            }
+            InterestMessage::Acknowledge { epoch, seq } => {
+                self.outbound.acknowledged(node, epoch, seq);
+                self.confirm();
+            }
+            InterestMessage::Resync { epoch } => {
+                if self.outbound.is_current(node, epoch) {
+                    for (node, message) in self.outbound.snapshot(node) {
+                        self.actions.push(InterestAction::ToPeer { node, message });
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; ask again after each call.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Millis> {
+        let waits_for_peers = |entry: &&Unconfirmed| !self.outbound.is_known(entry.node_seq);
+        let confirm = self.unconfirmed.iter().find(waits_for_peers).map(|entry| entry.deadline);
+        confirm.into_iter().chain(self.inbound.next_timeout()).min()
+    }
+
+    /// Gives up what has been waited for long enough.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        let overdue = self.unconfirmed.iter().rev().find(|entry| entry.deadline <= now);
+        if let Some(node_seq) = overdue.map(|entry| entry.node_seq) {
+            let nodes = self.outbound.give_up(node_seq);
+            if !nodes.is_empty() {
+                self.actions.push(InterestAction::GivenUp { nodes });
+            }
+            self.confirm();
+        }
+        for node in self.inbound.take_gone(now) {
+            let Some(destination) = self.destinations.of(node) else { continue };
+            let update = self.updates.send(None);
+            let changes = Arc::from([RemoteInterest::Cleared(destination)]);
+            self.actions.push(InterestAction::ToWorkers { update, except: None, changes });
+            self.destinations.retire(node, update);
+        }
+    }
+
+    /// The node that a destination stands for.
+    #[must_use]
+    pub fn node(&self, destination: Destination) -> Option<NodeId> {
+        self.destinations.node(destination)
+    }
+
+    /// The filters that `node` wants, as known here.
+    pub fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
+        self.inbound.filters(node)
+    }
+
+    /// Filters of this node and of all peers together.
+    #[must_use]
+    pub fn filter_counts(&self) -> (usize, usize) {
+        (self.outbound.filter_count(), self.inbound.filter_count())
+    }
+
+    fn heard(&mut self, node: NodeId, epoch: u64, heard: Heard) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Missed => {
+                let message = InterestMessage::Resync { epoch };
+                self.actions.push(InterestAction::ToPeer { node, message });
+            }
+            Heard::Changed { seq, changes } => {
+                // Without a number the node's filters can't be routed to, and are not
+                // acknowledged: there are more peers than destinations.
+                let Some(destination) = self.destinations.assign(node) else { return };
+                let update = self.update_workers(None, destination, &changes);
+                let message = InterestMessage::Acknowledge { epoch, seq };
+                self.unacknowledged.push_back((update, node, message));
+                self.workers_moved_on();
+            }
+        }
+    }
+
+    fn update_workers(
+        &mut self,
+        except: Option<WorkerIndex>,
+        destination: Destination,
+        changes: &[InterestChange],
+    ) -> u64 {
+        let update = self.updates.send(except);
+        let remote = |change: &InterestChange| match change {
+            InterestChange::Added(filter) => RemoteInterest::Added(destination, filter.clone()),
+            InterestChange::Removed(filter) => RemoteInterest::Removed(destination, filter.clone()),
+        };
+        let changes = changes.iter().map(remote).collect();
+        self.actions.push(InterestAction::ToWorkers { update, except, changes });
+        update
+    }
+
+    fn workers_moved_on(&mut self) {
+        let applied = self.updates.applied_by_all();
+        self.destinations.applied(applied);
+        while let Some((_, node, message)) =
+            self.unacknowledged.pop_front_if(|(update, ..)| *update <= applied)
+        {
+            self.actions.push(InterestAction::ToPeer { node, message });
+        }
+        self.confirm();
+    }
+
+    /// Confirms what everyone knows. A later change never is known before an earlier one.
+    fn confirm(&mut self) {
+        let applied = self.updates.applied_by_all();
+        while let Some(Unconfirmed { worker, seq, .. }) = self
+            .unconfirmed
+            .pop_front_if(|entry| entry.update <= applied && self.outbound.is_known(entry.node_seq))
+        {
+            self.actions.push(InterestAction::Confirm { worker, seq });
+        }
+    }
+}
