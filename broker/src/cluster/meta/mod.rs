@@ -265,6 +265,18 @@ impl MetaGroup {
         }
     }
 
+    /// Stops without a word to the others, as a crash would; what is queued for the disk is
+    /// written. For tests, and for a broker whose disk has failed.
+    pub async fn abandon(&self) {
+        if self.raft.shutdown().await.is_err() {
+            tracing::error!("consensus ended with a panic");
+        }
+        let writer = self.writer.clone();
+        if tokio::task::spawn_blocking(move || writer.close()).await.is_err() {
+            tracing::error!("closing the log failed");
+        }
+    }
+
     /// Leaves in good order: hands leadership to another voter first, then stops, and writes
     /// what is queued. The links must still be up.
     pub async fn shutdown(&self) {
@@ -284,13 +296,7 @@ impl MetaGroup {
                 Err(error) => tracing::warn!(%error, "leadership can't be handed over"),
             }
         }
-        if self.raft.shutdown().await.is_err() {
-            tracing::error!("consensus ended with a panic");
-        }
-        let writer = self.writer.clone();
-        if tokio::task::spawn_blocking(move || writer.close()).await.is_err() {
-            tracing::error!("closing the log failed");
-        }
+        self.abandon().await;
     }
 }
 

@@ -1,0 +1,5 @@
+//! Nodes of a cluster within one process: real links over TLS on loopback, real disks.
+
+mod certificates;
+mod meta;
+mod node;

@@ -1,0 +1,152 @@
+//! One node of a test cluster.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use broker::cluster::meta::{MetaConfig, MetaGroup, MetaStatus, MetaTiming};
+use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId, PeerTls};
+use broker::identity::Identity;
+use broker::storage::DataDirectory;
+use broker_core::cluster_state::RetainedLimits;
+
+use crate::certificates::PeerCa;
+
+pub(crate) const CLUSTER_ID: &str = "01KTEST";
+
+/// How long anything may take before a test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Addresses, disks and certificates of a cluster whose nodes come and go.
+pub(crate) struct Cluster {
+    pub(crate) ca: PeerCa,
+    pub(crate) addresses: Vec<SocketAddr>,
+    disks: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub(crate) fn new(size: usize) -> Self {
+        // Reserved by binding all at once, then released for the nodes.
+        let held: Vec<_> =
+            (0..size).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        Self { ca: PeerCa::new(), addresses, disks: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, ordinal: usize) -> PathBuf {
+        self.disks.path().join(format!("fleet-{ordinal}"))
+    }
+
+    pub(crate) fn discovery(&self) -> Discovery {
+        Discovery::Static { peers: self.addresses.iter().map(ToString::to_string).collect() }
+    }
+
+    pub(crate) async fn start(&self, ordinal: usize) -> Node {
+        let name = format!("fleet-{ordinal}");
+        let tls = self.ca.tls(CLUSTER_ID, &name);
+        self.start_as(ordinal, CLUSTER_ID, &name, tls).await
+    }
+
+    pub(crate) async fn start_as(
+        &self,
+        ordinal: usize,
+        cluster_id: &str,
+        name: &str,
+        tls: PeerTls,
+    ) -> Node {
+        let listener = bind(self.addresses[ordinal]).await;
+        let discovery = self.discovery();
+        Node::start(&self.path(ordinal), listener, discovery, cluster_id, name, tls).await
+    }
+}
+
+/// The port may be held for a moment yet by the node before.
+async fn bind(address: SocketAddr) -> tokio::net::TcpListener {
+    let started = Instant::now();
+    loop {
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if started.elapsed() > DEADLINE => panic!("bind {address}: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// A running node. Dropped without `stop`, it ends as if its process had been killed, save for
+/// what the log's writer still has queued.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) links: Links,
+    pub(crate) meta: MetaGroup,
+    _directory: Arc<DataDirectory>,
+}
+
+impl Node {
+    async fn start(
+        path: &Path,
+        listener: tokio::net::TcpListener,
+        discovery: Discovery,
+        cluster_id: &str,
+        name: &str,
+        tls: PeerTls,
+    ) -> Self {
+        let directory = DataDirectory::open(path).unwrap();
+        let identity = Identity::open(&directory, cluster_id, name).unwrap();
+        let timing = LinkTiming {
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_millis(200),
+            ..LinkTiming::default()
+        };
+        let config = LinksConfig {
+            node_id: identity.node_id,
+            name: name.to_owned(),
+            cluster_id: cluster_id.to_owned(),
+            discovery,
+            timing,
+        };
+        let links = Links::new(config, Arc::new(ArcSwap::from_pointee(tls)));
+        let config = MetaConfig {
+            cluster_id: cluster_id.to_owned(),
+            retained_limits: RetainedLimits::default(),
+            timing: MetaTiming::default(),
+        };
+        let meta = MetaGroup::start(config, links.clone(), &directory).await.unwrap();
+        links.start(listener);
+        Self { id: identity.node_id, links, meta, _directory: Arc::new(directory) }
+    }
+
+    /// Leaves in good order.
+    pub(crate) async fn stop(self) {
+        self.meta.shutdown().await;
+        self.links.stop();
+    }
+
+    /// Vanishes without a word to the others.
+    pub(crate) async fn kill(self) {
+        self.links.stop();
+        self.meta.abandon().await;
+    }
+
+    pub(crate) async fn wait_for(&self, what: &str, is_met: impl Fn(&MetaStatus) -> bool) {
+        if !self.meta.wait_for(DEADLINE, is_met).await {
+            panic!("{}: not in time: {what}; status {:?}", self.links.name(), self.meta.status());
+        }
+    }
+
+    pub(crate) async fn wait_linked(&self, others: &[&Node]) {
+        for other in others {
+            eventually("link", || self.links.is_live(other.id)).await;
+        }
+    }
+}
+
+/// Polls until it holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < DEADLINE, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
