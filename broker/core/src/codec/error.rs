@@ -219,11 +219,14 @@ impl DecodeError {
 
     /// The version in which a CONNACK may refuse a CONNECT whose version is not supported.
     ///
-    /// `None` when the client's protocol is not MQTT at all: close without an answer.
+    /// `None` when the client's protocol is not MQTT at all: close without an answer. Bridges of
+    /// old set the top bit of the level, and try without it when refused in their version.
     #[must_use]
     pub const fn refusal_version(&self) -> Option<ProtocolVersion> {
         match self {
-            Self::UnsupportedProtocolVersion { level } if *level < 5 => Some(ProtocolVersion::V311),
+            Self::UnsupportedProtocolVersion { level } if *level & 0x7F < 5 => {
+                Some(ProtocolVersion::V311)
+            }
             Self::UnsupportedProtocolVersion { .. } => Some(ProtocolVersion::V5),
             _ => None,
         }

@@ -63,6 +63,7 @@ impl Default for DecodeLimits {
 
 /// The outcome of looking at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "decoding must not allocate")]
 pub enum Decoded<'a> {
     /// The packet has not arrived whole.
     Incomplete {

@@ -151,6 +151,11 @@ impl<V> FilterTrie<V> {
         self.filters
     }
 
+    #[cfg(test)]
+    pub(super) const fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Adds a value under a valid filter; equal values are kept apart.
     pub fn insert(&mut self, filter: &str, value: V) {
         let node = self.find_or_create(filter);

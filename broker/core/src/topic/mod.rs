@@ -9,6 +9,8 @@ mod level_index;
 mod level_text;
 mod matches;
 mod name;
+#[cfg(test)]
+mod topic_test;
 mod topic_tree;
 
 pub use error::TopicError;

@@ -30,7 +30,7 @@ impl<'a> SubAck<'a> {
             ProtocolVersion::V5 => reason_properties::read(reader, context.packet)?,
             ProtocolVersion::V311 => (None, UserProperties::NONE),
         };
-        let reason_codes = ReasonCodes::decode(reader, context.packet)?;
+        let reason_codes = ReasonCodes::decode(reader, context)?;
         Ok(Self { packet_id, reason_string, user_properties, reason_codes })
     }
 
@@ -75,10 +75,19 @@ impl<'a> ReasonCodes<'a> {
     }
 
     /// Takes all that is left of the packet.
-    pub(super) fn decode(reader: &mut Reader<'a>, packet: PacketType) -> Result<Self, DecodeError> {
+    pub(super) fn decode(
+        reader: &mut Reader<'a>,
+        context: Context<'_>,
+    ) -> Result<Self, DecodeError> {
+        let Context { packet, version, .. } = context;
         let bytes = reader.take(reader.remaining(), "reason codes")?;
-        let is_allowed =
-            |value: u8| ReasonCode::from_u8(value).is_some_and(|code| code.is_allowed_in(packet));
+        let is_allowed = |value: u8| match version {
+            ProtocolVersion::V5 => {
+                ReasonCode::from_u8(value).is_some_and(|code| code.is_allowed_in(packet))
+            }
+            // MQTT 3.1.1 [MQTT-3.9.3-2]
+            ProtocolVersion::V311 => matches!(value, 0..=2 | 0x80),
+        };
         match bytes.iter().find(|&&value| !is_allowed(value)) {
             None => Ok(Self(Codes::Encoded(bytes))),
             Some(&value) => Err(DecodeError::ReasonCodeNotAllowed { packet, value }),

@@ -30,7 +30,7 @@ impl<'a> UnsubAck<'a> {
             return Ok(Self { packet_id, reason_string: None, user_properties, reason_codes });
         }
         let (reason_string, user_properties) = reason_properties::read(reader, context.packet)?;
-        let reason_codes = ReasonCodes::decode(reader, context.packet)?;
+        let reason_codes = ReasonCodes::decode(reader, context)?;
         Ok(Self { packet_id, reason_string, user_properties, reason_codes })
     }
 
