@@ -8,5 +8,6 @@ pub mod acl;
 pub mod cluster;
 pub mod condition;
 pub mod membership;
+pub mod policy;
 pub mod rollout;
 pub mod user;

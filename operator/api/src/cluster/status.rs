@@ -14,6 +14,9 @@ pub struct MqttClusterStatus {
     /// The identity of the cluster, issued once and never changed.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
+    /// Whether the brokers' group was founded: from then on a broker with an empty disk joins it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub founded: bool,
     /// The version that every broker runs; unchanged while they differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

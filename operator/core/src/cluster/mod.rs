@@ -6,13 +6,13 @@
 pub mod build;
 pub mod configuration;
 pub mod names;
-pub mod observed;
 pub mod status;
 pub mod validate;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+#[cfg(test)]
+mod status_test;
 
 pub use names::ClusterNames;
-pub use observed::{ObservedBroker, ObservedCluster, ObservedPod};
 pub use validate::{ClusterFacts, Problem, ProblemReason, ValidatedCluster, validate};

@@ -1,1 +1,386 @@
-//! Status. Pure.
+//! The status of a cluster, from what was found. Pure.
+
+use broker_admin_api::{BrokerState, BrokerStatus, Role};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_api::cluster::{BrokerReport, Endpoint, PlannedStep, PolicyReport};
+use operator_api::{MqttCluster, MqttClusterStatus};
+
+use super::names::ClusterNames;
+use super::validate::{Problem, ValidatedCluster};
+use crate::condition::{Finding, set_conditions};
+use crate::membership::{Step, majority};
+use crate::rollout::{NextStep, Observed, Wanted};
+
+/// How many digits of a revision people are shown.
+const SHORT_REVISION_DIGITS: usize = 12;
+
+/// The short form of a policy revision, as statuses show it.
+#[must_use]
+pub fn short_revision(revision: &str) -> String {
+    revision.chars().take(SHORT_REVISION_DIGITS).collect()
+}
+
+/// What is known of a cluster's policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyState {
+    /// The revision that shall be in force; `None` while it isn't known.
+    pub wanted_revision: Option<String>,
+    /// How many users it holds.
+    pub users: usize,
+    /// How many rules it holds.
+    pub rules: usize,
+    /// Why it can't be brought to the brokers; `None` when nothing is wrong.
+    pub problem: Option<String>,
+}
+
+/// All that a cluster's status is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusInput<'a> {
+    /// The cluster.
+    pub cluster: &'a ValidatedCluster,
+    /// Its status before.
+    pub before: &'a MqttClusterStatus,
+    /// Every broker that runs or should run, by ordinal.
+    pub brokers: &'a [Observed],
+    /// What every broker shall run.
+    pub wanted: &'a Wanted,
+    /// What the membership planner said.
+    pub membership: &'a Step,
+    /// What the rollout planner said.
+    pub rollout: &'a NextStep,
+    /// What will be done next.
+    pub plan: &'a [PlannedStep],
+    /// The policy.
+    pub policy: &'a PolicyState,
+    /// What is wrong with certificates, each in words; empty when nothing is.
+    pub certificate_problems: &'a [String],
+    /// Where clients connect.
+    pub endpoints: &'a [Endpoint],
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Where clients connect inside Kubernetes.
+#[must_use]
+pub fn kubernetes_endpoints(cluster: &ValidatedCluster) -> Vec<Endpoint> {
+    let endpoint = |listener| Endpoint {
+        listener: operator_api::cluster::Listener::clone(listener).name,
+        address: cluster.listener_address(listener),
+    };
+    cluster.listeners.iter().map(endpoint).collect()
+}
+
+/// The status of a cluster whose spec can't be acted upon: what was true of the brokers stays.
+#[must_use]
+pub fn invalid(cluster: &MqttCluster, problems: &[Problem], now: Timestamp) -> MqttClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let generation = cluster.metadata.generation;
+    let reason = problems.first().map_or("Invalid", |problem| problem.reason.as_str());
+    let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    let finding = Finding::new("Ready", false, reason, messages.join("; "));
+    set_conditions(&mut status.conditions, &[finding], generation, now);
+    status.observed_generation = generation;
+    status
+}
+
+/// The status of a cluster.
+#[must_use]
+pub fn build(input: &StatusInput<'_>) -> MqttClusterStatus {
+    let StatusInput { cluster, before, brokers, wanted, .. } = *input;
+    let found = Found::of(input);
+    let mut status = before.clone();
+    let generation = cluster.generation;
+    status.observed_generation = generation;
+    status.cluster_id = Some(cluster.cluster_id.clone());
+    status.founded = before.founded;
+    if let Some(version) = found.common_version() {
+        status.version = Some(version);
+    }
+    let is_reached = status.version.as_deref() == Some(&*wanted.version) && found.all_current();
+    status.target_version = (!is_reached).then(|| wanted.version.clone());
+    status.replicas = i32::try_from(brokers.iter().filter(|b| b.instance.is_some()).count()).ok();
+    status.ready_brokers = Some(format!("{}/{}", found.serving.len(), cluster.replicas));
+    status.selector = Some(cluster.names.selector());
+    let connections: u64 = found.answers().map(|answer| answer.connections).sum();
+    status.connections = i64::try_from(connections).ok();
+    status.brokers = brokers.iter().map(report).collect();
+    status.policy = Some(PolicyReport {
+        revision: found.common_revision().map(|revision| short_revision(&revision)),
+        users: i64::try_from(input.policy.users).unwrap_or(i64::MAX),
+        rules: i64::try_from(input.policy.rules).unwrap_or(i64::MAX),
+    });
+    status.endpoints = input.endpoints.to_vec();
+    status.ca_secret_name = Some(ClusterNames::new(&*cluster.name).ca_bundle_secret());
+    status.plan = input.plan.to_vec();
+    set_conditions(&mut status.conditions, &found.findings(), generation, input.now);
+    status
+}
+
+/// Whether two statuses differ in more than in how many clients are connected.
+#[must_use]
+pub fn differs_beyond_counters(before: &MqttClusterStatus, after: &MqttClusterStatus) -> bool {
+    let without_counters = |status: &MqttClusterStatus| {
+        let mut status = status.clone();
+        status.connections = None;
+        status.brokers.iter_mut().for_each(|broker| broker.connections = None);
+        status
+    };
+    without_counters(before) != without_counters(after)
+}
+
+fn report(broker: &Observed) -> BrokerReport {
+    let name = broker.name.clone();
+    let Ok(status) = &broker.status else {
+        return BrokerReport { name, role: Some("Unreachable".into()), ..BrokerReport::default() };
+    };
+    let served = status.certificates.server.as_ref();
+    let not_after = served.and_then(|served| Timestamp::from_second(served.not_after).ok());
+    BrokerReport {
+        name,
+        node_id: Some(status.node_id.to_string()),
+        role: Some(format!("{:?}", status.raft.role)),
+        state: Some(format!("{:?}", status.state)),
+        version: Some(status.version.clone()),
+        policy_revision: (!status.policy.enforced_revision.is_empty())
+            .then(|| short_revision(&status.policy.enforced_revision)),
+        connections: i64::try_from(status.connections).ok(),
+        certificate_not_after: not_after.map(Time),
+    }
+}
+
+/// What was found, with what the findings ask for more than once.
+struct Found<'a> {
+    input: &'a StatusInput<'a>,
+    /// Brokers that serve clients.
+    serving: Vec<&'a BrokerStatus>,
+    /// The leader's answer.
+    leader: Option<&'a BrokerStatus>,
+}
+
+impl<'a> Found<'a> {
+    fn of(input: &'a StatusInput<'a>) -> Self {
+        let answers = || input.brokers.iter().filter_map(|broker| broker.status.as_ref().ok());
+        Self {
+            input,
+            serving: answers()
+                .filter(|answer| answer.state == BrokerState::Serving && answer.ready)
+                .collect(),
+            leader: answers()
+                .filter(|answer| answer.raft.role == Role::Leader)
+                .max_by_key(|answer| answer.raft.term),
+        }
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &'a BrokerStatus> + use<'a> {
+        self.input.brokers.iter().filter_map(|broker| broker.status.as_ref().ok())
+    }
+
+    /// The version of all brokers, when all answer and run the same.
+    fn common_version(&self) -> Option<String> {
+        let mut versions = self.answers().map(|answer| &answer.version);
+        let first = versions.next()?;
+        let is_common = self.input.brokers.iter().all(|broker| broker.status.is_ok())
+            && versions.all(|version| version == first);
+        is_common.then(|| first.clone())
+    }
+
+    fn all_current(&self) -> bool {
+        let wanted = self.input.wanted;
+        self.input.brokers.iter().all(|broker| {
+            broker.instance.as_ref().is_some_and(|instance| {
+                instance.version == wanted.version && instance.template == wanted.template
+            })
+        })
+    }
+
+    /// The revision that every serving broker enforces.
+    fn common_revision(&self) -> Option<String> {
+        let first = &self.serving.first()?.policy.enforced_revision;
+        let is_common = self.serving.iter().all(|answer| answer.policy.enforced_revision == *first);
+        (is_common && !first.is_empty()).then(|| first.clone())
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let others = [
+            self.available(),
+            self.quorum_healthy(),
+            self.members_aligned(),
+            self.policy_in_sync(),
+            self.certificates_valid(),
+        ];
+        let upgrading = self.upgrading();
+        let mut findings = vec![self.ready(&others, &upgrading)];
+        findings.extend(others);
+        findings.push(upgrading);
+        findings.push(self.paused());
+        findings
+    }
+
+    /// Ready: every broker serves, and nothing is wrong or under way.
+    fn ready(&self, others: &[Finding], upgrading: &Finding) -> Finding {
+        let wanted = usize::from(self.input.cluster.replicas);
+        let failing = others.iter().find(|finding| finding.verdict != true.into());
+        if let Some(failing) = failing {
+            return Finding::new("Ready", false, failing.reason.clone(), failing.message.clone());
+        }
+        if upgrading.verdict == true.into() {
+            let (reason, message) = (upgrading.reason.clone(), upgrading.message.clone());
+            return Finding::new("Ready", false, reason, message);
+        }
+        if self.serving.len() < wanted {
+            let message = format!("{} of {wanted} brokers serve", self.serving.len());
+            return Finding::new("Ready", false, "BrokersNotServing", message);
+        }
+        Finding::new("Ready", true, "Serving", format!("all {wanted} brokers serve"))
+    }
+
+    /// Available: clients can connect somewhere.
+    fn available(&self) -> Finding {
+        if self.serving.is_empty() {
+            let troubles: Vec<String> = self.troubles().collect();
+            let message = if troubles.is_empty() {
+                "no broker serves yet".to_owned()
+            } else {
+                format!("no broker serves: {}", troubles.join("; "))
+            };
+            return Finding::new("Available", false, "NoBrokerServes", message);
+        }
+        let message = format!("{} brokers take clients", self.serving.len());
+        Finding::new("Available", true, "BrokersServe", message)
+    }
+
+    /// What keeps brokers from starting, in words.
+    fn troubles(&self) -> impl Iterator<Item = String> + use<'a> {
+        self.input.brokers.iter().filter_map(|broker| {
+            let failure = broker.instance.as_ref().and_then(|instance| instance.failure.as_ref());
+            Some(format!("{}: {}", broker.name, failure?))
+        })
+    }
+
+    fn quorum_healthy(&self) -> Finding {
+        let Some(leader) = self.leader else {
+            return Finding::new("QuorumHealthy", false, "NoLeader", "no broker leads");
+        };
+        let voters: Vec<_> = leader.raft.members.iter().filter(|member| member.voter).collect();
+        let missing: Vec<&str> = voters
+            .iter()
+            .filter(|voter| !self.answers().any(|answer| answer.node_id == voter.node_id))
+            .map(|voter| voter.name.as_str())
+            .collect();
+        let alive = voters.len() - missing.len();
+        if alive < majority(voters.len()) {
+            let message = format!("{alive} of {} voters answer", voters.len());
+            return Finding::new("QuorumHealthy", false, "QuorumLost", message);
+        }
+        if missing.is_empty() {
+            let message = format!("{} leads, all {alive} voters answer", leader.name);
+            return Finding::new("QuorumHealthy", true, "AllVotersAnswer", message);
+        }
+        let message = format!("{} leads, no answer from {}", leader.name, missing.join(", "));
+        Finding::new("QuorumHealthy", true, "MajorityAnswers", message)
+    }
+
+    fn members_aligned(&self) -> Finding {
+        let (verdict, reason, message) = match self.input.membership {
+            Step::Aligned => (true, "Aligned", "every broker has its vote".to_owned()),
+            Step::Wait { reason, message } => (false, reason.as_str(), message.clone()),
+            Step::Refuse { reason, message } => (false, reason.as_str(), message.clone()),
+            step => (false, step.as_str(), format!("{} is under way", step.as_str())),
+        };
+        Finding::new("MembersAligned", verdict, reason, message)
+    }
+
+    fn policy_in_sync(&self) -> Finding {
+        let type_ = "PolicyInSync";
+        let policy = self.input.policy;
+        if let Some(problem) = &policy.problem {
+            return Finding::new(type_, false, "PolicyNotApplied", problem.clone());
+        }
+        let Some(wanted) = &policy.wanted_revision else {
+            return Finding::new(type_, false, "NotCompiled", "the policy is not compiled yet");
+        };
+        let behind: Vec<&str> = self
+            .serving
+            .iter()
+            .filter(|answer| answer.policy.enforced_revision != *wanted)
+            .map(|answer| answer.name.as_str())
+            .collect();
+        if self.serving.is_empty() {
+            return Finding::new(type_, false, "NoBrokerServes", "no broker serves yet");
+        }
+        let short = short_revision(wanted);
+        if behind.is_empty() {
+            let message = format!("every serving broker enforces {short}");
+            return Finding::new(type_, true, "Enforced", message);
+        }
+        let message = format!("{short} is not enforced yet by {}", behind.join(", "));
+        Finding::new(type_, false, "Propagating", message)
+    }
+
+    fn certificates_valid(&self) -> Finding {
+        let type_ = "CertificatesValid";
+        if let Some(first) = self.input.certificate_problems.first() {
+            let message = match self.input.certificate_problems.len() {
+                1 => first.clone(),
+                more => format!("{first} (and {} more)", more - 1),
+            };
+            return Finding::new(type_, false, "CertificateProblem", message);
+        }
+        let refused = self.answers().find_map(|answer| {
+            let error = answer.certificates.last_reload_error.as_ref()?;
+            Some(format!("{} keeps its old certificate: {}", answer.name, error.message))
+        });
+        if let Some(message) = refused {
+            return Finding::new(type_, false, "CertificateRefused", message);
+        }
+        let now = self.input.now.as_second();
+        let ends = self.answers().filter_map(|answer| {
+            Some((answer.certificates.server.as_ref()?.not_after, answer.name.as_str()))
+        });
+        match ends.min() {
+            Some((end, broker)) if end <= now => {
+                let message = format!("the certificate that {broker} serves has ended");
+                Finding::new(type_, false, "Expired", message)
+            }
+            _ => Finding::new(type_, true, "Valid", "all certificates are valid"),
+        }
+    }
+
+    fn upgrading(&self) -> Finding {
+        let type_ = "Upgrading";
+        let wanted = self.input.wanted;
+        let outdated = self.input.brokers.iter().filter(|broker| {
+            broker.instance.as_ref().is_some_and(|instance| {
+                instance.version != wanted.version || instance.template != wanted.template
+            })
+        });
+        let outdated = outdated.count();
+        match self.input.rollout {
+            NextStep::Halt { reason, message, .. } => {
+                Finding::new(type_, true, reason.as_str(), message.clone())
+            }
+            _ if outdated == 0 => {
+                let message = format!("every broker runs {}", wanted.version);
+                Finding::new(type_, false, "UpToDate", message)
+            }
+            NextStep::Wait { reason, message } => {
+                let message = format!("{outdated} brokers to replace; {message}");
+                Finding::new(type_, true, reason.as_str(), message)
+            }
+            _ => {
+                let message = format!("{outdated} brokers to replace");
+                Finding::new(type_, true, "RollingOut", message)
+            }
+        }
+    }
+
+    fn paused(&self) -> Finding {
+        if self.input.cluster.rollout.paused {
+            let message = "rollout.paused is true: nothing disruptive is done";
+            Finding::new("Paused", true, "PausedBySpec", message)
+        } else {
+            Finding::new("Paused", false, "NotPaused", "")
+        }
+    }
+}

@@ -53,7 +53,7 @@ fn collect_unknown(written: &Value, known: &Value, path: &str, unknown: &mut Vec
                 let path = format!("{path}.{key}");
                 match known.get(key) {
                     Some(known) => collect_unknown(value, known, &path, unknown),
-                    None if is_empty(value) => {}
+                    None if value.is_null() => {}
                     None => unknown.push(path),
                 }
             }
@@ -64,15 +64,6 @@ fn collect_unknown(written: &Value, known: &Value, path: &str, unknown: &mut Vec
             }
         }
         _ => {}
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
     }
 }
 

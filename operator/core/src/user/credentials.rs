@@ -1,0 +1,218 @@
+//! What the Secret of a user holds: all that its clients need to connect. Pure.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use broker_policy::PasswordHash;
+use operator_api::MqttUser;
+use operator_api::cluster::AuthenticationMethod;
+
+use crate::cluster::ValidatedCluster;
+use crate::policy::{PasswordOrigin, Problem, ProblemReason, hash_password, salt_of_user};
+
+/// The entries of a Secret.
+pub type SecretData = BTreeMap<String, Vec<u8>>;
+
+/// Random bytes of a generated password: 192 bits, 32 characters.
+pub const PASSWORD_RANDOM_BYTES: usize = 24;
+/// The longest password that CONNECT carries. Spec: MQTT 5.0 section 1.5.6.
+const PASSWORD_LENGTH_MAX: usize = 65_535;
+
+const USERNAME: &str = "username";
+const PASSWORD: &str = "password";
+const PASSWORD_HASH: &str = "passwordHash";
+const URI: &str = "uri";
+const CA: &str = "ca.crt";
+
+/// What a user's password Secret is made from.
+#[derive(Clone, Copy)]
+pub struct PasswordRequest<'a> {
+    /// The user.
+    pub user: &'a MqttUser,
+    /// The identity that was issued to the cluster.
+    pub cluster_id: &'a str,
+    /// Where its clients connect.
+    pub uri: &'a str,
+    /// What its clients trust, PEM.
+    pub ca: &'a str,
+    /// What its Secret holds now.
+    pub existing: Option<&'a SecretData>,
+    /// The password that a person chose; `None`: one is generated.
+    pub chosen: Option<&'a [u8]>,
+    /// Random bytes for a new password.
+    pub random: [u8; PASSWORD_RANDOM_BYTES],
+}
+
+/// The Secret of a user with a password: an existing password is kept, and its hash while it
+/// verifies, so that the same input always gives what is there already.
+///
+/// # Errors
+/// The chosen password can't be one.
+pub fn password_secret(request: &PasswordRequest<'_>) -> Result<SecretData, Problem> {
+    let existing = |key: &str| request.existing.and_then(|data| data.get(key));
+    let before = existing(PASSWORD).filter(|password| is_usable(password));
+    let (password, origin) = match (request.chosen, before) {
+        (Some(chosen), _) => (check_chosen(request.user, chosen)?, PasswordOrigin::Chosen),
+        (None, Some(before)) => (before.clone(), PasswordOrigin::Generated),
+        (None, None) => {
+            let generated = URL_SAFE_NO_PAD.encode(request.random);
+            (generated.into_bytes(), PasswordOrigin::Generated)
+        }
+    };
+    let known = existing(PASSWORD_HASH)
+        .and_then(|hash| std::str::from_utf8(hash).ok())
+        .and_then(|hash| PasswordHash::parse(hash).ok());
+    let is_same_chosen = origin == PasswordOrigin::Chosen && before == Some(&password);
+    let hash = match known {
+        // Verifying a chosen password is slow; that it stands here beside its hash is enough.
+        Some(known) if is_same_chosen => known,
+        known => {
+            let salt = salt_of_user(request.cluster_id, &identity(request.user));
+            hash_password(known.as_ref(), &password, &salt, origin).map_err(|error| {
+                problem(format!("the password of {} can't be hashed: {error}", name(request.user)))
+            })?
+        }
+    };
+    Ok(SecretData::from([
+        (USERNAME.into(), request.user.username().into_bytes()),
+        (PASSWORD.into(), password),
+        (PASSWORD_HASH.into(), hash.as_str().as_bytes().to_vec()),
+        (URI.into(), request.uri.as_bytes().to_vec()),
+        (CA.into(), request.ca.as_bytes().to_vec()),
+    ]))
+}
+
+/// The Secret of a user with a certificate: the leaf's own entries, and what else its clients need.
+#[must_use]
+pub fn x509_secret(user: &MqttUser, uri: &str, leaf: SecretData) -> SecretData {
+    let mut data = leaf;
+    data.insert(USERNAME.into(), user.username().into_bytes());
+    data.insert(URI.into(), uri.as_bytes().to_vec());
+    data
+}
+
+/// The password hash that a user's Secret holds; `None` when there is none that can be read.
+#[must_use]
+pub fn stored_hash(data: &SecretData) -> Option<PasswordHash> {
+    PasswordHash::parse(std::str::from_utf8(data.get(PASSWORD_HASH)?).ok()?).ok()
+}
+
+/// Where a user's clients connect: the first listener that takes its way of authentication, by
+/// preference an encrypted one.
+#[must_use]
+pub fn uri(cluster: &ValidatedCluster, user: &MqttUser) -> String {
+    let method = if user.spec.authentication.x509.is_some() {
+        AuthenticationMethod::X509
+    } else {
+        AuthenticationMethod::Password
+    };
+    let suits = cluster.listeners.iter().filter(|l| l.authentication_methods().contains(&method));
+    let best = suits.max_by_key(|listener| listener.protocol.is_tls());
+    best.map_or_else(String::new, |listener| {
+        format!("{}://{}", listener.protocol.scheme(), cluster.listener_address(listener))
+    })
+}
+
+fn is_usable(password: &[u8]) -> bool {
+    !password.is_empty() && password.len() <= PASSWORD_LENGTH_MAX
+}
+
+fn check_chosen(user: &MqttUser, chosen: &[u8]) -> Result<Vec<u8>, Problem> {
+    let reference = user.spec.authentication.password.as_ref();
+    let secret = reference.and_then(|password| password.secret_ref.as_ref());
+    let secret = secret.map(|secret| secret.name.as_str()).unwrap_or_default();
+    if !is_usable(chosen) {
+        let message = format!("the password in the Secret {secret} must have 1 to 65535 bytes");
+        return Err(problem(message));
+    }
+    if chosen.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+        let message =
+            format!("the password in the Secret {secret} ends with a line break: remove it");
+        return Err(problem(message));
+    }
+    Ok(chosen.to_vec())
+}
+
+fn problem(message: String) -> Problem {
+    Problem { reason: ProblemReason::CredentialsMissing, message }
+}
+
+fn name(user: &MqttUser) -> &str {
+    user.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// What names a user for good.
+fn identity(user: &MqttUser) -> String {
+    let namespace = user.metadata.namespace.as_deref().unwrap_or_default();
+    user.metadata.uid.clone().unwrap_or_else(|| format!("{namespace}/{}", name(user)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::fixture::validated;
+
+    fn user(spec: &str) -> MqttUser {
+        let mut user = MqttUser::new("pump-17", serde_yaml::from_str(spec).unwrap());
+        user.metadata.uid = Some("u1".into());
+        user
+    }
+
+    fn request<'a>(user: &'a MqttUser, existing: Option<&'a SecretData>) -> PasswordRequest<'a> {
+        PasswordRequest {
+            user,
+            cluster_id: "01K",
+            uri: "mqtts://fleet-tls.iot.svc:8883",
+            ca: "CA",
+            existing,
+            chosen: None,
+            random: [7; PASSWORD_RANDOM_BYTES],
+        }
+    }
+
+    #[test]
+    fn a_generated_password_is_kept_and_its_hash_verifies() {
+        let user = user("{clusterRef: {name: fleet}}");
+        let first = password_secret(&request(&user, None)).unwrap();
+        assert_eq!(first[PASSWORD].len(), 32);
+        assert!(stored_hash(&first).unwrap().verify(&first[PASSWORD]));
+        let again = PasswordRequest { random: [8; 24], ..request(&user, Some(&first)) };
+        assert_eq!(password_secret(&again).unwrap(), first);
+    }
+
+    #[test]
+    fn a_password_edited_in_the_secret_is_hashed_anew() {
+        let user = user("{clusterRef: {name: fleet}}");
+        let mut edited = password_secret(&request(&user, None)).unwrap();
+        edited.insert(PASSWORD.into(), b"another".to_vec());
+        let after = password_secret(&request(&user, Some(&edited))).unwrap();
+        assert!(stored_hash(&after).unwrap().verify(b"another"));
+    }
+
+    #[test]
+    fn a_chosen_password_must_be_usable() {
+        let user =
+            user("{clusterRef: {name: fleet}, authentication: {password: {secretRef: {name: s}}}}");
+        let with = |chosen| {
+            password_secret(&PasswordRequest { chosen: Some(chosen), ..request(&user, None) })
+        };
+        assert!(with(b"").unwrap_err().message.contains("1 to 65535 bytes"));
+        assert!(with(b"secret\n").unwrap_err().message.contains("line break"));
+        let data = with(b"secret").unwrap();
+        assert!(stored_hash(&data).unwrap().verify(b"secret"));
+    }
+
+    #[test]
+    fn clients_are_sent_to_a_listener_that_takes_them() {
+        let cluster = validated(
+            "{version: 0.1.0, listeners: [
+                {name: plain, protocol: mqtt, port: 1883, acknowledgePlaintext: true},
+                {name: tls, port: 8883}]}",
+        );
+        let x509 = user("{clusterRef: {name: fleet}, authentication: {x509: {}}}");
+        assert_eq!(uri(&cluster, &x509), "mqtts://fleet-tls.iot.svc:8883");
+        let password = user("{clusterRef: {name: fleet}}");
+        assert_eq!(uri(&cluster, &password), "mqtts://fleet-tls.iot.svc:8883");
+    }
+}
