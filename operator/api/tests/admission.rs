@@ -3,6 +3,8 @@
 //! The API server is the one of the kubeconfig at `DUNLIN_TEST_APISERVER`; without it only the
 //! local admission is tested.
 
+#![expect(clippy::print_stdout, reason = "a test that tests less must say so")]
+
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -40,7 +42,7 @@ fn admit(manifest: &Value, old: Option<&Value>) -> Result<Value, String> {
 }
 
 fn to_value(object: impl serde::Serialize) -> Value {
-    serde_json::to_value(object).unwrap()
+    serde_json::to_value(object).expect("JSON")
 }
 
 fn with_api_version(manifest: &Value) -> Value {
@@ -120,7 +122,7 @@ async fn install(client: &Client) {
 }
 
 fn api_of(client: &Client, namespace: &str, manifest: &Value) -> Api<DynamicObject> {
-    let kind = manifest["kind"].as_str().unwrap();
+    let kind = manifest["kind"].as_str().expect("kind");
     let gvk = GroupVersionKind::gvk("mqtt.dunlin.io", "v1alpha1", kind);
     let resource = kube::core::ApiResource::from_gvk(&gvk);
     Api::namespaced_with(client.clone(), namespace, &resource)
