@@ -1,3 +1,5 @@
 //! The operator's two platforms, Kubernetes and `local`, around the decisions of `operator-core`.
 
+pub mod broker_admin;
 pub mod kubernetes;
+pub mod policy_sync;
