@@ -3,3 +3,4 @@
 mod certificates;
 mod meta;
 mod node;
+mod storage;

@@ -2,12 +2,19 @@ use bytes::Bytes;
 
 use super::*;
 use crate::cluster_state::{ClusterState, Command, CommandBatch, Outcome, StateSnapshot};
-use crate::codec::packet::Publish;
+use crate::codec::packet::{Publish, PublishProperties};
 use crate::types::QoS;
 
 fn message(topic: &str, payload: &[u8], expires_at: Millis) -> RetainedMessage {
-    let publish =
-        Publish { topic, payload, qos: QoS::AtLeastOnce, retain: true, ..Publish::default() };
+    let publish = Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: true,
+        topic,
+        packet_id: None,
+        properties: PublishProperties::default(),
+        payload,
+    };
     RetainedMessage::new(&publish, expires_at).unwrap()
 }
 

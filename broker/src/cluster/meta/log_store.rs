@@ -69,8 +69,12 @@ impl LogStore {
 }
 
 impl Tail {
+    /// Index of the first entry, or of the one that would be.
     fn first_index(&self) -> u64 {
-        self.purged.map_or(0, |purged| purged.index + 1)
+        match self.entries.front() {
+            Some(first) => first.index(),
+            None => self.purged.map_or(0, |purged| purged.index + 1),
+        }
     }
 
     fn drop_from(&mut self, index: u64) {
@@ -155,9 +159,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             let mut tail = lock(&self.tail);
             debug_assert!(
-                entries.first().is_none_or(|first| {
-                    first.index() == tail.first_index() + tail.entries.len() as u64
-                }),
+                tail.entries.is_empty()
+                    || entries.first().is_none_or(|first| {
+                        first.index() == tail.first_index() + tail.entries.len() as u64
+                    }),
                 "entries leave a hole in the log"
             );
             tail.entries.extend(entries);
@@ -184,3 +189,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.writer.append_durably(vec![record]).await
     }
 }
+
+#[cfg(test)]
+#[path = "log_store_test.rs"]
+mod tests;
