@@ -1,11 +1,11 @@
 //! The arbiter: the leader's memory of who may hold which Client Identifier. Pure.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Claim;
 use super::message::{Denial, FromArbiter, Holding, RequestId, ToArbiter};
-use super::{RECOVERY_MILLIS_MAX, RECOVERY_REQUESTS_MAX};
+use super::{RECOVERY_MILLIS_MAX, RECOVERY_REQUESTS_MAX, SETTLE_MILLIS_MAX};
 use crate::types::{ClientId, Millis, NodeId};
 
 /// Grants claims while this node leads. Made anew at each election that the node wins.
@@ -13,13 +13,24 @@ use crate::types::{ClientId, Millis, NodeId};
 pub struct Arbiter {
     term: u64,
     last_seq: u64,
-    records: HashMap<ClientId, Record>,
+    records: BTreeMap<ClientId, Record>,
     /// Nodes that have reported to this term and have stayed linked since.
     reported: BTreeSet<NodeId>,
     /// Reports that are under way: what they have named so far.
-    reporting: BTreeMap<NodeId, HashSet<ClientId>>,
+    reporting: BTreeMap<NodeId, BTreeSet<ClientId>>,
     recovery: Option<Recovery>,
+    /// Identifiers whose newest grant is not settled: the next one waits.
+    contended: BTreeMap<ClientId, Contended>,
+    /// When a grant is no longer waited for, in order; one that has settled is skipped.
+    settle_deadlines: VecDeque<(Millis, ClientId, Claim)>,
     output: Vec<(NodeId, FromArbiter)>,
+}
+
+#[derive(Debug)]
+struct Contended {
+    claim: Claim,
+    /// At most one request of each node, oldest first.
+    waiting: VecDeque<(NodeId, RequestId)>,
 }
 
 #[derive(Debug)]
@@ -55,10 +66,12 @@ impl Arbiter {
         Self {
             term,
             last_seq: 0,
-            records: HashMap::new(),
+            records: BTreeMap::new(),
             reported: BTreeSet::new(),
             reporting: BTreeMap::new(),
             recovery: Some(Recovery { expected, deadline, waiting: VecDeque::new() }),
+            contended: BTreeMap::new(),
+            settle_deadlines: VecDeque::new(),
             output,
         }
     }
@@ -93,21 +106,25 @@ impl Arbiter {
     }
 
     /// Takes a message of `node` in.
-    pub fn handle(&mut self, node: NodeId, message: ToArbiter) {
+    pub fn handle(&mut self, now: Millis, node: NodeId, message: ToArbiter) {
         match message {
             ToArbiter::Report { term, first, last, requests_below, held } => {
                 if term == self.term {
-                    self.report(node, first, last.then_some(requests_below), held);
+                    self.report(now, node, first, last.then_some(requests_below), held);
                 }
             }
             ToArbiter::Request { term, request, client_id } => {
                 if term == self.term {
-                    self.request(node, request, client_id);
+                    self.request(now, node, request, client_id);
                 }
             }
-            ToArbiter::Release { client_id, claim } => self.release(node, &client_id, claim),
+            ToArbiter::Release { client_id, claim } => {
+                self.release(node, &client_id, claim);
+                self.grant_next(now, &client_id, claim);
+            }
             ToArbiter::Settled { client_id, claim, cleared } => {
-                self.settled(&client_id, claim, &cleared);
+                self.settled(node, &client_id, claim, &cleared);
+                self.grant_next(now, &client_id, claim);
             }
         }
     }
@@ -121,44 +138,52 @@ impl Arbiter {
     }
 
     /// The link to `node` is down. What it holds is kept: it may well be alive.
-    pub fn node_down(&mut self, node: NodeId) {
+    pub fn node_down(&mut self, now: Millis, node: NodeId) {
         self.reported.remove(&node);
         self.reporting.remove(&node);
         if let Some(recovery) = &mut self.recovery {
             recovery.expected.remove(&node);
             recovery.waiting.retain(|(waiting, ..)| *waiting != node);
         }
-        self.end_recovery_when_complete();
+        self.end_recovery_when_complete(now);
     }
 
     /// `node` has left the cluster for good: what it held is forgotten.
-    pub fn node_removed(&mut self, node: NodeId) {
-        self.node_down(node);
+    pub fn node_removed(&mut self, now: Millis, node: NodeId) {
+        self.node_down(now, node);
         self.records.retain(|_, record| record.retain(|holder| holder.node != node));
     }
 
     /// When [`Self::handle_timeout`] wants to be called; ask again after every call.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.recovery.as_ref().map(|recovery| recovery.deadline)
+        let recovery = self.recovery.as_ref().map(|recovery| recovery.deadline);
+        let settle = self.settle_deadlines.front().map(|(due, ..)| *due);
+        recovery.into_iter().chain(settle).min()
     }
 
-    /// Ends a recovery whose time is over.
+    /// Ends a recovery whose time is over, and goes on without what has not settled in time.
     pub fn handle_timeout(&mut self, now: Millis) {
         if self.recovery.as_ref().is_some_and(|recovery| recovery.deadline <= now) {
-            self.end_recovery();
+            self.end_recovery(now);
+        }
+        while let Some((_, client_id, claim)) =
+            self.settle_deadlines.pop_front_if(|(due, ..)| *due <= now)
+        {
+            self.grant_next(now, &client_id, claim);
         }
     }
 
     fn report(
         &mut self,
+        now: Millis,
         node: NodeId,
         first: bool,
         ended_below: Option<RequestId>,
         held: Vec<Holding>,
     ) {
         if first {
-            self.reporting.insert(node, HashSet::new());
+            self.reporting.insert(node, BTreeSet::new());
         }
         // A later part of a report whose beginning was lost with its link says nothing on what
         // is gone, but what it names is held nevertheless.
@@ -166,7 +191,7 @@ impl Arbiter {
             if let Some(named) = self.reporting.get_mut(&node) {
                 named.insert(holding.client_id.clone());
             }
-            self.hold(node, holding);
+            self.hold(now, node, holding);
         }
         let Some(requests_below) = ended_below else { return };
         let Some(named) = self.reporting.remove(&node) else { return };
@@ -175,12 +200,15 @@ impl Arbiter {
                 || record.retain(|holder| holder.node != node || holder.request >= requests_below)
         });
         self.reported.insert(node);
-        self.end_recovery_when_complete();
+        self.end_recovery_when_complete(now);
     }
 
     /// Takes one reported holding in; where a newer one is live, the reporter is told.
-    fn hold(&mut self, node: NodeId, holding: Holding) {
+    fn hold(&mut self, now: Millis, node: NodeId, holding: Holding) {
         let Holding { client_id, claim, settled } = holding;
+        if !settled {
+            self.await_settled(now, &client_id, claim);
+        }
         let holder = Holder { node, claim, request: RequestId::default(), settled };
         let record = match self.records.entry(client_id.clone()) {
             Entry::Vacant(vacant) => {
@@ -193,7 +221,7 @@ impl Arbiter {
         revoke_below_live(record, &client_id, &mut self.output);
     }
 
-    fn request(&mut self, node: NodeId, request: RequestId, client_id: ClientId) {
+    fn request(&mut self, now: Millis, node: NodeId, request: RequestId, client_id: ClientId) {
         let denial = if !self.reported.contains(&node) {
             Denial::NotReported
         } else if let Some(recovery) = &mut self.recovery {
@@ -203,30 +231,64 @@ impl Arbiter {
             }
             Denial::Overloaded
         } else {
-            self.grant(node, request, client_id);
+            self.grant_in_turn(now, node, request, client_id);
             return;
         };
         let denied = FromArbiter::Denied { term: self.term, request, client_id, denial };
         self.output.push((node, denied));
     }
 
-    fn grant(&mut self, node: NodeId, request: RequestId, client_id: ClientId) {
+    /// Grants, unless an earlier grant is not settled: one take-over at a time, so that a session
+    /// is never asked for in two directions.
+    fn grant_in_turn(&mut self, now: Millis, node: NodeId, request: RequestId, client: ClientId) {
+        if let Some(contended) = self.contended.get_mut(&client) {
+            contended.waiting.retain(|(waiting, _)| *waiting != node);
+            contended.waiting.push_back((node, request));
+        } else {
+            self.grant(now, node, request, client);
+        }
+    }
+
+    /// The grant under `claim` is settled, or not waited for any more.
+    fn grant_next(&mut self, now: Millis, client_id: &ClientId, claim: Claim) {
+        if self.contended.get(client_id).is_none_or(|contended| contended.claim != claim) {
+            return;
+        }
+        let Some(contended) = self.contended.remove(client_id) else { return };
+        for (node, request) in contended.waiting {
+            self.grant_in_turn(now, node, request, client_id.clone());
+        }
+    }
+
+    /// Holds further grants back until this one is settled or its time is over.
+    fn await_settled(&mut self, now: Millis, client_id: &ClientId, claim: Claim) {
+        let contended = self
+            .contended
+            .entry(client_id.clone())
+            .or_insert_with(|| Contended { claim, waiting: VecDeque::new() });
+        contended.claim = contended.claim.max(claim);
+        let claim = contended.claim;
+        self.settle_deadlines.push_back((now.plus(SETTLE_MILLIS_MAX), client_id.clone(), claim));
+    }
+
+    fn grant(&mut self, now: Millis, node: NodeId, request: RequestId, client_id: ClientId) {
         self.last_seq += 1;
         let claim = Claim { term: self.term, seq: self.last_seq };
+        let holder = Holder { node, claim, request, settled: false };
         let mut previous = Vec::new();
         match self.records.entry(client_id.clone()) {
             Entry::Vacant(vacant) => {
-                let newest = Holder { node, claim, request, settled: true };
-                vacant.insert(Record { newest, older: Vec::new() });
+                vacant.insert(Record { newest: holder, older: Vec::new() });
             }
             Entry::Occupied(mut occupied) => {
                 let record = occupied.get_mut();
                 previous.extend(record.iter().map(|holder| holder.node));
                 previous.sort_unstable();
                 previous.dedup();
-                record.insert(Holder { node, claim, request, settled: false });
+                record.insert(holder);
             }
         }
+        self.await_settled(now, &client_id, claim);
         self.output.push((node, FromArbiter::Granted { request, client_id, claim, previous }));
     }
 
@@ -238,26 +300,29 @@ impl Arbiter {
         }
     }
 
-    fn settled(&mut self, client_id: &ClientId, claim: Claim, cleared: &[NodeId]) {
-        let Some(record) = self.records.get_mut(client_id) else { return };
-        if !record.settle(claim) {
-            return;
-        }
+    fn settled(&mut self, node: NodeId, client_id: &ClientId, claim: Claim, cleared: &[NodeId]) {
+        let holder = Holder { node, claim, request: RequestId::default(), settled: true };
+        // Unknown to a new arbiter when it comes before the node's report.
+        let record = self
+            .records
+            .entry(client_id.clone())
+            .or_insert_with(|| Record { newest: holder, older: Vec::new() });
+        record.insert(holder);
         record.retain(|holder| holder.claim >= claim || !cleared.contains(&holder.node));
         revoke_below_live(record, client_id, &mut self.output);
     }
 
-    fn end_recovery_when_complete(&mut self) {
+    fn end_recovery_when_complete(&mut self, now: Millis) {
         let complete = |recovery: &Recovery| recovery.expected.is_subset(&self.reported);
         if self.recovery.as_ref().is_some_and(complete) {
-            self.end_recovery();
+            self.end_recovery(now);
         }
     }
 
-    fn end_recovery(&mut self) {
+    fn end_recovery(&mut self, now: Millis) {
         let Some(recovery) = self.recovery.take() else { return };
         for (node, request, client_id) in recovery.waiting {
-            self.grant(node, request, client_id);
+            self.grant_in_turn(now, node, request, client_id);
         }
     }
 }
@@ -306,11 +371,5 @@ impl Record {
             }
             None => false,
         }
-    }
-
-    /// Marks the holder under `claim` live; false when there is none.
-    fn settle(&mut self, claim: Claim) -> bool {
-        let holder = self.older.iter_mut().chain([&mut self.newest]).find(|h| h.claim == claim);
-        holder.map(|holder| holder.settled = true).is_some()
     }
 }

@@ -12,7 +12,8 @@
 //! connection is closed and the session moves), or has not answered within
 //! [`TAKE_OVER_MILLIS_MAX`]. Then the node tells the arbiter who has let go
 //! ([`ToArbiter::Settled`]); whoever hasn't is told to ([`FromArbiter::Revoke`]) as soon as it can
-//! be reached. So a connection outlives a newer grant only where it can't be reached.
+//! be reached. So a connection outlives a newer grant only where it can't be reached. The next
+//! grant of the same identifier waits for this one to settle, [`SETTLE_MILLIS_MAX`] at most.
 //!
 //! None of this relies on the order of messages. That a session always moves with its identifier
 //! does: what one node sends to another must arrive in order, as it does on a peer link.
@@ -41,6 +42,10 @@ pub use node::{ClaimAnswer, NodeAction, NodeClaims, Place, Ticket, WorkerIndex};
 /// Longest wait for the nodes that may hold an identifier, in milliseconds. One that has not
 /// answered by then is treated as unreachable, and the client gets a fresh session.
 pub const TAKE_OVER_MILLIS_MAX: u64 = 1_000;
+
+/// How long the arbiter waits for a grant to settle before it makes the next one, in milliseconds:
+/// the take-over and the messages before and after it.
+pub const SETTLE_MILLIS_MAX: u64 = TAKE_OVER_MILLIS_MAX + 500;
 
 /// Longest wait of a connection for its grant, in milliseconds: covers an election and the new
 /// leader's recovery.

@@ -9,8 +9,6 @@ use super::Claim;
 pub(super) struct Taking<S> {
     /// The claim that the identifier is taken over under.
     pub(super) claim: Claim,
-    /// Nobody was named by the arbiter, so it waits for no word on them.
-    pub(super) is_first: bool,
     unanswered: Vec<NodeId>,
     cleared: Vec<NodeId>,
     session: Option<S>,
@@ -18,13 +16,8 @@ pub(super) struct Taking<S> {
 
 impl<S> Taking<S> {
     /// Waits for `unanswered`; `cleared` hold nothing as is known already.
-    pub(super) const fn new(
-        claim: Claim,
-        is_first: bool,
-        unanswered: Vec<NodeId>,
-        cleared: Vec<NodeId>,
-    ) -> Self {
-        Self { claim, is_first, unanswered, cleared, session: None }
+    pub(super) const fn new(claim: Claim, unanswered: Vec<NodeId>, cleared: Vec<NodeId>) -> Self {
+        Self { claim, unanswered, cleared, session: None }
     }
 
     /// Takes an answer in; the first session wins, a second one can't be.

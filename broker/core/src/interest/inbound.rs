@@ -1,6 +1,6 @@
 //! The filters of the peers, as they tell them. Pure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::InterestChange;
@@ -18,9 +18,9 @@ struct Peer {
     epoch: u64,
     /// State of `filters`, once the epoch's snapshot is complete.
     seq: Option<u64>,
-    filters: HashSet<Arc<str>>,
+    filters: BTreeSet<Arc<str>>,
     /// The snapshot so far.
-    incoming: HashSet<Arc<str>>,
+    incoming: BTreeSet<Arc<str>>,
     /// When the filters go, unless the peer is heard before.
     gone_at: Option<Millis>,
 }

@@ -1,7 +1,7 @@
 //! This node's own filters, and how far each peer knows them. Pure.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::MESSAGE_BYTES_SOFT_MAX;
@@ -13,7 +13,7 @@ use crate::types::NodeId;
 /// The node's filters with the workers that hold them, and the state of each peer.
 #[derive(Debug)]
 pub(super) struct Outbound {
-    filters: HashMap<Arc<str>, WorkerSet>,
+    filters: BTreeMap<Arc<str>, WorkerSet>,
     seq: u64,
     last_epoch: u64,
     peers: BTreeMap<NodeId, Peer>,
@@ -32,7 +32,7 @@ struct Peer {
 
 impl Outbound {
     pub(super) fn new(first_epoch: u64) -> Self {
-        Self { filters: HashMap::new(), seq: 0, last_epoch: first_epoch, peers: BTreeMap::new() }
+        Self { filters: BTreeMap::new(), seq: 0, last_epoch: first_epoch, peers: BTreeMap::new() }
     }
 
     /// The number of the newest change.

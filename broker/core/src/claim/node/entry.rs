@@ -36,13 +36,6 @@ pub(super) enum Phase<S> {
 }
 
 #[derive(Debug)]
-pub(super) struct Forwarding<S> {
-    pub(super) taking: Taking<S>,
-    pub(super) to: NodeId,
-    pub(super) to_claim: Claim,
-}
-
-#[derive(Debug)]
 pub(super) struct Extraction {
     pub(super) client_id: ClientId,
     pub(super) claim: Claim,

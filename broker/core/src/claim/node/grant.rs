@@ -51,7 +51,6 @@ impl<S> NodeClaims<S> {
         let clean_start = entry.pending.as_ref().is_some_and(|pending| pending.clean_start);
         let held_here = entry.held.take();
         let mut cleared = Vec::new();
-        let is_first = previous.is_empty();
         previous.retain(|node| *node != self.node && self.linked.contains(node));
         for &node in &previous {
             let client_id = client_id.clone();
@@ -65,7 +64,7 @@ impl<S> NodeClaims<S> {
             None => cleared.push(self.node),
         }
         let deadline = now.plus(TAKE_OVER_MILLIS_MAX);
-        let taking = Taking::new(claim, is_first, previous, cleared);
+        let taking = Taking::new(claim, previous, cleared);
         let complete = taking.is_complete();
         if let Some(pending) =
             self.entries.get_mut(client_id).and_then(|entry| entry.pending.as_mut())
@@ -87,14 +86,12 @@ impl<S> NodeClaims<S> {
         else {
             return;
         };
-        let (claim, is_first) = (taking.claim, taking.is_first);
+        let claim = taking.claim;
         let (cleared, session) = taking.finish();
         let session = session.filter(|_| !clean_start);
         entry.held = Some(Held { worker: place.worker, claim });
         self.answer(place, client_id.clone(), ClaimAnswer::Granted { claim, session });
-        if !is_first {
-            self.tell_arbiter(ToArbiter::Settled { client_id: client_id.clone(), claim, cleared });
-        }
+        self.tell_arbiter(ToArbiter::Settled { client_id: client_id.clone(), claim, cleared });
     }
 
     pub(super) fn denied(

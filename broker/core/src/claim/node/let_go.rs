@@ -1,11 +1,10 @@
 //! Letting go of an identifier that a newer claim names, and the answers to such requests. Pure.
 
 use super::NodeClaims;
-use super::action::{ClaimAnswer, NodeAction, Place, Ticket, WorkerIndex};
-use super::entry::{Entry, Extraction, Forwarding, Phase, Whom};
+use super::action::{ClaimAnswer, NodeAction, Ticket, WorkerIndex};
+use super::entry::{Entry, Extraction, Pending, Phase, Whom};
 use crate::claim::Claim;
 use crate::claim::message::{ToArbiter, ToPeer};
-use crate::claim::taking::Taking;
 use crate::types::{ClientId, NodeId};
 
 impl<S> NodeClaims<S> {
@@ -29,12 +28,7 @@ impl<S> NodeClaims<S> {
             self.extract(held.worker, &client_id, claim, clean_start, Whom::Peer(node));
             return;
         }
-        if let Some((place, taking)) = self.supersede_taking(&client_id, claim) {
-            let key = (client_id.clone(), taking.claim);
-            self.forwarding.insert(key, Forwarding { taking, to: node, to_claim: claim });
-            self.answer(place, client_id, ClaimAnswer::Superseded);
-            return;
-        }
+        self.supersede_taking(&client_id, claim);
         self.send(node, ToPeer::TakenOver { client_id, claim, session: None });
     }
 
@@ -52,14 +46,6 @@ impl<S> NodeClaims<S> {
             if taking.is_complete() {
                 self.finish_taking(client_id);
             }
-            return;
-        }
-        let key = (client_id.clone(), claim);
-        if let Some(forwarding) = self.forwarding.get_mut(&key) {
-            forwarding.taking.answered(node, session);
-            if forwarding.taking.is_complete() {
-                self.finish_forwarding(&key);
-            }
         }
     }
 
@@ -71,29 +57,26 @@ impl<S> NodeClaims<S> {
             self.forget_if_empty(client_id);
             self.extract(held.worker, client_id, claim, true, Whom::Nobody { held: held.claim });
         }
-        if let Some((place, taking)) = self.supersede_taking(client_id, claim) {
-            let released = ToArbiter::Release { client_id: client_id.clone(), claim: taking.claim };
-            self.answer(place, client_id.clone(), ClaimAnswer::Superseded);
-            self.tell_arbiter(released);
-        }
+        self.supersede_taking(client_id, claim);
     }
 
-    /// Takes the pending take-over out if `claim` is newer.
-    pub(super) fn supersede_taking(
-        &mut self,
-        client_id: &ClientId,
-        claim: Claim,
-    ) -> Option<(Place, Taking<S>)> {
-        let entry = self.entries.get_mut(client_id)?;
-        if entry.taking_mut()?.claim >= claim {
-            return None;
-        }
-        let pending = entry.pending.take()?;
+    /// Ends a take-over that a newer claim has overtaken. What it would still have got is lost; the
+    /// arbiter makes one grant at a time, so this takes an unreachable node or a new leader.
+    fn supersede_taking(&mut self, client_id: &ClientId, newer: Claim) {
+        let Some(entry) = self.entries.get_mut(client_id) else { return };
+        let overtaken = |pending: &mut Pending<S>| match &pending.phase {
+            Phase::Taking(taking) => taking.claim < newer,
+            Phase::Asked { .. } => false,
+        };
+        let Some(Pending { place, phase: Phase::Taking(taking), .. }) =
+            entry.pending.take_if(overtaken)
+        else {
+            return;
+        };
         self.forget_if_empty(client_id);
-        match pending.phase {
-            Phase::Taking(taking) => Some((pending.place, taking)),
-            Phase::Asked { .. } => None,
-        }
+        self.answer(place, client_id.clone(), ClaimAnswer::Superseded);
+        let client_id = client_id.clone();
+        self.tell_arbiter(ToArbiter::Release { client_id, claim: taking.claim });
     }
 
     pub(super) fn extract(
@@ -110,15 +93,5 @@ impl<S> NodeClaims<S> {
         self.extracting.insert(ticket, extraction);
         let client_id = client_id.clone();
         self.actions.push(NodeAction::TakeOver { worker, client_id, claim, clean_start, ticket });
-    }
-
-    /// What a superseded take-over got goes to the node that superseded it.
-    pub(super) fn finish_forwarding(&mut self, key: &(ClientId, Claim)) {
-        let Some(Forwarding { taking, to, to_claim }) = self.forwarding.remove(key) else { return };
-        let (client_id, claim) = key.clone();
-        let (_, session) = taking.finish();
-        let taken = ToPeer::TakenOver { client_id: client_id.clone(), claim: to_claim, session };
-        self.send(to, taken);
-        self.tell_arbiter(ToArbiter::Release { client_id, claim });
     }
 }

@@ -6,9 +6,9 @@ mod grant;
 mod let_go;
 mod report;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use self::entry::{Entry, Extraction, Forwarding, Pending, Phase, Whom};
+use self::entry::{Entry, Extraction, Pending, Phase, Whom};
 use super::message::{FromArbiter, RequestId, ToArbiter, ToPeer};
 use super::{Claim, GRANT_MILLIS_MAX};
 use crate::types::{ClientId, Millis, NodeId};
@@ -24,10 +24,8 @@ pub struct NodeClaims<S> {
     linked: BTreeSet<NodeId>,
     next_request: u64,
     next_ticket: u64,
-    entries: HashMap<ClientId, Entry<S>>,
-    /// Take-overs whose connection was superseded: what they get is passed on.
-    forwarding: HashMap<(ClientId, Claim), Forwarding<S>>,
-    extracting: HashMap<Ticket, Extraction>,
+    entries: BTreeMap<ClientId, Entry<S>>,
+    extracting: BTreeMap<Ticket, Extraction>,
     /// When something may be due, in order; an entry that has moved on is skipped.
     deadlines: VecDeque<(Millis, ClientId)>,
     taking_deadlines: VecDeque<(Millis, ClientId, Claim)>,
@@ -46,9 +44,8 @@ impl<S> NodeClaims<S> {
             linked: BTreeSet::from([node]),
             next_request: first_request.0,
             next_ticket: 0,
-            entries: HashMap::new(),
-            forwarding: HashMap::new(),
-            extracting: HashMap::new(),
+            entries: BTreeMap::new(),
+            extracting: BTreeMap::new(),
             deadlines: VecDeque::new(),
             taking_deadlines: VecDeque::new(),
             actions: Vec::new(),
@@ -155,16 +152,6 @@ impl<S> NodeClaims<S> {
         for client_id in complete {
             self.finish_taking(&client_id);
         }
-        let mut complete = Vec::new();
-        for (key, forwarding) in &mut self.forwarding {
-            forwarding.taking.give_up(node);
-            if forwarding.taking.is_complete() {
-                complete.push(key.clone());
-            }
-        }
-        for key in complete {
-            self.finish_forwarding(&key);
-        }
     }
 
     /// A message of the arbiter on `node`.
@@ -219,8 +206,6 @@ impl<S> NodeClaims<S> {
             let taking = self.entries.get_mut(&client_id).and_then(Entry::taking_mut);
             if taking.is_some_and(|taking| taking.claim == claim) {
                 self.finish_taking(&client_id);
-            } else {
-                self.finish_forwarding(&(client_id, claim));
             }
         }
     }
