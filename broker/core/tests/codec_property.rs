@@ -383,7 +383,9 @@ proptest! {
             Packet::Disconnect(_) => sender == Sender::Server,
             _ => false,
         };
-        prop_assume!(!is_for_5_0_only);
+        if is_for_5_0_only {
+            return Ok(());
+        }
         encode(&packet, version, &mut wire).unwrap();
         let decoded = decode_from(sender, Some(version), &wire).unwrap();
         let Decoded::Packet { packet: decoded, consumed } = decoded else {

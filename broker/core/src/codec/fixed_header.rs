@@ -63,6 +63,7 @@ impl PacketType {
         Self::Auth,
     ];
 
+    #[inline]
     const fn from_u8(value: u8) -> Option<Self> {
         if value >= 1 && value <= 15 { Some(Self::ALL[value as usize - 1]) } else { None }
     }
@@ -136,6 +137,7 @@ impl FixedHeader {
     /// Reads the header, or `None` while it has not arrived whole.
     ///
     /// The first byte alone can fail, so that a peer that speaks another protocol is cut off early.
+    #[inline]
     pub(super) fn read(
         buf: &[u8],
         version: Option<ProtocolVersion>,
@@ -157,6 +159,7 @@ impl FixedHeader {
     }
 }
 
+#[inline]
 fn check_first_byte(
     first: u8,
     version: Option<ProtocolVersion>,
@@ -181,7 +184,13 @@ fn check_first_byte(
 }
 
 /// The value and its length in bytes, or `None` while bytes are missing.
+#[inline]
 fn read_remaining_length(buf: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
+    match buf {
+        [] => return Ok(None),
+        &[byte, ..] if byte < 0x80 => return Ok(Some((byte.into(), 1))),
+        _ => {}
+    }
     let error = DecodeError::VariableByteInteger { field: "remaining length" };
     let mut value = 0;
     for (index, &byte) in buf.iter().take(4).enumerate() {

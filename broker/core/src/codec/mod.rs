@@ -99,8 +99,7 @@ pub fn decode<'a>(
     let Some(body) = buf.get(header.header_bytes..consumed) else {
         return Ok(Decoded::Incomplete { needed: consumed });
     };
-    let packet = packet::decode_body(header, body, version, limits)?;
-    Ok(Decoded::Packet { packet, consumed })
+    packet::decode_body(header, body, version, limits)
 }
 
 /// Appends the packet to `out`; fields that 3.1.1 lacks are left out there.

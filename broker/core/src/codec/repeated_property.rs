@@ -14,9 +14,9 @@ pub(super) struct Run<'a> {
     /// From the first occurrence to the end of the block.
     block: &'a [u8],
     /// Bytes of `block` up to the end of the last occurrence.
-    span: usize,
+    span: u32,
     /// How many of those belong to the property.
-    own: usize,
+    own: u32,
 }
 
 impl<'a> Run<'a> {
@@ -25,12 +25,13 @@ impl<'a> Run<'a> {
         if self.own == 0 {
             self.block = from;
         }
-        self.own += from.len() - rest.len();
-        self.span = self.block.len() - rest.len();
+        // A packet is shorter than 2^28 bytes.
+        self.own += (from.len() - rest.len()) as u32;
+        self.span = (self.block.len() - rest.len()) as u32;
     }
 
     fn stretch(&self) -> &'a [u8] {
-        self.block.get(..self.span).unwrap_or_default()
+        self.block.get(..self.span as usize).unwrap_or_default()
     }
 
     /// The stretch when nothing else lies in it.

@@ -216,7 +216,9 @@ impl<V> FilterTrie<V> {
         topic: &str,
         mut visit: impl FnMut(&V) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        if let Some(node) = self.child(LITERALS, topic.as_bytes()) {
+        if self.nodes[LITERALS as usize].children > 0
+            && let Some(node) = self.child(LITERALS, topic.as_bytes())
+        {
             self.visit_values(node, &mut visit)?;
         }
         let root = &self.nodes[ROOT as usize];

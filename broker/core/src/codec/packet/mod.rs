@@ -30,7 +30,7 @@ pub use unsubscribe::{Unsubscribe, UnsubscribeFilters};
 
 use super::fixed_header::FixedHeader;
 use super::primitive::Reader;
-use super::{DecodeError, DecodeLimits, EncodeError, PacketType};
+use super::{DecodeError, DecodeLimits, Decoded, EncodeError, PacketType};
 use crate::types::{PacketId, ProtocolVersion};
 
 /// A Control Packet.
@@ -130,47 +130,68 @@ struct Context<'l> {
 }
 
 /// Decodes what follows a fixed header that has passed its checks.
+///
+/// The frequent packets are decoded inline and returned at once, which builds them in place.
+#[inline(always)]
 pub(super) fn decode_body<'a>(
     header: FixedHeader,
     body: &'a [u8],
     version: Option<ProtocolVersion>,
     limits: &DecodeLimits,
-) -> Result<Packet<'a>, DecodeError> {
+) -> Result<Decoded<'a>, DecodeError> {
     let packet = header.packet_type;
-    let mut reader = Reader::new(body);
-    let reader = &mut reader;
-    let decoded = if let (Some(version), true) = (version, packet != PacketType::Connect) {
-        let context = Context { packet, version, limits };
-        match packet {
-            PacketType::Publish => {
-                Publish::decode(reader, header.flags, context).map(Packet::Publish)
-            }
-            PacketType::PubAck => PublishAck::decode(reader, context).map(Packet::PubAck),
-            PacketType::PubRec => PublishAck::decode(reader, context).map(Packet::PubRec),
-            PacketType::PubRel => PublishAck::decode(reader, context).map(Packet::PubRel),
-            PacketType::PubComp => PublishAck::decode(reader, context).map(Packet::PubComp),
-            PacketType::Subscribe => Subscribe::decode(reader, context).map(Packet::Subscribe),
-            PacketType::SubAck => SubAck::decode(reader, context).map(Packet::SubAck),
-            PacketType::Unsubscribe => {
-                Unsubscribe::decode(reader, context).map(Packet::Unsubscribe)
-            }
-            PacketType::UnsubAck => UnsubAck::decode(reader, context).map(Packet::UnsubAck),
-            PacketType::ConnAck => ConnAck::decode(reader, context).map(Packet::ConnAck),
-            PacketType::PingReq => Ok(Packet::PingReq),
-            PacketType::PingResp => Ok(Packet::PingResp),
-            PacketType::Disconnect => Disconnect::decode(reader, context).map(Packet::Disconnect),
-            PacketType::Auth => Auth::decode(reader, context).map(Packet::Auth),
-            PacketType::Connect => Err(DecodeError::UnexpectedPacket { packet }),
-        }?
-    } else {
-        Packet::Connect(Connect::decode(reader, limits)?)
+    let consumed = header.header_bytes + header.remaining_length;
+    let reader = &mut Reader::new(body);
+    let Some(version) = version else {
+        let connect = Connect::decode(reader, limits)?;
+        expect_end(reader, packet)?;
+        return Ok(Decoded::Packet { packet: Packet::Connect(connect), consumed });
     };
+    let context = Context { packet, version, limits };
+    if packet == PacketType::Publish {
+        // Its payload is whatever is left.
+        let publish = Publish::decode(reader, header.flags, context)?;
+        return Ok(Decoded::Packet { packet: Packet::Publish(publish), consumed });
+    }
+    decode_rarer(reader, context, consumed)
+}
+
+#[inline(never)]
+fn decode_rarer<'a>(
+    reader: &mut Reader<'a>,
+    context: Context<'_>,
+    consumed: usize,
+) -> Result<Decoded<'a>, DecodeError> {
+    let packet = context.packet;
+    let decoded = match packet {
+        PacketType::PubAck => Packet::PubAck(PublishAck::decode(reader, context)?),
+        PacketType::PubRec => Packet::PubRec(PublishAck::decode(reader, context)?),
+        PacketType::PubRel => Packet::PubRel(PublishAck::decode(reader, context)?),
+        PacketType::PubComp => Packet::PubComp(PublishAck::decode(reader, context)?),
+        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(reader, context)?),
+        PacketType::SubAck => Packet::SubAck(SubAck::decode(reader, context)?),
+        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(reader, context)?),
+        PacketType::UnsubAck => Packet::UnsubAck(UnsubAck::decode(reader, context)?),
+        PacketType::ConnAck => Packet::ConnAck(ConnAck::decode(reader, context)?),
+        PacketType::PingReq => Packet::PingReq,
+        PacketType::PingResp => Packet::PingResp,
+        PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(reader, context)?),
+        PacketType::Auth => Packet::Auth(Auth::decode(reader, context)?),
+        _ => return Err(DecodeError::UnexpectedPacket { packet }),
+    };
+    expect_end(reader, packet)?;
+    Ok(Decoded::Packet { packet: decoded, consumed })
+}
+
+#[inline]
+fn expect_end(reader: &Reader<'_>, packet: PacketType) -> Result<(), DecodeError> {
     match reader.remaining() {
-        0 => Ok(decoded),
+        0 => Ok(()),
         bytes => Err(DecodeError::TrailingBytes { packet, bytes }),
     }
 }
 
+#[inline]
 fn read_packet_id(reader: &mut Reader<'_>, packet: PacketType) -> Result<PacketId, DecodeError> {
     let value = reader.u16("packet identifier")?;
     PacketId::new(value).ok_or(DecodeError::PacketIdZero { packet })

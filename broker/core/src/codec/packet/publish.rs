@@ -62,6 +62,7 @@ const ALLOWED: Allowed = Allowed::new(&[
 .repeatable(PropertyId::SubscriptionIdentifier);
 
 impl<'a> Publish<'a> {
+    #[inline]
     pub(super) fn decode(
         reader: &mut Reader<'a>,
         flags: u8,
@@ -136,12 +137,17 @@ impl<'a> Publish<'a> {
 }
 
 impl<'a> PublishProperties<'a> {
+    #[inline]
     fn decode(reader: &mut Reader<'a>, limits: &DecodeLimits) -> Result<Self, DecodeError> {
-        // The common case: no properties.
         if reader.rest().first() == Some(&0) {
             reader.u8("property length")?;
             return Ok(Self::default());
         }
+        Self::decode_some(reader, limits)
+    }
+
+    #[inline(never)]
+    fn decode_some(reader: &mut Reader<'a>, limits: &DecodeLimits) -> Result<Self, DecodeError> {
         let mut all = Self::default();
         let mut reader = PropertyReader::new(reader, PacketType::Publish, ALLOWED)?;
         while let Some(id) = reader.next()? {

@@ -32,6 +32,7 @@ impl<'a> PublishAck<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn decode(
         reader: &mut Reader<'a>,
         context: Context<'_>,
