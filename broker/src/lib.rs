@@ -1,5 +1,6 @@
 //! The broker process: workers, listeners, cluster, admin API.
 
+pub mod admin;
 pub mod args;
 pub mod cluster;
 pub mod identity;

@@ -1,0 +1,239 @@
+//! Paths and their handlers.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use broker_admin_api::{
+    AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus,
+    MembershipChanged, NodeId, PolicyBucket, PolicyChangeApplied, PolicyDigests, PromoteRequest,
+    Reason, RemoveRequest, TransferAccepted, TransferRequest, path,
+};
+use broker_core::cluster_state::{Command, Outcome};
+use broker_core::types::NodeId as CoreNodeId;
+use broker_policy::PolicyChange;
+
+use super::refusal::Refusal;
+use super::{AdminContext, status};
+use crate::cluster::meta::MetaStatus;
+use crate::node::ToWorker;
+
+/// Longest body of a policy change: JSON is longer than the log's own form of it.
+const CHANGE_BYTES_MAX: usize = 16 << 20;
+
+/// Whether the connection showed a certificate of the admin intermediate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Authenticated(pub(super) bool);
+
+type Answer<T> = Result<Json<T>, Refusal>;
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// All paths.
+pub(super) fn routes(context: AdminContext) -> Router {
+    let open = Router::new()
+        .route(path::HEALTHZ, get(async || "ok\n"))
+        .route(path::READYZ, get(readyz))
+        .route(path::METRICS, get(metrics));
+    let closed = Router::new()
+        .route(path::STATUS, get(read_status))
+        .route(path::POLICY_DIGESTS, get(policy_digests))
+        .route(&format!("{}/{{number}}", path::POLICY_BUCKETS), get(policy_bucket))
+        .route(
+            path::POLICY_CHANGES,
+            post(policy_change).layer(DefaultBodyLimit::max(CHANGE_BYTES_MAX)),
+        )
+        .route(path::BOOTSTRAP, post(bootstrap))
+        .route(path::LEARNERS, post(add_learner))
+        .route(path::VOTERS, post(promote))
+        .route(path::REMOVE, post(remove))
+        .route(path::TRANSFER, post(transfer))
+        .route(path::DRAIN, post(drain).get(drain_status))
+        .route_layer(from_fn(require_certificate));
+    open.merge(closed)
+        .fallback(async || Refusal::new(Reason::NotFound, "no such path in the admin API"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(Reason::MethodNotAllowed, "this path does not take that method")
+        })
+        .with_state(context)
+}
+
+async fn require_certificate(
+    Extension(authenticated): Extension<Authenticated>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if authenticated.0 {
+        return next.run(request).await;
+    }
+    let message =
+        "show a client certificate of the cluster's admin intermediate (Secret <cluster>-admin)";
+    Refusal::new(Reason::Unauthenticated, message).into_response()
+}
+
+async fn readyz(State(context): State<AdminContext>) -> (StatusCode, String) {
+    match status::readiness(&context) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+async fn metrics(State(context): State<AdminContext>) -> String {
+    (context.metrics)()
+}
+
+async fn read_status(State(context): State<AdminContext>) -> Json<BrokerStatus> {
+    Json(status::read(&context))
+}
+
+async fn policy_digests(State(context): State<AdminContext>) -> Json<PolicyDigests> {
+    let policy = context.meta.policy().borrow().policy.clone();
+    let digests = policy.digests();
+    Json(PolicyDigests {
+        revision: digests.revision.to_string(),
+        buckets: digests.buckets.iter().map(ToString::to_string).collect(),
+    })
+}
+
+async fn policy_bucket(
+    State(context): State<AdminContext>,
+    Path(number): Path<String>,
+) -> Answer<PolicyBucket> {
+    let number: u8 = number.parse().map_err(|_| {
+        Refusal::new(Reason::BadRequest, format!("bucket {number:?} must be a number of 0 to 255"))
+    })?;
+    let policy = context.meta.policy().borrow().policy.clone();
+    let keys = policy.bucket_keys(number);
+    let digest = policy.digests().buckets[usize::from(number)].to_string();
+    let records =
+        keys.records.iter().map(|(key, digest)| (key.to_string(), digest.to_string())).collect();
+    Ok(Json(PolicyBucket { number, digest, records }))
+}
+
+async fn policy_change(
+    State(context): State<AdminContext>,
+    body: Body<PolicyChange>,
+) -> Answer<PolicyChangeApplied> {
+    let Json(change) = body?;
+    let from = change.from;
+    let proposed = context.meta.propose(&Command::ApplyPolicy(change)).await?;
+    match proposed.outcome {
+        Outcome::PolicyApplied { revision } => Ok(Json(PolicyChangeApplied {
+            revision: revision.to_string(),
+            log_index: proposed.log_index,
+        })),
+        Outcome::PolicyConflict { current } => Err(Refusal::revision_mismatch(
+            format!(
+                "the change leads from revision {from}, the policy is at {current}: compare again"
+            ),
+            current.to_string(),
+        )),
+        Outcome::PolicyInvalid { reason } => Err(Refusal::new(Reason::InvalidField, reason)),
+        outcome => Err(Refusal::new(Reason::Internal, format!("unexpected outcome {outcome:?}"))),
+    }
+}
+
+fn changed(status: &MetaStatus) -> Json<MembershipChanged> {
+    Json(MembershipChanged {
+        membership_log_index: status.membership_log_index.unwrap_or(0),
+        members: status::members(&status.members),
+    })
+}
+
+fn core(node: NodeId) -> CoreNodeId {
+    CoreNodeId(node.0)
+}
+
+async fn bootstrap(
+    State(context): State<AdminContext>,
+    body: Body<BootstrapRequest>,
+) -> Answer<MembershipChanged> {
+    let Json(request) = body?;
+    let own = &context.facts.cluster_id;
+    if request.cluster_id != *own {
+        let message =
+            format!("cluster_id {:?}: this broker is configured with {own:?}", request.cluster_id);
+        return Err(Refusal::new(Reason::InvalidField, message));
+    }
+    let this = context.links.node_id();
+    if core(request.node_id) != this {
+        let message = format!("node_id {}: this broker is {this}", request.node_id);
+        return Err(Refusal::new(Reason::InvalidField, message));
+    }
+    tracing::info!(node_id = %this, "founding the cluster");
+    Ok(changed(&context.meta.bootstrap().await?))
+}
+
+async fn add_learner(
+    State(context): State<AdminContext>,
+    body: Body<AddLearnerRequest>,
+) -> Answer<MembershipChanged> {
+    let Json(request) = body?;
+    tracing::info!(node_id = %request.node_id, name = %request.name, "adding a learner");
+    let (node, expected) = (core(request.node_id), request.expected_membership_log_index);
+    Ok(changed(&context.meta.add_learner(node, &request.name, expected).await?))
+}
+
+async fn promote(
+    State(context): State<AdminContext>,
+    body: Body<PromoteRequest>,
+) -> Answer<MembershipChanged> {
+    let Json(request) = body?;
+    tracing::info!(node_id = %request.node_id, "giving a learner its vote");
+    let (node, expected) = (core(request.node_id), request.expected_membership_log_index);
+    Ok(changed(&context.meta.promote(node, expected).await?))
+}
+
+async fn remove(
+    State(context): State<AdminContext>,
+    body: Body<RemoveRequest>,
+) -> Answer<MembershipChanged> {
+    let Json(request) = body?;
+    tracing::info!(node_id = %request.node_id, "removing a member");
+    let (node, expected) = (core(request.node_id), request.expected_membership_log_index);
+    Ok(changed(&context.meta.remove(node, expected).await?))
+}
+
+async fn transfer(
+    State(context): State<AdminContext>,
+    body: Body<TransferRequest>,
+) -> Answer<TransferAccepted> {
+    let Json(request) = body?;
+    let to = context.meta.transfer_leader(request.to.map(core)).await?;
+    tracing::info!(node_id = %to, "handing leadership over");
+    Ok(Json(TransferAccepted { to: NodeId(to.0) }))
+}
+
+async fn drain(
+    State(context): State<AdminContext>,
+    body: Body<DrainRequest>,
+) -> Answer<DrainStatus> {
+    let Json(request) = body?;
+    if !(1..=DrainRequest::CLIENTS_PER_SECOND_MAX).contains(&request.clients_per_second) {
+        let message = format!(
+            "clients_per_second {}: give 1 to {}",
+            request.clients_per_second,
+            DrainRequest::CLIENTS_PER_SECOND_MAX
+        );
+        return Err(Refusal::new(Reason::InvalidField, message));
+    }
+    let pace = request.enabled.then_some(request.clients_per_second);
+    context.drain.send_replace(pace);
+    let workers = u32::try_from(context.workers.len()).unwrap_or(1).max(1);
+    let share = pace.map_or(0, |pace| pace.div_ceil(workers));
+    for worker in context.workers.iter() {
+        let told = worker.inbox.send(ToWorker::Drain { clients_per_second: share }).await;
+        if told.is_err() {
+            return Err(Refusal::new(Reason::Unavailable, "the broker is shutting down"));
+        }
+    }
+    Ok(drain_status(State(context)).await)
+}
+
+async fn drain_status(State(context): State<AdminContext>) -> Json<DrainStatus> {
+    let draining = context.drain.borrow().is_some();
+    let connections = context.workers.iter().map(|w| w.counters.read().engine.connections).sum();
+    Json(DrainStatus { draining, connections })
+}

@@ -1,0 +1,70 @@
+//! Accepts HTTPS connections. Bounded in number, and each in the time that it may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::AdminContext;
+use super::routes::{Authenticated, routes};
+
+/// Connections at the same time; the next ones wait in the kernel's queue.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Longest TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for a request's head; ends idle connections too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Pause after the system had no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the admin API on `listener` until the future is dropped.
+pub async fn serve(listener: TcpListener, context: AdminContext) {
+    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let router = routes(context.clone());
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener could not accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (router, tls) = (router.clone(), context.tls.admin());
+        tokio::spawn(async move {
+            if let Err(error) = connection(socket, TlsAcceptor::from(tls), router).await {
+                tracing::debug!(%error, "admin connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn connection(
+    socket: TcpStream,
+    acceptor: TlsAcceptor,
+    router: axum::Router,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    socket.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
+    // The verifier has checked the chain against the admin intermediate, where there is one.
+    let certificates = stream.get_ref().1.peer_certificates();
+    let authenticated = Authenticated(certificates.is_some_and(|chain| !chain.is_empty()));
+    let service = TowerToHyperService::new(router.layer(Extension(authenticated)));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await?;
+    Ok(())
+}
