@@ -51,7 +51,8 @@ pub(super) fn compile_users<'a>(input: &PolicyInput<'a>) -> CompiledUsers<'a> {
         let mut facts =
             UserFacts { username: username.clone(), has_record: false, problems: Vec::new() };
         if let Err(message) = check_username(&username) {
-            let field = if candidate.user.spec.username.is_some() { "spec" } else { "metadata" };
+            let is_given = candidate.user.spec.username.is_some();
+            let field = if is_given { "spec.username" } else { "metadata.name" };
             let message = format!("{field}: {message}");
             facts.problems.push(Problem::new(ProblemReason::InvalidUsername, message));
         } else if let Some(holder) = holders.get(&username) {
