@@ -1,5 +1,8 @@
 //! The operator's two platforms, Kubernetes and `local`, around the decisions of `operator-core`.
 
 pub mod broker_admin;
+pub mod health;
 pub mod kubernetes;
+pub mod metrics;
 pub mod policy_sync;
+pub mod telemetry;

@@ -1,0 +1,97 @@
+//! Who enforces what, from the brokers' statuses. Pure but for [`wait_until_enforced`].
+
+use std::time::Duration;
+
+use broker_admin_api::{BrokerState, BrokerStatus};
+use broker_policy::{RecordKey, RecordSet, Revision};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::broker_admin::{BrokerAdmin, BrokerEndpoint};
+
+/// How often brokers are asked while a change is fresh.
+const FAST_POLL: Duration = Duration::from_millis(20);
+/// How long a change counts as fresh.
+const FRESH: Duration = Duration::from_secs(3);
+/// How often brokers are asked after that.
+const SLOW_POLL: Duration = Duration::from_millis(250);
+
+/// How far the brokers are with one revision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Enforcement {
+    /// Serving brokers that enforce it.
+    pub enforced: Vec<String>,
+    /// Serving brokers that don't yet.
+    pub pending: Vec<String>,
+}
+
+impl Enforcement {
+    /// Whether a broker serves and every one that does enforces the revision.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.pending.is_empty() && !self.enforced.is_empty()
+    }
+}
+
+/// How far the brokers are with `revision`; brokers that don't serve clients don't count.
+pub fn enforcement<'a>(
+    revision: Revision,
+    statuses: impl IntoIterator<Item = &'a BrokerStatus>,
+) -> Enforcement {
+    let revision = revision.to_string();
+    let mut found = Enforcement::default();
+    for status in statuses.into_iter().filter(|status| status.state == BrokerState::Serving) {
+        if status.policy.enforced_revision == revision {
+            found.enforced.push(status.name.clone());
+        } else {
+            found.pending.push(status.name.clone());
+        }
+    }
+    found
+}
+
+/// Which records every serving broker is known to enforce: of two edits, the one that is through is `Ready` while the other is
+/// on its way.
+#[derive(Debug, Default)]
+pub struct EnforcedRecords {
+    enforced: Option<RecordSet>,
+    wanted: RecordSet,
+}
+
+impl EnforcedRecords {
+    /// Notes what is wanted now and whether every serving broker enforces it.
+    pub fn note(&mut self, wanted: &RecordSet, is_enforced: bool) {
+        self.wanted = wanted.clone();
+        if is_enforced {
+            self.enforced = Some(wanted.clone());
+        }
+    }
+
+    /// The keys of records that are wanted but not known to be enforced, sorted; `None`: nothing is known to be enforced.
+    #[must_use]
+    pub fn pending(&self) -> Option<Vec<RecordKey>> {
+        let enforced = self.enforced.as_ref()?;
+        let mut keys = self.wanted.keys_changed_since(enforced);
+        keys.sort();
+        Some(keys)
+    }
+}
+
+/// Asks until every serving broker enforces `revision`, fast at first; gives up at `deadline` with how far they are.
+pub async fn wait_until_enforced(
+    admin: &dyn BrokerAdmin,
+    brokers: &[BrokerEndpoint],
+    revision: Revision,
+    deadline: Instant,
+) -> Enforcement {
+    let started = Instant::now();
+    loop {
+        let answers = join_all(brokers.iter().map(|broker| admin.status(broker))).await;
+        let found = enforcement(revision, answers.iter().filter_map(|answer| answer.as_ref().ok()));
+        if found.is_complete() || Instant::now() >= deadline {
+            return found;
+        }
+        let pause = if started.elapsed() < FRESH { FAST_POLL } else { SLOW_POLL };
+        tokio::time::sleep(pause).await;
+    }
+}

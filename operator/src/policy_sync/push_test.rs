@@ -1,0 +1,145 @@
+//! Pushing to brokers in memory: nothing when equal, one change for an edit, whatever happened before.
+
+use std::time::Duration;
+
+use broker_policy::{Client, Record, RecordSet, Role};
+use tokio::time::Instant;
+
+use super::{EnforcedRecords, PolicySync, Pushed, SyncError, enforcement, wait_until_enforced};
+use crate::broker_admin::BrokerAdmin as _;
+use crate::broker_admin::fake::FakeBrokers;
+
+const NAMES: [&str; 3] = ["fleet-0", "fleet-1", "fleet-2"];
+
+fn client(name: &str) -> Record {
+    Record::Client(Client { username: name.to_owned(), ..Client::default() })
+}
+
+fn records(names: &[&str]) -> RecordSet {
+    RecordSet::from_records(names.iter().map(|name| client(name))).unwrap()
+}
+
+fn brokers() -> FakeBrokers {
+    FakeBrokers::formed("01K", &NAMES)
+}
+
+async fn push(sync: &mut PolicySync, fake: &FakeBrokers, desired: &RecordSet) -> Pushed {
+    let status = fake.status(&fake.endpoints()[0]).await.unwrap();
+    let applied = status.policy.applied_revision.parse().ok();
+    sync.push(fake, &fake.endpoints(), desired, applied).await.unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_brokers_have_it() {
+    let fake = brokers();
+    let desired = records(&["a", "b"]);
+    fake.set_policy(&desired);
+    assert_eq!(push(&mut PolicySync::default(), &fake, &desired).await, Pushed::default());
+    let unseen = PolicySync::default().push(&fake, &fake.endpoints(), &desired, None).await;
+    assert_eq!(unseen.unwrap(), Pushed::default());
+    assert!(fake.changes().is_empty());
+}
+
+#[tokio::test]
+async fn an_edit_sends_the_records_that_differ() {
+    let fake = brokers();
+    let mut sync = PolicySync::default();
+    push(&mut sync, &fake, &records(&["a", "b", "c"])).await;
+    let pushed = push(&mut sync, &fake, &records(&["a", "c", "d"])).await;
+    assert_eq!(pushed, Pushed { records: 2, changes: 1 });
+    assert_eq!(fake.changes(), ["policy +3 -0", "policy +1 -1"]);
+    assert_eq!(fake.policy(), records(&["a", "c", "d"]));
+}
+
+#[tokio::test]
+async fn a_restarted_operator_sends_the_difference_only() {
+    let fake = brokers();
+    push(&mut PolicySync::default(), &fake, &records(&["a", "b", "c"])).await;
+    push(&mut PolicySync::default(), &fake, &records(&["a", "b", "x"])).await;
+    assert_eq!(fake.changes()[1], "policy +1 -1");
+}
+
+#[tokio::test]
+async fn a_policy_that_was_changed_behind_our_back_is_compared_anew() {
+    let fake = brokers();
+    let mut sync = PolicySync::default();
+    push(&mut sync, &fake, &records(&["a"])).await;
+    let seen = Some(fake.policy().revision());
+    fake.set_policy(&records(&["intruder"]));
+    let desired = records(&["a", "b"]);
+    sync.push(&fake, &fake.endpoints(), &desired, seen).await.unwrap();
+    assert_eq!(fake.policy(), desired);
+}
+
+#[tokio::test]
+async fn many_records_go_in_several_changes() {
+    let fake = brokers();
+    let names: Vec<String> = (0..1_200).map(|n| format!("device-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let pushed = push(&mut PolicySync::default(), &fake, &records(&names)).await;
+    assert_eq!(pushed, Pushed { records: 1_200, changes: 3 });
+    assert_eq!(fake.policy(), records(&names));
+}
+
+#[tokio::test]
+async fn another_broker_is_asked_when_one_does_not_answer() {
+    let fake = brokers();
+    fake.set_up("fleet-0", false);
+    let desired = records(&["a"]);
+    let pushed = PolicySync::default().push(&fake, &fake.endpoints(), &desired, None).await;
+    assert_eq!(pushed.unwrap().records, 1);
+}
+
+#[tokio::test]
+async fn without_a_leader_the_push_fails_and_succeeds_later() {
+    let fake = brokers();
+    fake.set_up("fleet-0", false);
+    fake.set_up("fleet-1", false);
+    let mut sync = PolicySync::default();
+    let desired = records(&["a"]);
+    let failed = sync.push(&fake, &fake.endpoints(), &desired, None).await;
+    assert!(matches!(failed, Err(SyncError::NoBroker { .. })), "{failed:?}");
+    fake.set_up("fleet-1", true);
+    assert_eq!(sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap().records, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_counts_as_enforced_when_every_serving_broker_enforces_it() {
+    let fake = brokers();
+    fake.set_lag("fleet-2", 3);
+    let desired = records(&["a"]);
+    push(&mut PolicySync::default(), &fake, &desired).await;
+    let statuses = [fake.status(&fake.endpoints()[2]).await.unwrap()];
+    assert_eq!(enforcement(desired.revision(), &statuses).pending, ["fleet-2"]);
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let found = wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline).await;
+    assert!(found.is_complete());
+    assert_eq!(found.enforced, NAMES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_at_the_deadline_and_names_who_is_behind() {
+    let fake = brokers();
+    fake.set_lag("fleet-1", usize::MAX);
+    let desired = records(&["a"]);
+    push(&mut PolicySync::default(), &fake, &desired).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let found = wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline).await;
+    assert_eq!(found.pending, ["fleet-1"]);
+}
+
+#[test]
+fn records_of_an_edit_that_is_through_are_not_pending() {
+    let mut enforced = EnforcedRecords::default();
+    enforced.note(&records(&["a"]), false);
+    assert_eq!(enforced.pending(), None);
+    enforced.note(&records(&["a"]), true);
+    let role = Record::Role(Role::new("k8s:iot:pumps"));
+    let wanted = records(&["a", "b"]).derive([role], []).unwrap();
+    enforced.note(&wanted, false);
+    let pending = enforced.pending().unwrap();
+    let pending: Vec<&str> = pending.iter().map(broker_policy::RecordKey::as_str).collect();
+    assert_eq!(pending, ["client/b", "role/k8s:iot:pumps"]);
+    enforced.note(&wanted, true);
+    assert_eq!(enforced.pending(), Some(Vec::new()));
+}
