@@ -89,8 +89,6 @@ pub(crate) struct Connection {
     pub(crate) packet_bytes_max: u32,
     /// The client's Receive Maximum, or ours if that is less.
     pub(crate) send_window: u16,
-    /// Whether the client lets error answers carry reason strings.
-    pub(crate) wants_problem_information: bool,
     pub(crate) topic_aliases: TopicAliases,
     pub(crate) pending_acks: Option<Box<PendingAcks>>,
     /// Stamps of routes that the client may publish to, latest first.
@@ -115,7 +113,6 @@ impl Connection {
             keep_alive_millis: 0,
             packet_bytes_max: u32::MAX,
             send_window: u16::MAX,
-            wants_problem_information: true,
             topic_aliases: TopicAliases::default(),
             pending_acks: None,
             publish_rights: [0; 2],
@@ -148,11 +145,7 @@ pub(crate) const fn slot_of(id: ConnectionId) -> ConnectionSlot {
 }
 
 impl Connections {
-    pub(crate) fn open(
-        &mut self,
-        now: Millis,
-        certificate_name: Option<Arc<str>>,
-    ) -> ConnectionId {
+    pub(crate) fn open(&mut self, now: Millis, certificate_name: Option<Arc<str>>) -> ConnectionId {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let id = ConnectionId(u64::from(self.generation) << 32 | entry.key() as u64);

@@ -96,7 +96,8 @@ mod tests {
         acks.settle(ProposalId(2), Some(ReasonCode::ImplementationSpecificError));
         assert_eq!(acks.pop_due(), None);
         acks.settle(ProposalId(1), None);
-        let mut due = std::iter::from_fn(|| acks.pop_due().map(|ack| (ack.packet_id, ack.reason_code)));
+        let mut due =
+            std::iter::from_fn(|| acks.pop_due().map(|ack| (ack.packet_id, ack.reason_code)));
         assert_eq!(due.next(), Some((id(1), ReasonCode::Success)));
         assert_eq!(due.next(), Some((id(2), ReasonCode::ImplementationSpecificError)));
         assert_eq!(due.next(), Some((id(3), ReasonCode::Success)));

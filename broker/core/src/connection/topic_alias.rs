@@ -14,12 +14,7 @@ impl TopicAliases {
     ///
     /// # Errors
     /// `TopicAliasInvalid` above `maximum` [MQTT-3.3.2-9].
-    pub(crate) fn set(
-        &mut self,
-        alias: u16,
-        topic: &str,
-        maximum: u16,
-    ) -> Result<(), ReasonCode> {
+    pub(crate) fn set(&mut self, alias: u16, topic: &str, maximum: u16) -> Result<(), ReasonCode> {
         if alias == 0 || alias > maximum {
             return Err(ReasonCode::TopicAliasInvalid);
         }

@@ -34,7 +34,7 @@ impl Engine {
             Some(Err(AckError::WrongKind)) => return Err(ReasonCode::ProtocolError),
             Some(Err(AckError::UnknownPacketId)) | None => ReasonCode::PacketIdentifierNotFound,
         };
-        self.send_ack(slot, AckPacket::PubRel, ack.packet_id, reason_code);
+        self.send_ack(slot, AckPacket::Rel, ack.packet_id, reason_code);
         Ok(())
     }
 
@@ -42,13 +42,12 @@ impl Engine {
     pub(super) fn handle_pubrel(&mut self, slot: ConnectionSlot, ack: &PublishAck<'_>) {
         let session = self.connections.at(slot).and_then(|connection| connection.session);
         let session = session.and_then(|slot| self.sessions.get_mut(slot));
-        let is_known =
-            session.is_some_and(|session| session.inbound_qos2.remove(ack.packet_id));
+        let is_known = session.is_some_and(|session| session.inbound_qos2.remove(ack.packet_id));
         let reason_code = match is_known {
             true => ReasonCode::Success,
             false => ReasonCode::PacketIdentifierNotFound,
         };
-        self.send_ack(slot, AckPacket::PubComp, ack.packet_id, reason_code);
+        self.send_ack(slot, AckPacket::Comp, ack.packet_id, reason_code);
     }
 
     /// QoS 2, to the client: the exchange is over.

@@ -2,17 +2,19 @@
 //!
 //! Spec: MQTT 5.0 sections 3.2 and 4.1.
 
+use std::sync::Arc;
+
+use super::connect::recheck;
 use super::{Claim, ClaimOutcome, Engine};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{ConnAck, ConnAckProperties, Packet};
 use crate::connection::{Identity, PendingConnect, Stage, slot_of};
-use crate::engine::close::WillFate;
 use crate::engine::subscribe::Waiting;
 use crate::engine::{AuthProof, Effect};
 use crate::session::{
     InFlight, InboundQoS2, Queue, Session, SessionSlot, SessionState, Subscription,
 };
-use crate::types::{ClientId, ConnectionId, Millis, PacketId};
+use crate::types::{ClientId, ConnectionId, Millis};
 
 impl Engine {
     /// Answers [`Effect::Claim`]. If the connection is gone, the session stays, offline.
@@ -74,6 +76,14 @@ impl Engine {
         state: Option<Box<SessionState>>,
     ) {
         let Some(identity) = pending.identity.take() else { return };
+        if !Arc::ptr_eq(&pending.policy, &self.policy)
+            && let Err(reason_code) =
+                recheck(&self.policy, &pending.policy, &identity, &pending.client_id)
+        {
+            self.keep_offline(now, pending.client_id, claim, state);
+            self.refuse_connect(now, id, reason_code);
+            return;
+        }
         // The driver took over what there was; should something be left, it is not to be lost.
         let left = self.take_over(now, &pending.client_id, pending.clean_start);
         let state = state.or(left).filter(|state| {
@@ -116,8 +126,7 @@ impl Engine {
         identity: Identity,
         state: Option<Box<SessionState>>,
     ) -> SessionSlot {
-        let authorizer =
-            self.policy.authorizer(identity.username.as_deref(), client_id.as_str());
+        let authorizer = self.policy.authorizer(identity.username.as_deref(), client_id.as_str());
         let mut session = Session {
             client_id,
             serial: self.sessions.next_serial(),

@@ -17,12 +17,7 @@ use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
 
 impl Engine {
     /// Takes a CONNECT in; a client that cannot be served gets a CONNACK that says why.
-    pub(super) fn handle_connect(
-        &mut self,
-        now: Millis,
-        id: ConnectionId,
-        connect: &Connect<'_>,
-    ) {
+    pub(super) fn handle_connect(&mut self, now: Millis, id: ConnectionId, connect: &Connect<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.version = connect.version;
         let properties = &connect.properties;
@@ -94,12 +89,7 @@ impl Engine {
     }
 
     /// Answers [`Effect::Authenticate`]. Nothing happens if the connection is gone.
-    pub fn authenticated(
-        &mut self,
-        now: Millis,
-        connection: ConnectionId,
-        outcome: AuthOutcome,
-    ) {
+    pub fn authenticated(&mut self, now: Millis, connection: ConnectionId, outcome: AuthOutcome) {
         let Some(state) = self.connections.get_mut(connection) else { return };
         let Stage::Authenticating(pending) = &mut state.stage else { return };
         let (username, proof) = match outcome {
@@ -161,7 +151,8 @@ impl Engine {
         reason_code: ReasonCode,
     ) {
         self.counters.connects_refused += 1;
-        let packet = ConnAck { session_present: false, reason_code, properties: Default::default() };
+        let packet =
+            ConnAck { session_present: false, reason_code, properties: Default::default() };
         self.send(slot_of(id), &Packet::ConnAck(packet));
         self.close(now, id, None, WillFate::Dropped);
     }
@@ -215,8 +206,7 @@ fn will(connect: &Connect<'_>) -> Result<Option<Box<Will>>, ReasonCode> {
         },
         payload: will.payload,
     };
-    let message =
-        Message::new(&publish, Millis::NEVER).map_err(|_| ReasonCode::PacketTooLarge)?;
+    let message = Message::new(&publish, Millis::NEVER).map_err(|_| ReasonCode::PacketTooLarge)?;
     Ok(Some(Box::new(Will {
         message,
         message_expiry_seconds: will.properties.message_expiry_seconds,

@@ -78,8 +78,7 @@ impl Frames {
 /// The Message Expiry Interval to send: what is left of it. [MQTT-3.3.2-6]
 fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
     let millis = expires_at.since(now);
-    (expires_at != Millis::NEVER)
-        .then(|| u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
+    (expires_at != Millis::NEVER).then(|| u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
 }
 
 /// What became of an attempt to send.
@@ -224,7 +223,7 @@ impl Engine {
         let (packet_id, delivery) = match resend {
             None => return false,
             Some(Resend::PubRel(packet_id)) => {
-                self.send_ack(connection, AckPacket::PubRel, packet_id, ReasonCode::Success);
+                self.send_ack(connection, AckPacket::Rel, packet_id, ReasonCode::Success);
                 return true;
             }
             Some(Resend::Publish(packet_id, delivery)) => (packet_id, delivery.clone()),

@@ -183,7 +183,7 @@ pub enum ClaimOutcome {
         /// The earlier session, when there was one and the client did not ask for a clean start.
         session: Option<Box<SessionState>>,
     },
-    /// A newer connection took the identifier meanwhile: DISCONNECT 0x8E.
+    /// A newer connection took the identifier meanwhile: CONNACK 0x89.
     Superseded,
     /// There is no arbiter: CONNACK 0x88.
     Unavailable,

@@ -10,14 +10,14 @@ use crate::types::{ConnectionId, Millis, PacketId, ProtocolVersion};
 /// answers to what it sends are not dropped, so it must send no more.
 const OUTPUT_PAUSE_FACTOR: usize = 2;
 
-/// An acknowledgement, by its first byte. Spec: MQTT 5.0 section 2.1.
+/// PUBACK, PUBREC, PUBREL or PUBCOMP, by its first byte. Spec: MQTT 5.0 section 2.1.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 pub(super) enum AckPacket {
-    PubAck = 0x40,
-    PubRec = 0x50,
-    PubRel = 0x62,
-    PubComp = 0x70,
+    Ack = 0x40,
+    Rec = 0x50,
+    Rel = 0x62,
+    Comp = 0x70,
 }
 
 impl Engine {

@@ -22,12 +22,12 @@ impl Engine {
     pub fn set_policy(&mut self, now: Millis, policy: Arc<Policy>) {
         let earlier = std::mem::replace(&mut self.policy, policy);
         let slots = self.concerned_sessions(&earlier);
-        // Rights to publish are remembered by route, so old routes must go even if no session
-        // of this engine is concerned now.
+        // Rights to publish and to receive are remembered by route.
         self.router.forget_routes();
         for slot in slots {
             self.reauthorize(now, slot, &earlier);
         }
+        self.router.forget_routes();
     }
 
     fn concerned_sessions(&self, earlier: &Policy) -> Vec<SessionSlot> {
@@ -46,7 +46,8 @@ impl Engine {
         let (identity, client_id) = (&session.identity, &session.client_id);
         let verdict = recheck(&self.policy, earlier, identity, client_id);
         if verdict.is_err()
-            && let Some(id) = session.connection.and_then(|slot| self.connections.at(slot)).map(|c| c.id)
+            && let Some(id) =
+                session.connection.and_then(|slot| self.connections.at(slot)).map(|c| c.id)
         {
             self.expel(now, id);
         }

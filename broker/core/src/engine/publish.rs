@@ -93,16 +93,14 @@ impl Engine {
     }
 
     fn is_known_qos2(&self, session: SessionSlot, packet_id: PacketId) -> bool {
-        self.sessions
-            .get(session)
-            .is_some_and(|session| session.inbound_qos2.contains(packet_id))
+        self.sessions.get(session).is_some_and(|session| session.inbound_qos2.contains(packet_id))
     }
 
     /// A QoS 2 message came again: its PUBREC may have been lost.
     fn repeat_pubrec(&mut self, slot: ConnectionSlot, packet_id: PacketId) {
         let acks = self.connections.at(slot).and_then(|state| state.pending_acks.as_ref());
         if !acks.is_some_and(|acks| acks.holds_pubrec(packet_id)) {
-            self.send_ack(slot, AckPacket::PubRec, packet_id, ReasonCode::Success);
+            self.send_ack(slot, AckPacket::Rec, packet_id, ReasonCode::Success);
         }
     }
 
@@ -119,8 +117,7 @@ impl Engine {
         };
         let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.pubacks());
         let unacknowledged = acks + session.inbound_qos2.len();
-        if connection.version.is_v5()
-            && unacknowledged >= usize::from(self.config.receive_maximum)
+        if connection.version.is_v5() && unacknowledged >= usize::from(self.config.receive_maximum)
         {
             return Err(ReasonCode::ReceiveMaximumExceeded);
         }
@@ -152,12 +149,7 @@ impl Engine {
 
     /// Whether the client may publish to the route's topic. The answer for the last two topics is
     /// remembered as long as their routes live.
-    fn may_use_route(
-        &mut self,
-        slot: ConnectionSlot,
-        session: SessionSlot,
-        route: &Route,
-    ) -> bool {
+    fn may_use_route(&mut self, slot: ConnectionSlot, session: SessionSlot, route: &Route) -> bool {
         let (Some(connection), Some(session)) =
             (self.connections.at_mut(slot), self.sessions.get(session))
         else {
@@ -207,8 +199,8 @@ impl Engine {
 
     pub(super) fn send_publish_ack(&mut self, slot: ConnectionSlot, ack: PendingAck) {
         let packet = match ack.kind {
-            AckKind::PubAck => AckPacket::PubAck,
-            AckKind::PubRec => AckPacket::PubRec,
+            AckKind::PubAck => AckPacket::Ack,
+            AckKind::PubRec => AckPacket::Rec,
         };
         self.send_ack(slot, packet, ack.packet_id, ack.reason_code);
     }

@@ -65,7 +65,8 @@ impl Engine {
             return true;
         }
         let qos = message.qos().min(cursor.options.qos);
-        if !self.has_room(connection) || qos != QoS::AtMostOnce && !self.has_window(slot, connection)
+        if !self.has_room(connection)
+            || qos != QoS::AtMostOnce && !self.has_window(slot, connection)
         {
             return false;
         }

@@ -74,9 +74,7 @@ impl Engine {
         }
         self.frames.clear();
         for target in &route.targets {
-            if publisher != Some(target.session)
-                || target.own_messages == OwnMessages::Delivered
-            {
+            if publisher != Some(target.session) || target.own_messages == OwnMessages::Delivered {
                 self.deliver_one(now, outgoing, target);
             } else if target.own_messages == OwnMessages::Mixed
                 && let Some(target) = without_no_local(&self.sessions, target, &route.topic)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::packet::SubscriptionOptions;
 use crate::router::Message;
-use crate::types::{ClientId, Millis, PacketId, QoS, SubscriptionId};
+use crate::types::{ClientId, PacketId, QoS, SubscriptionId};
 
 /// Everything a session is made of. Spec: MQTT 5.0 section 4.1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,1 +1,13 @@
-//! Tests of the engine.
+//! Tests of the engine: bytes and answers in, packets and effects out, time as told.
+
+mod connect;
+mod deliver;
+mod describe;
+mod policy;
+mod publish;
+mod retained;
+mod rig;
+mod session;
+mod subscribe;
+mod two_engines;
+mod will;
