@@ -3,6 +3,7 @@
 mod connect;
 mod deliver;
 mod describe;
+mod pair;
 mod policy;
 mod publish;
 mod retained;
