@@ -1,2 +1,41 @@
-//! placeholder
-fn main() {}
+//! `mqtt-broker`: reads the command line and does what it says.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use broker::args::{Args, CheckArgs, Command};
+use broker::run;
+use broker::telemetry::Chain;
+use clap::Parser as _;
+
+/// What this build reports as its version; a build for another one sets `DUNLIN_VERSION`.
+const VERSION: &str = match option_env!("DUNLIN_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        _ if args.version => print(&format!("mqtt-broker {VERSION}")),
+        Some(Command::Run(args)) => run::run(&args, VERSION).map_err(anyhow::Error::from),
+        Some(Command::Check(args)) => check(&args),
+        None => Err(anyhow::anyhow!("say what to do: run, check or --version; --help explains")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "mqtt-broker: {}", Chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let loaded = run::load(&args.config)?;
+    print(&format!("{} is valid, digest {}", args.config.display(), loaded.digest))
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}

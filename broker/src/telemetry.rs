@@ -1,8 +1,11 @@
 //! Where the log goes, and in which shape: standard error, one line an event.
 
+use std::error::Error;
+use std::fmt;
+
 use broker_config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -18,12 +21,28 @@ pub fn start(log: Log) {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format {
         LogFormat::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let layer = layer().json().flatten_event(true).with_writer(std::io::stderr);
             registry.with(layer).try_init()
         }
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => registry.with(layer().with_writer(std::io::stderr)).try_init(),
     };
     if started.is_err() {
         tracing::debug!("logging has been started before");
+    }
+}
+
+/// Shows an error with its causes in one line: each level tells its own part only.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }

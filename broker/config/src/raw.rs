@@ -198,7 +198,7 @@ impl Default for RawMqtt {
     fn default() -> Self {
         Self {
             packet_bytes_max: 1024 * 1024,
-            receive_maximum: 100,
+            receive_maximum: 1_024,
             topic_alias_maximum: 32,
             keep_alive_max_seconds: 3_600,
             connect_timeout_seconds: 10,

@@ -23,7 +23,7 @@ const BACKLOG: i32 = 4_096;
 
 /// A port can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name:?}: bind {address}: {source}")]
+#[error("listener {name:?}: bind {address}")]
 pub struct BindError {
     /// The listener.
     pub name: String,
@@ -64,6 +64,12 @@ impl BoundListener {
         };
         let counters = Arc::default();
         Ok(Self { id, listener, address, counters, socket: Some(socket) })
+    }
+
+    /// What it publishes, with its name.
+    #[must_use]
+    pub fn published(&self) -> (String, Arc<ListenerCounters>) {
+        (self.listener.name.clone(), Arc::clone(&self.counters))
     }
 
     /// A socket that listens.

@@ -58,8 +58,8 @@ impl Gate {
     /// Waits until the gate is open (`true`) or closed (`false`). Cancel-safe. Never returns once
     /// the side that decides is gone and the state is another.
     pub async fn wait_for(&mut self, open: bool) {
-        let waited = self.0.wait_for(|state| matches!(state, GateState::Open) == open).await;
-        if waited.is_err() {
+        let is_wanted = |state: &GateState| matches!(state, GateState::Open) == open;
+        if self.0.wait_for(is_wanted).await.map(drop).is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum TlsError {
     /// A file can't be read.
-    #[error("read {}: {source}", path.display())]
+    #[error("read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The peer files don't fit together.
-    #[error("peer files in {}: {source}", path.display())]
+    #[error("peer files in {}", path.display())]
     Peer {
         /// The chain's file.
         path: PathBuf,

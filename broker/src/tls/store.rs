@@ -17,6 +17,7 @@ use super::error::TlsError;
 use super::files::{FilesMark, anchors, certificates, private_key, read, sha256_hex};
 use super::identity::not_after;
 use crate::cluster::PeerTls;
+use crate::telemetry::Chain;
 
 /// The files of one broker; no placeholder is left in the paths.
 #[derive(Debug, Clone)]
@@ -270,7 +271,8 @@ impl TlsStore {
 }
 
 fn report(side: &'static str, error: &TlsError) -> ReloadError {
-    tracing::error!(side, %error, "new TLS files are refused, the old ones stay in use");
+    let message = Chain(error).to_string();
+    tracing::error!(side, error = message, "new TLS files are refused, the old ones stay in use");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ReloadError { message: error.to_string(), at: i64::try_from(now.as_secs()).unwrap_or(i64::MAX) }
 }

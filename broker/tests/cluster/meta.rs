@@ -201,6 +201,24 @@ async fn leadership_is_handed_over_on_request_and_on_shutdown() {
 }
 
 #[tokio::test]
+async fn a_removed_node_serves_no_more_also_after_a_restart() {
+    let cluster = Cluster::new(3);
+    let [a, b, c] = three(&cluster).await;
+    add_user("pump", &a, &[&a, &b, &c]).await;
+    step(&a, async || a.meta.remove(c.id, None).await).await;
+    add_user("valve", &a, &[&a, &b]).await;
+    c.wait_for("out", |s| s.phase == MetaPhase::Joining).await;
+    c.kill().await;
+    let c = cluster.start(2).await;
+    c.wait_linked(&[&a, &b]).await;
+    assert_ne!(c.meta.status().phase, MetaPhase::Serving);
+    // It has no say in who leads, and the others are not disturbed by it.
+    add_user("tap", &b, &[&a, &b]).await;
+    assert_ne!(c.meta.status().phase, MetaPhase::Serving);
+    assert!(leads(&a.meta.status()));
+}
+
+#[tokio::test]
 async fn without_a_quorum_nothing_is_committed_and_the_proposer_is_told() {
     let cluster = Cluster::new(3);
     let [a, b, c] = three(&cluster).await;

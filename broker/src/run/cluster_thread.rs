@@ -1,0 +1,160 @@
+//! The `cluster` thread: peer links, consensus and the hub on one runtime, apart from the workers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use broker_config::Config;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use super::StartError;
+use super::config::{discovery, retained};
+use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
+use crate::cluster::{LinkTiming, Links, LinksConfig};
+use crate::hub::{Hub, HubParts};
+use crate::identity::Identity;
+use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
+use crate::storage::DataDirectory;
+use crate::tls::TlsStore;
+
+/// What the thread needs.
+pub(super) struct ClusterParts {
+    pub(super) config: Arc<Config>,
+    pub(super) identity: Identity,
+    pub(super) directory: DataDirectory,
+    pub(super) tls: Arc<TlsStore>,
+    pub(super) clock: Clock,
+    pub(super) workers: Arc<[WorkerHandle]>,
+    pub(super) hub_queue: mpsc::Receiver<ToHub>,
+    pub(super) gate: GateHandle,
+}
+
+/// What the other threads may use of it.
+pub(super) struct Cluster {
+    pub(super) meta: MetaGroup,
+    pub(super) links: Links,
+    pub(super) hub: Hub,
+    /// Where peers dial.
+    pub(super) peer_address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts the thread and waits until consensus has read its state.
+pub(super) async fn start(parts: ClusterParts) -> Result<Cluster, StartError> {
+    let (ready, started) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("cluster".to_owned())
+        .spawn(move || run(parts, ready, stopped))
+        .map_err(|source| StartError::Thread { name: "cluster", source })?;
+    let started = started.await.unwrap_or(Err(StartError::Ended { name: "cluster" }));
+    let (meta, links, hub, peer_address) = started?;
+    Ok(Cluster { meta, links, hub, peer_address, stop, thread })
+}
+
+impl Cluster {
+    /// Hands leadership over, stops consensus and closes the links; returns the thread.
+    pub(super) fn stop(self) -> JoinHandle<()> {
+        // A thread that has ended by itself has stopped already.
+        let _ = self.stop.send(());
+        self.thread
+    }
+}
+
+type Started = (MetaGroup, Links, Hub, SocketAddr);
+
+fn run(
+    parts: ClusterParts,
+    ready: oneshot::Sender<Result<Started, StartError>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            let _ = ready.send(Err(StartError::Thread { name: "cluster", source }));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let directory = parts.directory;
+        let started = open(
+            &directory,
+            parts.config,
+            parts.identity,
+            &parts.tls,
+            HubWiring {
+                clock: parts.clock,
+                workers: parts.workers,
+                queue: parts.hub_queue,
+                gate: parts.gate,
+            },
+        )
+        .await;
+        let (meta, links) = match &started {
+            Ok((meta, links, ..)) => (meta.clone(), links.clone()),
+            Err(_) => {
+                let _ = ready.send(started);
+                return;
+            }
+        };
+        let _ = ready.send(started);
+        // Also when the other threads are gone: then nobody needs this one.
+        let _ = stopped.await;
+        meta.shutdown().await;
+        links.stop();
+        drop(directory);
+    });
+    runtime.shutdown_background();
+}
+
+struct HubWiring {
+    clock: Clock,
+    workers: Arc<[WorkerHandle]>,
+    queue: mpsc::Receiver<ToHub>,
+    gate: GateHandle,
+}
+
+async fn open(
+    directory: &DataDirectory,
+    config: Arc<Config>,
+    identity: Identity,
+    tls: &TlsStore,
+    hub: HubWiring,
+) -> Result<Started, StartError> {
+    let address = config.peers.listen;
+    let bound = |source| StartError::Bind { what: "peers.listen", address, source };
+    let listener = TcpListener::bind(address).await.map_err(bound)?;
+    let peer_address = listener.local_addr().map_err(bound)?;
+    let links = Links::new(
+        LinksConfig {
+            node_id: identity.node_id,
+            discovery: discovery(&config.peers.discovery, &identity.name),
+            name: identity.name,
+            cluster_id: config.cluster.id.clone(),
+            timing: LinkTiming::default(),
+        },
+        tls.peer(),
+    );
+    let meta_config = MetaConfig {
+        cluster_id: config.cluster.id.clone(),
+        retained_limits: retained(&config),
+        timing: MetaTiming::default(),
+    };
+    let meta = MetaGroup::start(meta_config, links.clone(), directory)
+        .await
+        .map_err(|source| StartError::Meta { path: directory.path().to_owned(), source })?;
+    let hub = Hub::start(HubParts {
+        config,
+        links: links.clone(),
+        meta: meta.clone(),
+        clock: hub.clock,
+        workers: hub.workers,
+        queue: hub.queue,
+        gate: hub.gate,
+    });
+    links.start(listener);
+    Ok((meta, links, hub, peer_address))
+}

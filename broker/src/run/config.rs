@@ -1,0 +1,113 @@
+//! Reads the configuration file, and turns it into what the parts want.
+
+use std::path::{Path, PathBuf};
+
+use broker_config::{Config, Discovery as ConfiguredDiscovery, ParseError};
+use broker_core::cluster_state::RetainedLimits;
+use broker_core::engine::EngineConfig;
+use ring::digest::{SHA256, digest};
+
+use crate::cluster::Discovery;
+use crate::node::WORKERS_MAX;
+
+/// A configuration and the digest of its text.
+#[derive(Debug)]
+pub struct LoadedConfig {
+    /// What it says.
+    pub config: Config,
+    /// SHA-256 of the file, lower-case hexadecimal: how the operator knows which one is in force.
+    pub digest: String,
+}
+
+/// The configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its text is wrong.
+    #[error("{}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ParseError,
+    },
+}
+
+/// Reads and checks the file, with the overrides of the environment.
+///
+/// # Errors
+/// [`LoadError`]: it can't be read, or what is wrong with it.
+pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let config = Config::parse_with(&text, |name| std::env::var(name).ok())
+        .map_err(|source| LoadError::Parse { path: path.to_owned(), source })?;
+    let digest = digest(&SHA256, text.as_bytes()).as_ref().iter().fold(
+        String::with_capacity(64),
+        |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        },
+    );
+    Ok(LoadedConfig { config, digest })
+}
+
+/// Limits of the engines.
+pub(super) fn engine(config: &Config) -> EngineConfig {
+    let (mqtt, sessions) = (config.mqtt, config.sessions);
+    let seconds = |duration: std::time::Duration| duration.as_secs();
+    EngineConfig {
+        packet_bytes_max: mqtt.packet_bytes_max,
+        receive_maximum: mqtt.receive_maximum,
+        inflight_max: sessions.inflight_max,
+        topic_alias_maximum: mqtt.topic_alias_maximum,
+        session_expiry_seconds_max: u32::try_from(seconds(sessions.expiry_max))
+            .unwrap_or(u32::MAX),
+        keep_alive_seconds_max: u16::try_from(seconds(mqtt.keep_alive_max)).unwrap_or(u16::MAX),
+        connect_timeout_millis: u64::try_from(mqtt.connect_timeout.as_millis())
+            .unwrap_or(u64::MAX),
+        queue_messages_max: sessions.queued_messages_max as usize,
+        queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
+        output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        ..EngineConfig::default()
+    }
+}
+
+/// Where peers are looked for; `name` is this broker's own, which needs no link.
+pub(super) fn discovery(configured: &ConfiguredDiscovery, name: &str) -> Discovery {
+    match configured {
+        ConfiguredDiscovery::Dns { host, port } => {
+            Discovery::Dns { host: host.clone(), port: *port }
+        }
+        ConfiguredDiscovery::Static(peers) => Discovery::Static {
+            peers: peers
+                .iter()
+                .filter(|peer| peer.name != name)
+                .map(|peer| peer.address.clone())
+                .collect(),
+        },
+    }
+}
+
+/// Limits of the retained messages.
+pub(super) fn retained(config: &Config) -> RetainedLimits {
+    RetainedLimits {
+        messages_max: config.retained.messages_max,
+        bytes_max: config.retained.bytes_max,
+    }
+}
+
+/// How many workers to start: as configured, or one per core.
+pub(super) fn workers(config: &Config) -> u8 {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = config.workers.map_or_else(cores, usize::from);
+    u8::try_from(wanted.clamp(1, WORKERS_MAX)).unwrap_or(u8::MAX)
+}

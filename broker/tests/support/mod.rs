@@ -1,0 +1,29 @@
+//! What the tests of the broker's process share: certificates, a node in this process, a broker
+//! process, and clients.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+pub(crate) mod client;
+pub(crate) mod hub;
+pub(crate) mod node;
+pub(crate) mod pki;
+pub(crate) mod process;
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that has to happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// There is none before the deadline.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not before the deadline: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

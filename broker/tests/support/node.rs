@@ -1,0 +1,225 @@
+//! Workers and listeners in this process, with the hub of [`super::hub`]: a broker without its
+//! cluster.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::listener::{self, BoundListener};
+use broker::node::{
+    Clock, Gate, GateHandle, GateState, HUB_QUEUE_MESSAGES_MAX, ListenerId, ListenerReading,
+    ToWorker, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId, WorkerReading,
+};
+use broker::tls::{TlsFiles, TlsStore};
+use broker::worker::{self, PasswordPool, WorkerShared};
+use broker_config::{Authentication, ClientCertificates, Listener, ListenerLimits, Protocol};
+use broker_core::engine::EngineConfig;
+use broker_core::retained::NoRetained;
+use broker_policy::{Acl, AclType, Client, PasswordHash, Policy, Record, Role, RoleAssignment};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use super::eventually;
+use super::pki::Pki;
+
+/// A running node. Stops when dropped.
+pub(crate) struct Node {
+    pub(crate) pki: Pki,
+    pub(crate) tls: Arc<TlsStore>,
+    pub(crate) plain: SocketAddr,
+    pub(crate) secure: SocketAddr,
+    pub(crate) gate: GateHandle,
+    workers: Arc<[WorkerHandle]>,
+    threads: Vec<std::thread::JoinHandle<std::io::Result<()>>>,
+    listeners: Vec<Arc<broker::node::ListenerCounters>>,
+    runtime: Option<Runtime>,
+    _folder: tempfile::TempDir,
+}
+
+/// What a test may choose.
+pub(crate) struct Options {
+    pub(crate) workers: u8,
+    pub(crate) limits: ListenerLimits,
+    pub(crate) engine: EngineConfig,
+    pub(crate) policy: Policy,
+    pub(crate) client_certificates: ClientCertificates,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            limits: ListenerLimits { connections: 1_000, connections_per_second: 10_000 },
+            engine: EngineConfig::default(),
+            policy: policy(&["pump"]),
+            client_certificates: ClientCertificates::Optional,
+        }
+    }
+}
+
+/// Users who may do anything, with the password `secret` or a certificate.
+pub(crate) fn policy(usernames: &[&str]) -> Policy {
+    let hash = PasswordHash::pbkdf2_sha512(b"secret", &[7; 16], 1).unwrap();
+    let acl = |acl_type| Acl { acl_type, topic: "#".to_owned(), priority: 0, allow: true };
+    let mut role = Role::new("all");
+    role.acls = [
+        AclType::PublishClientSend,
+        AclType::PublishClientReceive,
+        AclType::SubscribePattern,
+        AclType::UnsubscribePattern,
+    ]
+    .map(acl)
+    .to_vec();
+    let clients = usernames.iter().map(|username| {
+        Record::Client(Client {
+            username: (*username).to_owned(),
+            password: Some(hash.clone()),
+            certificate: true,
+            roles: vec![RoleAssignment::new("all")],
+            ..Client::default()
+        })
+    });
+    Policy::from_records(clients.chain([Record::Role(role)])).unwrap()
+}
+
+impl Node {
+    pub(crate) fn start(options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::new(folder.path(), 1);
+        let files = TlsFiles::new(&pki.paths(), "fleet-0").unwrap();
+        let tls = Arc::new(TlsStore::load(files).unwrap());
+        let listeners: Arc<[Listener]> = [
+            listener(&options, "plain", Protocol::Mqtt),
+            listener(&options, "secure", Protocol::Mqtts),
+        ]
+        .into();
+        let (hub, hub_queue) = mpsc::channel(HUB_QUEUE_MESSAGES_MAX);
+        let (workers, inboxes): (Vec<_>, Vec<_>) = (0..options.workers)
+            .map(|number| {
+                let (inbox, queue) = mpsc::channel(WORKER_QUEUE_MESSAGES_MAX);
+                let counters = Arc::default();
+                (WorkerHandle { id: WorkerId(number), inbox, counters }, queue)
+            })
+            .unzip();
+        let workers: Arc<[WorkerHandle]> = workers.into();
+        let shared = WorkerShared {
+            clock: Clock::start(),
+            engine: options.engine,
+            connect_timeout: Duration::from_secs(10),
+            listeners: Arc::clone(&listeners),
+            tls: Arc::clone(&tls),
+            passwords: Arc::new(PasswordPool::start(1).unwrap()),
+            policy: Arc::new(options.policy),
+            retained: Arc::new(NoRetained),
+            hub,
+            workers: Arc::clone(&workers),
+        };
+        let threads = workers
+            .iter()
+            .zip(inboxes)
+            .map(|(handle, inbox)| worker::start(shared.clone(), handle.clone(), inbox).unwrap())
+            .collect();
+        drop(shared);
+        let (gate, watcher) = GateHandle::closed("starting");
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(super::hub::run(Arc::clone(&workers), hub_queue));
+        let bound = bind(&listeners);
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let counters = bound.iter().map(|bound| Arc::clone(&bound.counters)).collect();
+        for bound in bound {
+            let watcher: Gate = watcher.clone();
+            runtime.spawn(listener::run(bound, Arc::clone(&workers), watcher));
+        }
+        runtime.spawn(broker::tls::watch(Arc::clone(&tls)));
+        gate.set(GateState::Open);
+        let node = Self {
+            pki,
+            tls,
+            plain: addresses[0],
+            secure: addresses[1],
+            gate,
+            workers,
+            threads,
+            listeners: counters,
+            runtime: Some(runtime),
+            _folder: folder,
+        };
+        node.wait_until_open();
+        node
+    }
+
+    /// Waits until both listeners accept, and have forgotten who asked.
+    pub(crate) fn wait_until_open(&self) {
+        for address in [self.plain, self.secure] {
+            eventually("the listener accepts", || TcpStream::connect(address).ok());
+        }
+        eventually("nobody is connected", || {
+            self.listeners.iter().all(|listener| listener.read().connections == 0).then_some(())
+        });
+    }
+
+    /// Hands every worker a message.
+    pub(crate) fn tell_workers(&self, message: impl Fn() -> ToWorker) {
+        for worker in self.workers.iter() {
+            worker.inbox.blocking_send(message()).unwrap();
+        }
+    }
+
+    pub(crate) fn worker_readings(&self) -> Vec<WorkerReading> {
+        self.workers.iter().map(|worker| worker.counters.read()).collect()
+    }
+
+    /// Of the plain listener.
+    pub(crate) fn plain_reading(&self) -> ListenerReading {
+        self.listeners[0].read()
+    }
+
+    /// Stops the workers and waits for them.
+    pub(crate) fn stop(&mut self) {
+        for worker in self.workers.iter() {
+            let _ = worker.inbox.blocking_send(ToWorker::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn listener(options: &Options, name: &str, protocol: Protocol) -> Listener {
+    let is_tls = protocol.is_tls();
+    Listener {
+        name: name.to_owned(),
+        protocol,
+        bind: "127.0.0.1:0".parse().unwrap(),
+        authentication: if is_tls {
+            vec![Authentication::Password, Authentication::X509]
+        } else {
+            vec![Authentication::Password]
+        },
+        client_certificates: if is_tls {
+            options.client_certificates
+        } else {
+            ClientCertificates::None
+        },
+        limits: options.limits,
+    }
+}
+
+fn bind(listeners: &[Listener]) -> Vec<BoundListener> {
+    (0u8..)
+        .zip(listeners)
+        .map(|(id, listener)| BoundListener::bind(ListenerId(id), listener.clone()).unwrap())
+        .collect()
+}

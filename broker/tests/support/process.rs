@@ -1,0 +1,207 @@
+//! The real binary as a child process, and a client of its admin API.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use broker_config::{
+    Authentication, Protocol, RawAdmin, RawCluster, RawConfig, RawDiscovery, RawListener,
+    RawListenerLimits, RawPeers, RawStaticPeer, RawTls,
+};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde_json::Value;
+
+use super::pki::{CLUSTER_ID, Pki};
+use super::{DEADLINE, eventually};
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The configuration of broker `fleet-0` alone; tests change what they need.
+pub(crate) fn config(pki: &Pki) -> RawConfig {
+    let paths = pki.paths();
+    let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    RawConfig {
+        data_dir: pki.folder.join("data"),
+        workers: 2,
+        durability: Default::default(),
+        partition_policy: Default::default(),
+        cluster: RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() },
+        peers: RawPeers {
+            listen: local(free_port()),
+            discovery: RawDiscovery::Static(Vec::<RawStaticPeer>::new()),
+        },
+        admin: RawAdmin { listen: local(free_port()) },
+        tls: RawTls {
+            server_certificate: paths.server_certificate,
+            server_key: paths.server_key,
+            peer_certificate: paths.peer.certificate,
+            peer_key: paths.peer.key,
+            peer_ca: paths.peer.ca,
+            admin_ca: paths.admin_ca,
+            client_ca: paths.client_ca,
+        },
+        listeners: vec![listener("plain", Protocol::Mqtt), listener("secure", Protocol::Mqtts)],
+        mqtt: Default::default(),
+        sessions: Default::default(),
+        retained: Default::default(),
+        log: Default::default(),
+    }
+}
+
+fn listener(name: &str, protocol: Protocol) -> RawListener {
+    let x509 = protocol.is_tls().then_some(Authentication::X509);
+    RawListener {
+        name: name.to_owned(),
+        protocol,
+        address: [127, 0, 0, 1].into(),
+        port: 0,
+        authentication: [Authentication::Password].into_iter().chain(x509).collect(),
+        client_certificates: None,
+        acknowledge_plaintext: !protocol.is_tls(),
+        limits: RawListenerLimits::default(),
+    }
+}
+
+/// Writes the file.
+pub(crate) fn write_config(pki: &Pki, config: &RawConfig) -> PathBuf {
+    let path = pki.folder.join("broker.toml");
+    std::fs::write(&path, config.render()).unwrap();
+    path
+}
+
+/// The program, to be called with arguments.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-broker"));
+    for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running broker. Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts broker `name` and waits until its admin API answers.
+    pub(crate) fn start(config: &RawConfig, path: &Path, name: &str) -> Self {
+        let process = Self::spawn(config, path, name);
+        process.log("started");
+        process
+    }
+
+    /// Starts it without waiting.
+    pub(crate) fn spawn(config: &RawConfig, path: &Path, name: &str) -> Self {
+        let mut child = program()
+            .args(["run", "--name", name, "--config"])
+            .arg(path)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&lines));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let Ok(line) = line else { return };
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                sink.lock().unwrap().push(value);
+            }
+        });
+        Self { child, lines, admin: config.admin.listen }
+    }
+
+    /// Every line logged so far.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for the line with this message; the last one.
+    pub(crate) fn log(&self, message: &str) -> Value {
+        eventually(&format!("log line {message:?}"), || {
+            self.lines().into_iter().rev().find(|line| line["message"] == message)
+        })
+    }
+
+    /// Where a listener listens, once it does.
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        eventually(&format!("listener {name:?} is open"), || {
+            let is_wanted = |line: &Value| line["message"] == "listening" && line["listener"] == name;
+            let line = self.lines().into_iter().rev().find(is_wanted)?;
+            line["address"].as_str()?.parse().ok()
+        })
+    }
+
+    /// Sends a signal, for example `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the process ends", || self.child.try_wait().unwrap())
+    }
+
+    /// What went wrong according to the log; a test that expects nothing asserts that it is empty.
+    pub(crate) fn complaints(&self) -> Vec<Value> {
+        let is_bad = |line: &Value| !matches!(line["level"].as_str(), Some("INFO" | "DEBUG"));
+        self.lines().into_iter().filter(is_bad).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in self.lines() {
+                eprintln!("{line}");
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Calls the admin API; status and body.
+pub(crate) fn request(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;
+    tcp.set_read_timeout(Some(DEADLINE))?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let tls = ClientConnection::new(Arc::clone(config), name).map_err(std::io::Error::other)?;
+    let mut stream = StreamOwned::new(tls, tcp);
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        // Not every server says goodbye before it closes.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+        Err(error) => return Err(error),
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no answer: {head:?}")))?;
+    Ok((status, body.to_owned()))
+}
