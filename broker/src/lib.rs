@@ -3,8 +3,10 @@
 pub mod admin;
 pub mod args;
 pub mod cluster;
+pub mod hub;
 pub mod identity;
 pub mod listener;
+pub mod metrics;
 pub mod node;
 pub mod shutdown;
 pub mod storage;

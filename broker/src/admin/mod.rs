@@ -8,18 +8,92 @@ mod routes;
 mod serve;
 mod status;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use broker_config::Config;
 use broker_policy::Revision;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::cluster::Links;
 use crate::cluster::meta::MetaGroup;
-use crate::node::{Gate, WorkerHandle};
+use crate::hub::Hub;
+use crate::identity::Identity;
+use crate::metrics::{Metrics, MetricsParts};
+use crate::node::{Gate, ListenerCounters, WorkerHandle};
 use crate::tls::TlsStore;
 
-pub use serve::{ADMIN_CONNECTIONS_MAX, serve};
+use serve::serve;
+
+pub use serve::ADMIN_CONNECTIONS_MAX;
+
+/// What the admin API is started with.
+pub struct AdminParts {
+    /// Version of the binary.
+    pub version: &'static str,
+    /// Who this broker is.
+    pub identity: Identity,
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// SHA-256 of the configuration file, lower-case hexadecimal.
+    pub config_digest: String,
+    /// Certificates in use.
+    pub tls: Arc<TlsStore>,
+    /// Consensus.
+    pub meta: MetaGroup,
+    /// The other brokers.
+    pub links: Links,
+    /// The hub.
+    pub hub: Hub,
+    /// The workers.
+    pub workers: Arc<[WorkerHandle]>,
+    /// The listeners' counters.
+    pub listeners: Vec<(String, Arc<ListenerCounters>)>,
+    /// Whether clients may come in.
+    pub gate: Gate,
+}
+
+/// Binds the admin listener and serves in a task of `tasks`; gives the address.
+///
+/// # Errors
+/// The address can't be bound.
+pub async fn start(tasks: &mut JoinSet<()>, parts: AdminParts) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(parts.config.admin_listen).await?;
+    let address = listener.local_addr()?;
+    let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let metrics = Metrics::new(MetricsParts {
+        meta: parts.meta.clone(),
+        links: parts.links.clone(),
+        hub: parts.hub.clone(),
+        workers: Arc::clone(&parts.workers),
+        listeners: parts.listeners,
+        tls: Arc::clone(&parts.tls),
+        version: parts.version,
+    });
+    let context = AdminContext {
+        facts: Arc::new(NodeFacts {
+            cluster_id: parts.identity.cluster_id,
+            version: parts.version.to_owned(),
+            config_digest: parts.config_digest,
+            started_at: i64::try_from(started_at).unwrap_or(i64::MAX),
+            started: Instant::now(),
+        }),
+        meta: parts.meta,
+        links: parts.links,
+        workers: parts.workers,
+        gate: parts.gate,
+        enforced: parts.hub.enforced(),
+        drain: parts.hub.drain().clone(),
+        tls: parts.tls,
+        metrics: Arc::new(move || metrics.text()),
+    };
+    tasks.spawn(serve(listener, context));
+    Ok(address)
+}
 
 /// What does not change while the process lives.
 #[derive(Debug, Clone)]

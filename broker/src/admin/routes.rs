@@ -19,7 +19,6 @@ use broker_policy::PolicyChange;
 use super::refusal::Refusal;
 use super::{AdminContext, status};
 use crate::cluster::meta::MetaStatus;
-use crate::node::ToWorker;
 
 /// Longest body of a policy change: JSON is longer than the log's own form of it.
 const CHANGE_BYTES_MAX: usize = 16 << 20;
@@ -221,14 +220,6 @@ async fn drain(
     }
     let pace = request.enabled.then_some(request.clients_per_second);
     context.drain.send_replace(pace);
-    let workers = u32::try_from(context.workers.len()).unwrap_or(1).max(1);
-    let share = pace.map_or(0, |pace| pace.div_ceil(workers));
-    for worker in context.workers.iter() {
-        let told = worker.inbox.send(ToWorker::Drain { clients_per_second: share }).await;
-        if told.is_err() {
-            return Err(Refusal::new(Reason::Unavailable, "the broker is shutting down"));
-        }
-    }
     Ok(drain_status(State(context)).await)
 }
 

@@ -27,7 +27,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the admin API on `listener` until the future is dropped.
-pub async fn serve(listener: TcpListener, context: AdminContext) {
+pub(super) async fn serve(listener: TcpListener, context: AdminContext) {
     let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let router = routes(context.clone());
     loop {
