@@ -346,12 +346,10 @@ impl Replier {
     /// Answers. A link that has closed meanwhile is nobody's concern any more.
     pub fn reply(mut self, body: &[u8]) {
         if let Some(connection) = self.connection.take() {
-            match connection.push(FrameKind::ANSWER, self.id, body) {
-                Err(LinkError::TooLong { .. }) => {
-                    let reason = b"answer is longer than a frame may be";
-                    drop(connection.push(FrameKind::FAILURE, self.id, reason));
-                }
-                Ok(()) | Err(_) => {}
+            let pushed = connection.push(FrameKind::ANSWER, self.id, body);
+            if let Err(LinkError::TooLong { .. }) = pushed {
+                let reason = b"answer is longer than a frame may be";
+                drop(connection.push(FrameKind::FAILURE, self.id, reason));
             }
         }
     }

@@ -233,6 +233,28 @@ async fn without_a_quorum_nothing_is_committed_and_the_proposer_is_told() {
 }
 
 #[tokio::test]
+async fn a_leader_without_followers_stops_serving() {
+    let cluster = Cluster::new(3);
+    let [a, b, c] = three(&cluster).await;
+    b.kill().await;
+    c.kill().await;
+    a.wait_for("no quorum", |s| s.phase == MetaPhase::Joining).await;
+    let b = cluster.start(1).await;
+    b.wait_for("quorum again", is_serving).await;
+    add_user("pump", &b, &[&a, &b]).await;
+}
+
+#[tokio::test]
+async fn a_leader_of_one_serves_on_while_nothing_happens() {
+    let cluster = Cluster::new(1);
+    let a = cluster.start(0).await;
+    found(&a).await;
+    // Longer than a leader may go without being acknowledged.
+    let is_lost = a.meta.wait_for(Duration::from_secs(4), |s| !is_serving(s)).await;
+    assert!(!is_lost, "{:?}", a.meta.status());
+}
+
+#[tokio::test]
 async fn a_step_planned_on_another_membership_is_refused() {
     let cluster = Cluster::new(2);
     let (a, b) = (cluster.start(0).await, cluster.start(1).await);

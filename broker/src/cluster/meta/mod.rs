@@ -35,7 +35,7 @@ use crate::storage::{
 use log_store::LogStore;
 use network::NetworkFactory;
 use proposals::{ProposalQueue, Proposer};
-use service::RaftService;
+use service::{Heard, RaftService};
 use state_machine::StateMachine;
 use type_config::Raft;
 
@@ -51,6 +51,10 @@ const KEPT_ENTRIES: u64 = 1000;
 
 /// How often the bytes since the last snapshot are looked at.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
+
+/// Longest silence, in times of the longest election timeout, of a leader that counts as heard.
+/// An election is over by then, so that a change of leader does not show as a loss of it.
+const HEARD_ELECTIONS: u32 = 3;
 
 /// Longest wait for another leader when this one shuts down.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -140,6 +144,8 @@ pub struct MetaGroup {
     machine: StateMachine,
     proposals: ProposalQueue,
     leadership: watch::Receiver<Leadership>,
+    heard: Heard,
+    heard_within: Duration,
 }
 
 impl MetaGroup {
@@ -185,13 +191,16 @@ impl MetaGroup {
         let (sender, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), sender));
         tokio::spawn(snapshot_by_bytes(raft.clone(), machine.clone()));
+        let heard = Heard::default();
+        let heard_within = config.timing.election_max * HEARD_ELECTIONS;
         let service = RaftService {
             raft: raft.clone(),
             proposals: proposals.clone(),
             incoming: Arc::default(),
+            heard: heard.clone(),
         };
         links.serve(FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST, Arc::new(service));
-        Ok(Self { raft, links, log, writer, machine, proposals, leadership })
+        Ok(Self { raft, links, log, writer, machine, proposals, leadership, heard, heard_within })
     }
 
     /// Has the cluster commit a command, here or by way of the leader, within
@@ -211,7 +220,8 @@ impl MetaGroup {
     #[must_use]
     pub fn status(&self) -> MetaStatus {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        MetaStatus::read(&metrics, |node| self.links.is_live(node))
+        let within = self.heard_within;
+        MetaStatus::read(&metrics, within, |leader| self.heard.is_recent(leader, within))
     }
 
     /// Who leads, and changes of it.

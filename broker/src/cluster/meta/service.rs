@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use broker_core::types::NodeId;
 use bytes::{Bytes, BytesMut};
@@ -24,6 +25,23 @@ pub(super) struct RaftService {
     pub(super) raft: Raft,
     pub(super) proposals: ProposalQueue,
     pub(super) incoming: Arc<Mutex<BTreeMap<NodeId, BytesMut>>>,
+    pub(super) heard: Heard,
+}
+
+/// Which node last sent log entries or a heartbeat, and when.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard(Arc<Mutex<Option<(NodeId, Instant)>>>);
+
+impl Heard {
+    fn note(&self, from: NodeId) {
+        *lock(&self.0) = Some((from, Instant::now()));
+    }
+
+    /// Whether `node` was the last one, no longer ago than `within`. A node that was removed, or
+    /// that a partition cuts off, still believes in its last leader but no longer hears it.
+    pub(super) fn is_recent(&self, node: NodeId, within: Duration) -> bool {
+        lock(&self.0).is_some_and(|(from, at)| from == node && at.elapsed() <= within)
+    }
 }
 
 impl PeerHandler for RaftService {
@@ -31,6 +49,9 @@ impl PeerHandler for RaftService {
         if kind == kind::PROPOSE {
             self.proposals.take_forwarded(&self.raft, body, replier);
             return;
+        }
+        if kind == kind::APPEND || kind == kind::SNAPSHOT {
+            self.heard.note(from);
         }
         let raft = self.raft.clone();
         let incoming = Arc::clone(&self.incoming);

@@ -76,9 +76,13 @@ pub struct MetaStatus {
 }
 
 impl MetaStatus {
-    /// Reads the metrics. `is_live` says whether a node can be reached now: a leader that can't
-    /// is not heard.
-    pub(super) fn read(metrics: &RaftMetrics, is_live: impl Fn(NodeId) -> bool) -> Self {
+    /// Reads the metrics. `is_heard` says whether another node has sent heartbeats within
+    /// `silence_max`; this one must have been acknowledged by a quorum within it to lead.
+    pub(super) fn read(
+        metrics: &RaftMetrics,
+        silence_max: Duration,
+        is_heard: impl Fn(NodeId) -> bool,
+    ) -> Self {
         let this = metrics.id;
         let membership = &metrics.membership_config;
         let is_member = membership.get_node(&this).is_some();
@@ -90,7 +94,18 @@ impl MetaStatus {
             _ => MetaRole::Follower,
         };
         let leader = metrics.current_leader.map(NodeId);
-        let hears_leader = leader.is_some_and(|leader| leader.0 == this || is_live(leader));
+        let quorum_acknowledged = match role {
+            // A quorum of one needs no messages, so nothing refreshes its time.
+            MetaRole::Leader if membership.voter_ids().all(|voter| voter == this) => {
+                Some(Duration::ZERO)
+            }
+            MetaRole::Leader => metrics.last_quorum_acked.map(|instant| instant.elapsed()),
+            MetaRole::Follower | MetaRole::Learner | MetaRole::None => None,
+        };
+        let hears_leader = match role {
+            MetaRole::Leader => quorum_acknowledged.is_some_and(|ago| ago <= silence_max),
+            _ => leader.is_some_and(is_heard),
+        };
         let applied = metrics.last_applied.map(|id| id.index);
         let committed = metrics.cluster_committed.map(|id| id.index);
         let is_caught_up = hears_leader && committed.is_some() && applied >= committed;
@@ -102,10 +117,6 @@ impl MetaStatus {
             (false, _) => MetaPhase::Uninitialised,
             (true, false) => MetaPhase::Joining,
             (true, true) => MetaPhase::Serving,
-        };
-        let quorum_acknowledged = match role {
-            MetaRole::Leader => metrics.last_quorum_acked.map(|instant| instant.elapsed()),
-            MetaRole::Follower | MetaRole::Learner | MetaRole::None => None,
         };
         Self {
             role,
