@@ -1,3 +1,19 @@
 //! The Kubernetes platform: controllers, server-side apply, leader election. IO.
 
+mod apply;
+mod backoff;
+mod cache;
+mod cluster;
+mod dirty;
+mod error;
+mod events;
 pub mod lease;
+mod random;
+mod rights;
+mod run;
+mod scope;
+
+pub use apply::APPLIED_ANNOTATION;
+pub use error::Error;
+pub use run::{Options, run, run_scope};
+pub use scope::{AdminFactory, Settings};

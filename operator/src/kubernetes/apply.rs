@@ -1,0 +1,194 @@
+//! Server-side apply that writes only what differs from what the cache shows. IO.
+//!
+//! An object that was applied carries the digest of what was built. It is written again when that
+//! digest changes (this operator wants something else) or when a built field is not in the live
+//! object any more (somebody changed it); otherwise nothing is sent, so a restarted operator
+//! writes nothing.
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Resource;
+use operator_core::cluster::names::MANAGER;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt::Debug;
+
+use super::error::{Error, kubernetes};
+use super::scope::Scope;
+
+/// The annotation with the digest of what was applied.
+pub const APPLIED_ANNOTATION: &str = "mqtt.dunlin.io/applied";
+
+/// What came of applying an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is there already as it was built.
+    Unchanged,
+    /// It was made or changed.
+    Written,
+}
+
+/// What can be applied: any namespaced kind.
+pub trait Applicable:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+{
+}
+
+impl<K> Applicable for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+{
+}
+
+/// Applies an object unless the live one, as the cache shows it, is as it was built.
+///
+/// # Errors
+/// [`Error::NameTaken`] when the live object is owned by something else, [`Error::Kubernetes`].
+pub async fn apply<K: Applicable>(
+    scope: &Scope,
+    built: &K,
+    live: Option<&K>,
+) -> Result<Applied, Error> {
+    let name = built.name_any();
+    let namespace = built.namespace().unwrap_or_default();
+    let mut body = serde_json::to_value(built).unwrap_or_default();
+    let digest = digest(&body);
+    body["metadata"]["annotations"][APPLIED_ANNOTATION] = digest.into();
+    if let Some(live) = live {
+        if !is_ours(built, live) {
+            let kind = K::kind(&()).into_owned();
+            return Err(Error::NameTaken { kind, namespace, name });
+        }
+        if contains(&serde_json::to_value(live).unwrap_or_default(), &body) {
+            return Ok(Applied::Unchanged);
+        }
+    }
+    let params = PatchParams::apply(MANAGER).force();
+    scope
+        .api::<K>(&namespace)
+        .patch(&name, &params, &Patch::Apply(&body))
+        .await
+        .map_err(kubernetes::<K>("apply", &namespace, &name))?;
+    scope.metrics.writes.with_label_values(&[K::kind(&()).as_ref()]).inc();
+    Ok(Applied::Written)
+}
+
+/// Deletes an object that was seen; one that is gone or was replaced meanwhile is no error.
+///
+/// # Errors
+/// [`Error::Kubernetes`].
+pub async fn delete<K: Applicable>(scope: &Scope, live: &K) -> Result<(), Error> {
+    let (name, namespace) = (live.name_any(), live.namespace().unwrap_or_default());
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: live.uid(), resource_version: None }),
+        ..DeleteParams::background()
+    };
+    match scope.api::<K>(&namespace).delete(&name, &params).await {
+        Ok(_) => {
+            scope.metrics.writes.with_label_values(&[K::kind(&()).as_ref()]).inc();
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(kubernetes::<K>("delete", &namespace, &name)(error)),
+    }
+}
+
+/// Writes the status of a custom resource, whole.
+///
+/// # Errors
+/// [`Error::Kubernetes`]; a resource that is gone is no error.
+pub async fn write_status<K: Applicable>(
+    scope: &Scope,
+    object: &K,
+    status: &impl Serialize,
+) -> Result<(), Error> {
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+    let body = serde_json::json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "uid": object.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match scope.api::<K>(&namespace).patch_status(&name, &params, &Patch::Apply(&body)).await {
+        Ok(_) => {
+            let kind = format!("{}/status", K::kind(&()));
+            scope.metrics.writes.with_label_values(&[kind.as_str()]).inc();
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(kubernetes::<K>("write the status of", &namespace, &name)(error)),
+    }
+}
+
+fn digest(body: &Value) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, body.to_string().as_bytes());
+    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the live object has the owner that the built one shall have.
+fn is_ours<K: Applicable>(built: &K, live: &K) -> bool {
+    let owner = |object: &K| {
+        object.owner_references().iter().find_map(|o| o.controller.map(|_| o.uid.clone()))
+    };
+    match owner(built) {
+        None => true,
+        wanted => owner(live) == wanted,
+    }
+}
+
+/// Whether everything in `built` is in `live`; lists must have the same length.
+fn contains(live: &Value, built: &Value) -> bool {
+    match (live, built) {
+        (Value::Object(live), Value::Object(built)) => built.iter().all(|(key, built)| {
+            live.get(key).map_or(is_empty(built), |live| contains(live, built))
+        }),
+        (Value::Array(live), Value::Array(built)) => {
+            live.len() == built.len() && live.iter().zip(built).all(|(l, b)| contains(l, b))
+        }
+        (live, built) => live == built,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text.is_empty(),
+        Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_api_server_are_no_difference_and_edits_are() {
+        let built = json!({"spec": {"ports": [{"port": 1}], "type": "ClusterIP", "a": {}}});
+        let live = json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "type": "ClusterIP",
+            "clusterIP": "10.0.0.1"}});
+        assert!(contains(&live, &built));
+        let edited = json!({"spec": {"ports": [{"port": 2}], "type": "ClusterIP"}});
+        assert!(!contains(&edited, &built));
+        let longer = json!({"spec": {"ports": [{"port": 1}, {"port": 2}], "type": "ClusterIP"}});
+        assert!(!contains(&longer, &built));
+    }
+}

@@ -1,0 +1,135 @@
+//! Takes the one step that the planners chose: asks a broker, or replaces its pod. IO.
+
+use broker_admin_api::{
+    AddLearnerRequest, BootstrapRequest, NodeId, PromoteRequest, RemoveRequest, TransferRequest,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::ObjectRef;
+use operator_api::MqttCluster;
+use operator_core::membership::Step;
+use operator_core::rollout::NextStep;
+
+use super::super::apply::delete;
+use super::super::events;
+use super::super::scope::Scope;
+use super::brokers::{Prepared, endpoint};
+use super::plan::Plan;
+use crate::broker_admin::BrokerEndpoint;
+
+/// Takes one step at most. Returns whether one was taken, successfully or not: the next pass sees
+/// what came of it.
+pub(super) async fn act(
+    scope: &Scope,
+    cluster: &MqttCluster,
+    prepared: &Prepared,
+    plan: &Plan,
+) -> bool {
+    let step = match &plan.membership {
+        step if step.is_act() => Some((step.as_str(), change(scope, prepared, step).await)),
+        _ => replace(scope, prepared, plan).await,
+    };
+    let Some((name, outcome)) = step else { return false };
+    match outcome {
+        Ok(note) => {
+            scope.metrics.disruptions.with_label_values(&[name]).inc();
+            events::normal(scope, cluster, name, &note).await;
+            tracing::info!(
+                namespace = prepared.cluster.namespace,
+                name = prepared.cluster.name,
+                step = name,
+                "{note}"
+            );
+        }
+        Err(problem) => {
+            events::warning(scope, cluster, name, &problem).await;
+            tracing::warn!(
+                namespace = prepared.cluster.namespace,
+                name = prepared.cluster.name,
+                step = name,
+                "{problem}"
+            );
+        }
+    }
+    true
+}
+
+type Outcome = Result<String, String>;
+
+/// Changes who belongs to the brokers' group.
+async fn change(scope: &Scope, prepared: &Prepared, step: &Step) -> Outcome {
+    let admin = &prepared.admin;
+    let at = |broker: &str| at(scope, prepared, broker);
+    match step {
+        Step::Bootstrap { broker, node_id } => {
+            let cluster_id = prepared.cluster.cluster_id.clone();
+            let request = BootstrapRequest { cluster_id, node_id: *node_id };
+            let answer = admin.bootstrap(&at(broker)?, &request).await;
+            answer.map(|_| format!("{broker} founded the cluster")).map_err(|e| e.chain())
+        }
+        Step::AddLearner { leader, broker, node_id, expected_membership_log_index } => {
+            let request = AddLearnerRequest {
+                node_id: *node_id,
+                name: broker.clone(),
+                expected_membership_log_index: *expected_membership_log_index,
+            };
+            let answer = admin.add_learner(&at(leader)?, &request).await;
+            answer.map(|_| format!("{broker} joins without a vote")).map_err(|e| e.chain())
+        }
+        Step::Promote { leader, broker, node_id, expected_membership_log_index } => {
+            let request = PromoteRequest {
+                node_id: *node_id,
+                expected_membership_log_index: *expected_membership_log_index,
+            };
+            let answer = admin.promote(&at(leader)?, &request).await;
+            answer.map(|_| format!("{broker} has a vote")).map_err(|e| e.chain())
+        }
+        Step::Remove { leader, broker, node_id, reason, expected_membership_log_index } => {
+            let request = RemoveRequest {
+                node_id: *node_id,
+                expected_membership_log_index: *expected_membership_log_index,
+            };
+            let answer = admin.remove(&at(leader)?, &request).await;
+            answer
+                .map(|_| format!("{broker} ({node_id}) is no member any more: {reason}"))
+                .map_err(|e| e.chain())
+        }
+        Step::TransferLeadership { leader, to } => transfer(scope, prepared, leader, *to).await,
+        Step::RecordFounded | Step::Wait { .. } | Step::Aligned | Step::Refuse { .. } => {
+            Ok(String::new())
+        }
+    }
+}
+
+/// Replaces the pod that is next, or has its leadership handed over first.
+async fn replace(
+    scope: &Scope,
+    prepared: &Prepared,
+    plan: &Plan,
+) -> Option<(&'static str, Outcome)> {
+    match &plan.rollout {
+        NextStep::TransferLeadership { broker, to } => {
+            Some(("TransferLeadership", transfer(scope, prepared, broker, *to).await))
+        }
+        NextStep::Restart { broker, reason } => {
+            let at = ObjectRef::<Pod>::new(broker).within(&prepared.cluster.namespace);
+            let pod = scope.caches.pods.get(&at)?;
+            let outcome = delete(scope, &*pod).await;
+            let reason = reason.as_str();
+            let outcome = outcome.map(|()| format!("{broker} is replaced: {reason}"));
+            Some((reason, outcome.map_err(|error| error.chain())))
+        }
+        NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => None,
+    }
+}
+
+async fn transfer(scope: &Scope, prepared: &Prepared, leader: &str, to: NodeId) -> Outcome {
+    let request = TransferRequest { to: Some(to) };
+    let answer = prepared.admin.transfer(&at(scope, prepared, leader)?, &request).await;
+    answer.map(|_| format!("{leader} hands leadership over to {to}")).map_err(|e| e.chain())
+}
+
+fn at(scope: &Scope, prepared: &Prepared, broker: &str) -> Result<BrokerEndpoint, String> {
+    let ordinal = prepared.cluster.names.ordinal(broker);
+    let found = ordinal.and_then(|ordinal| endpoint(scope, &prepared.cluster, ordinal));
+    found.ok_or_else(|| format!("{broker} has no address"))
+}

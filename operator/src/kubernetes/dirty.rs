@@ -1,0 +1,60 @@
+//! Clusters that something happened to: a set, so that a storm of changes costs one pass. IO.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::Stream;
+use tokio::sync::Notify;
+
+use super::scope::ClusterKey;
+
+/// Clusters that something happened to; clones share one set. Its size is bounded by the number of
+/// clusters that objects name.
+#[derive(Clone, Debug, Default)]
+pub struct DirtySet {
+    keys: Arc<Mutex<BTreeSet<ClusterKey>>>,
+    notify: Arc<Notify>,
+}
+
+impl DirtySet {
+    /// Something happened to a cluster.
+    pub fn mark(&self, key: ClusterKey) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        self.notify.notify_one();
+    }
+
+    /// Waits for a cluster that something happened to, and takes it out. One reader at a time.
+    pub async fn next(&self) -> ClusterKey {
+        loop {
+            let first = self.keys.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            match first {
+                Some(key) => return key,
+                None => self.notify.notified().await,
+            }
+        }
+    }
+
+    /// The clusters as a stream without end.
+    pub fn into_stream(self) -> impl Stream<Item = ClusterKey> + Send + 'static {
+        futures::stream::unfold(self, |set| async move { Some((set.next().await, set)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_storm_of_changes_is_one() {
+        let set = DirtySet::default();
+        let key = |name: &str| ClusterKey { namespace: "iot".into(), name: name.into() };
+        for _ in 0..1000 {
+            set.mark(key("a"));
+        }
+        set.mark(key("b"));
+        assert_eq!(set.next().await, key("a"));
+        assert_eq!(set.next().await, key("b"));
+        let empty = tokio::time::timeout(std::time::Duration::from_millis(1), set.next()).await;
+        assert!(empty.is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a step of a controller failed. Pure.
+
+use operator_pki::PkiError;
+
+/// Why a step of a controller failed; the object is tried again later.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not do what it was asked.
+    #[error("could not {action} {kind} {namespace}/{name}")]
+    Kubernetes {
+        /// What it was asked, as `apply` or `delete`.
+        action: &'static str,
+        /// The kind of the object.
+        kind: String,
+        /// The object's namespace.
+        namespace: String,
+        /// The object's name.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// An object of a name that is needed belongs to somebody else.
+    #[error(
+        "{kind} {namespace}/{name} is there already and does not belong to this cluster: rename or \
+         delete it"
+    )]
+    NameTaken {
+        /// The kind of the object.
+        kind: String,
+        /// The object's namespace.
+        namespace: String,
+        /// The object's name.
+        name: String,
+    },
+    /// A certificate can't be read or issued.
+    #[error("certificates of {cluster}: {source}")]
+    Certificate {
+        /// The cluster.
+        cluster: String,
+        /// Why.
+        source: PkiError,
+    },
+    /// The brokers' configuration can't be rendered, although validation passed.
+    #[error("configuration of {cluster}: {problem}")]
+    Configuration {
+        /// The cluster.
+        cluster: String,
+        /// Why.
+        problem: String,
+    },
+    /// An object has no namespace, which can't be.
+    #[error("{kind} {name} has no namespace")]
+    NoNamespace {
+        /// The kind of the object.
+        kind: String,
+        /// The object's name.
+        name: String,
+    },
+    /// The operator's certificate for a cluster's admin API can't be used.
+    #[error("certificate for the admin API of {cluster}: {problem}")]
+    AdminIdentity {
+        /// The cluster.
+        cluster: String,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// The kind of failure as metrics and Events name it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Kubernetes { .. } => "KubernetesError",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::Certificate { .. } => "CertificateError",
+            Self::Configuration { .. } => "InvalidConfiguration",
+            Self::NoNamespace { .. } => "NoNamespace",
+            Self::AdminIdentity { .. } => "AdminIdentityError",
+        }
+    }
+
+    /// The message with those of its sources, for people.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            let message = error.to_string();
+            if !text.contains(&message) {
+                text.push_str(": ");
+                text.push_str(&message);
+            }
+            source = error.source();
+        }
+        text
+    }
+}
+
+/// Names the object in an error of the API server.
+pub(super) fn kubernetes<K: kube::Resource>(
+    action: &'static str,
+    namespace: &str,
+    name: &str,
+) -> impl FnOnce(kube::Error) -> Error
+where
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    move |source| Error::Kubernetes { action, kind, namespace, name, source: Box::new(source) }
+}

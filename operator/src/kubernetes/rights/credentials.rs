@@ -1,0 +1,297 @@
+//! The Secret of each user: made, kept, renewed. IO.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource as _, ResourceExt};
+use operator_api::user::CertificateReport;
+use operator_api::{MqttUser, measure};
+use operator_core::cluster::names::{INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
+use operator_core::policy::{Problem, ProblemReason, UserCredential};
+use operator_core::user::credentials::{PASSWORD_RANDOM_BYTES, stored_hash, uri};
+use operator_core::user::{PasswordRequest, SecretData, password_secret, x509_secret};
+use operator_pki::{LeafRequest, ensure_leaf};
+
+use super::super::apply::apply;
+use super::super::cluster::brokers::Prepared;
+use super::super::cluster::data_of;
+use super::super::random;
+use super::super::scope::Scope;
+
+/// How many Secrets are written at the same time.
+const WRITES_AT_ONCE: usize = 16;
+
+/// What is known of one user's credentials.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    /// What the brokers need to know.
+    pub(super) credential: UserCredential,
+    /// What is wrong; `None` when its Secret holds all.
+    pub(super) problem: Option<Problem>,
+    /// Its certificate, where it has one.
+    pub(super) certificate: Option<CertificateReport>,
+    /// When they must be looked at again; `None` for not before something changes.
+    renew_at: Option<Timestamp>,
+    /// What they were made from.
+    inputs: Inputs,
+}
+
+/// All that credentials depend on: while it is the same, they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inputs {
+    uid: Option<String>,
+    generation: Option<i64>,
+    own: Option<String>,
+    given: Option<String>,
+    uri: String,
+    root: String,
+}
+
+/// The credentials of a cluster's users, by name.
+pub(super) type AllCredentials = HashMap<String, Credentials>;
+
+/// Brings the Secrets of users up to date; users whose inputs did not change cost nothing.
+pub(super) async fn ensure_all(
+    scope: &Scope,
+    prepared: &Prepared,
+    users: &[std::sync::Arc<MqttUser>],
+    known: &mut AllCredentials,
+) {
+    let now = Timestamp::now();
+    let mut due = Vec::new();
+    known.retain(|name, _| users.iter().any(|user| user.name_any() == *name));
+    for user in users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()) {
+        let inputs = inputs(scope, prepared, user);
+        let is_current = known.get(&user.name_any()).is_some_and(|known| {
+            known.inputs == inputs && known.renew_at.is_none_or(|renew_at| now < renew_at)
+        });
+        if !is_current {
+            due.push((user.clone(), inputs));
+        }
+    }
+    let before = &*known;
+    let made: Vec<(String, Credentials)> = futures::stream::iter(due)
+        .map(|(user, inputs)| async move {
+            let before = before.get(&user.name_any()).map(|known| known.credential.clone());
+            let made = ensure(scope, prepared, &user, inputs, before, now).await;
+            (user.name_any(), made)
+        })
+        .buffer_unordered(WRITES_AT_ONCE)
+        .collect()
+        .await;
+    known.extend(made);
+}
+
+fn inputs(scope: &Scope, prepared: &Prepared, user: &MqttUser) -> Inputs {
+    let namespace = user.namespace().unwrap_or_default();
+    let own = ObjectRef::<Secret>::new(&user.secret_name()).within(&namespace);
+    let version = |secret: std::sync::Arc<Secret>| secret.resource_version();
+    let given = given_name(user)
+        .and_then(|name| scope.caches.given_secrets.get(&ObjectRef::new(&name).within(&namespace)));
+    Inputs {
+        uid: user.uid(),
+        generation: user.metadata.generation,
+        own: scope.caches.own_secrets.get(&own).and_then(version),
+        given: given.and_then(version),
+        uri: uri(&prepared.cluster, user),
+        root: prepared.authority.root_pem().to_owned(),
+    }
+}
+
+fn given_name(user: &MqttUser) -> Option<String> {
+    let password = user.spec.authentication.password.as_ref()?;
+    Some(password.secret_ref.as_ref()?.name.clone())
+}
+
+async fn ensure(
+    scope: &Scope,
+    prepared: &Prepared,
+    user: &MqttUser,
+    inputs: Inputs,
+    before: Option<UserCredential>,
+    now: Timestamp,
+) -> Credentials {
+    let namespace = user.namespace().unwrap_or_default();
+    let at = ObjectRef::<Secret>::new(&user.secret_name()).within(&namespace);
+    let live = match scope.caches.own_secrets.get(&at) {
+        Some(live) => Some(live),
+        // The cache may be behind what was just written: making a new password would be harm.
+        None => match scope.api::<Secret>(&namespace).get_opt(&user.secret_name()).await {
+            Ok(found) => found.map(std::sync::Arc::new),
+            Err(error) => {
+                let message = format!("its Secret can't be read: {error}");
+                return failed(inputs, message, kept(user, before, None));
+            }
+        },
+    };
+    let existing = live.as_deref().map(data_of);
+    let made = if user.spec.authentication.x509.is_some() {
+        x509(prepared, user, existing.as_ref(), now)
+    } else {
+        password(scope, prepared, user, existing.as_ref())
+    };
+    let made = match made {
+        Ok(made) => made,
+        Err(problem) => {
+            return Credentials {
+                credential: kept(user, before, existing.as_ref()),
+                problem: Some(problem),
+                certificate: None,
+                renew_at: None,
+                inputs,
+            };
+        }
+    };
+    if let Err(error) = apply(scope, &secret(user, &made.data), live.as_deref()).await {
+        return failed(inputs, error.chain(), kept(user, before, existing.as_ref()));
+    }
+    Credentials {
+        credential: made.credential,
+        problem: None,
+        certificate: made.certificate,
+        renew_at: made.renew_at,
+        inputs,
+    }
+}
+
+/// The password that a Secret holds already: it stays while a new one can't be had.
+fn stored(data: &SecretData) -> UserCredential {
+    stored_hash(data).map_or(UserCredential::Missing, UserCredential::Password)
+}
+
+/// What a user keeps proving itself with while its Secret can't be brought up to date.
+fn kept(
+    user: &MqttUser,
+    before: Option<UserCredential>,
+    existing: Option<&SecretData>,
+) -> UserCredential {
+    match (before, existing) {
+        _ if user.spec.authentication.x509.is_some() => UserCredential::Certificate,
+        (Some(before @ UserCredential::Password(_)), _) => before,
+        (_, Some(existing)) => stored(existing),
+        (_, None) => UserCredential::Missing,
+    }
+}
+
+/// How soon a Secret that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+fn failed(inputs: Inputs, message: String, credential: UserCredential) -> Credentials {
+    Credentials {
+        credential,
+        problem: Some(problem(message)),
+        certificate: None,
+        renew_at: Timestamp::now().checked_add(RETRY).ok(),
+        inputs,
+    }
+}
+
+struct Made {
+    data: SecretData,
+    credential: UserCredential,
+    certificate: Option<CertificateReport>,
+    renew_at: Option<Timestamp>,
+}
+
+fn password(
+    scope: &Scope,
+    prepared: &Prepared,
+    user: &MqttUser,
+    existing: Option<&SecretData>,
+) -> Result<Made, Problem> {
+    let given = given_password(scope, user)?;
+    let mut random = [0; PASSWORD_RANDOM_BYTES];
+    random::fill(&mut random);
+    let uri = uri(&prepared.cluster, user);
+    let data = password_secret(&PasswordRequest {
+        user,
+        cluster_id: &prepared.cluster.cluster_id,
+        uri: &uri,
+        ca: prepared.authority.root_pem(),
+        existing,
+        chosen: given.as_deref(),
+        random,
+    })?;
+    let credential = stored(&data);
+    Ok(Made { data, credential, certificate: None, renew_at: None })
+}
+
+/// The password in the Secret that the user names; `None` when it names none.
+fn given_password(scope: &Scope, user: &MqttUser) -> Result<Option<Vec<u8>>, Problem> {
+    let password = user.spec.authentication.password.as_ref();
+    let Some(reference) = password.and_then(|password| password.secret_ref.as_ref()) else {
+        return Ok(None);
+    };
+    let namespace = user.namespace().unwrap_or_default();
+    let at = ObjectRef::<Secret>::new(&reference.name).within(&namespace);
+    let Some(secret) = scope.caches.given_secrets.get(&at) else {
+        return Err(problem(format!(
+            "the Secret {} is not there: create it with the label mqtt.dunlin.io/watch=true",
+            reference.name
+        )));
+    };
+    let key = reference.key.as_deref().unwrap_or("password");
+    match data_of(&secret).remove(key) {
+        Some(password) => Ok(Some(password)),
+        None => Err(problem(format!("the Secret {} has no key {key}: add it", reference.name))),
+    }
+}
+
+fn x509(
+    prepared: &Prepared,
+    user: &MqttUser,
+    existing: Option<&SecretData>,
+    now: Timestamp,
+) -> Result<Made, Problem> {
+    let spec = user.spec.authentication.x509.clone().unwrap_or_default();
+    if spec.csr_secret_ref.is_some() {
+        return Err(problem(
+            "csrSecretRef is not supported yet: leave it out, and a key pair is made".to_owned(),
+        ));
+    }
+    let lifetime = measure::duration(&spec.lifetime).unwrap_or(Duration::from_hours(2160));
+    let wanted = LeafRequest::client(&user.username(), lifetime);
+    let leaf = ensure_leaf(existing, &prepared.authority, &wanted, now)
+        .map_err(|error| problem(format!("the certificate can't be issued: {error}")))?
+        .into_value();
+    let certificate = CertificateReport {
+        serial_number: Some(leaf.facts.serial_number.clone()),
+        not_after: Some(Time(leaf.facts.not_after)),
+    };
+    Ok(Made {
+        renew_at: Some(leaf.facts.renew_at()),
+        data: x509_secret(user, &uri(&prepared.cluster, user), leaf.secret_data()),
+        credential: UserCredential::Certificate,
+        certificate: Some(certificate),
+    })
+}
+
+fn secret(user: &MqttUser, data: &SecretData) -> Secret {
+    let labels = [
+        (NAME_LABEL, "mqtt-user"),
+        (INSTANCE_LABEL, user.spec.cluster_ref.name.as_str()),
+        (MANAGED_BY_LABEL, MANAGER),
+    ];
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(user.secret_name()),
+            namespace: user.namespace(),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            owner_references: user.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".into()),
+        data: Some(data.iter().map(|(k, v)| (k.clone(), ByteString(v.clone()))).collect()),
+        ..Secret::default()
+    }
+}
+
+fn problem(message: String) -> Problem {
+    Problem { reason: ProblemReason::CredentialsMissing, message }
+}
