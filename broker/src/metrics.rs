@@ -181,8 +181,7 @@ impl Metrics {
     fn hub(&self, page: &mut Page) -> Result<(), prometheus::Error> {
         let hub = self.0.hub.read();
         page.gauge("claims", "Client Identifiers.", "state", &[
-            ("held", hub.claims_held),
-            ("pending", hub.claims_pending),
+            ("known", hub.claims_known),
             ("arbitrated", hub.claims_arbitrated),
         ])?;
         page.counter("claims_refused_total", "Connections refused by the arbiter.", "reason", &[

@@ -196,6 +196,12 @@ impl InterestExchange {
         self.destinations.node(destination)
     }
 
+    /// Whether any session of the worker wants anything.
+    #[must_use]
+    pub const fn has_filters(&self, worker: WorkerIndex) -> bool {
+        self.outbound.has_filters(worker)
+    }
+
     /// The filters that `node` wants, as known here.
     pub fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
         self.inbound.filters(node)

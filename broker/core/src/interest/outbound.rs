@@ -14,6 +14,8 @@ use crate::types::NodeId;
 #[derive(Debug)]
 pub(super) struct Outbound {
     filters: BTreeMap<Arc<str>, WorkerSet>,
+    /// How many filters each worker holds.
+    by_worker: [usize; 64],
     seq: u64,
     last_epoch: u64,
     peers: BTreeMap<NodeId, Peer>,
@@ -32,7 +34,7 @@ struct Peer {
 
 impl Outbound {
     pub(super) fn new(first_epoch: u64) -> Self {
-        Self { filters: BTreeMap::new(), seq: 0, last_epoch: first_epoch, peers: BTreeMap::new() }
+        Self { filters: BTreeMap::new(), by_worker: [0; 64], seq: 0, last_epoch: first_epoch, peers: BTreeMap::new() }
     }
 
     /// The number of the newest change.
@@ -44,18 +46,21 @@ impl Outbound {
         self.filters.len()
     }
 
+    pub(super) const fn has_filters(&self, worker: WorkerIndex) -> bool {
+        self.by_worker[(worker.0 & 63) as usize] > 0
+    }
+
     /// Takes a worker's changes in; gives the messages for every linked peer.
     pub(super) fn change(
         &mut self,
         worker: WorkerIndex,
         changes: &[InterestChange],
     ) -> Vec<(NodeId, InterestMessage)> {
-        let bit = 1u64 << (worker.0 & 63);
         let mut messages = Vec::new();
         let mut delta = Vec::new();
         let mut bytes = 0;
         for change in changes {
-            if !self.apply(bit, change) {
+            if !self.apply(worker, change) {
                 continue;
             }
             bytes += change_bytes(change);
@@ -141,16 +146,20 @@ impl Outbound {
     }
 
     /// Takes one change in; whether the node's set has changed by it.
-    fn apply(&mut self, bit: WorkerSet, change: &InterestChange) -> bool {
+    fn apply(&mut self, worker: WorkerIndex, change: &InterestChange) -> bool {
+        let number = usize::from(worker.0 & 63);
+        let bit: WorkerSet = 1 << number;
         match change {
             InterestChange::Added(filter) => {
                 let holders = self.filters.entry(Arc::clone(filter)).or_insert(0);
                 let is_first = *holders == 0;
+                self.by_worker[number] += usize::from(*holders & bit == 0);
                 *holders |= bit;
                 is_first
             }
             InterestChange::Removed(filter) => {
                 let Some(holders) = self.filters.get_mut(filter) else { return false };
+                self.by_worker[number] -= usize::from(*holders & bit != 0);
                 *holders &= !bit;
                 let is_last = *holders == 0;
                 if is_last {

@@ -63,7 +63,19 @@ impl<S> NodeClaims<S> {
         self.entries.iter().filter_map(held)
     }
 
-    /// Connections that wait for their claim.
+    /// Identifiers that are held or waited for here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is held or waited for here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Connections that wait for their claim. Looks at every entry.
     #[must_use]
     pub fn pending_count(&self) -> usize {
         self.entries.values().filter(|entry| entry.pending.is_some()).count()

@@ -1,0 +1,495 @@
+//! The hub's state machines and what connects them. No waiting: whatever comes in is handled at
+//! once, under one lock, by the one thread that all of the cluster side runs on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, Weak};
+
+use broker_core::claim::{
+    Arbiter, ClaimAnswer, FromArbiter, NodeAction, NodeClaims, Place, RequestId, Ticket, ToArbiter,
+    WorkerIndex,
+};
+use broker_core::engine::{ClaimOutcome, Destination};
+use broker_core::forward::read_batch;
+use broker_core::interest::{InterestAction, InterestExchange};
+use broker_core::types::{Millis, NodeId, QoS};
+use broker_policy::Policy;
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+
+use super::carrier::{Carried, Carrier};
+use super::counters::HubCounters;
+use super::enforcement::Enforcement;
+use super::outbox::Outbox;
+use super::wire::{self, PeerMessage, Session};
+use crate::cluster::meta::Leadership;
+use crate::node::{Clock, InterestUpdateId, ToHub, ToWorker, WORKERS_MAX, WorkerHandle, WorkerId};
+
+/// Everything that the hub knows. Shared by its task, the links' handler and the tasks that wait
+/// for workers.
+pub(super) struct Core {
+    this: NodeId,
+    clock: Clock,
+    carrier: Box<dyn Carrier>,
+    outboxes: Vec<Outbox>,
+    claims: NodeClaims<Session>,
+    /// While this node leads.
+    arbiter: Option<Arbiter>,
+    interest: InterestExchange,
+    pub(super) enforcement: Enforcement,
+    leadership: Leadership,
+    /// The leader: whether a quorum has acknowledged it of late.
+    is_quorum_fresh: bool,
+    linked: BTreeSet<NodeId>,
+    /// Bodies that come in parts.
+    parts: BTreeMap<NodeId, Vec<u8>>,
+    pub(super) counters: Arc<HubCounters>,
+    /// Wakes the hub's task when a timer is due earlier than it thinks, or room was made.
+    pub(super) wake: Arc<Notify>,
+    armed: Option<Millis>,
+    myself: Weak<Mutex<Self>>,
+}
+
+/// What a core is made of.
+pub(super) struct CoreParts<'a> {
+    pub(super) this: NodeId,
+    pub(super) clock: Clock,
+    pub(super) carrier: Box<dyn Carrier>,
+    pub(super) workers: &'a [WorkerHandle],
+    pub(super) counters: Arc<HubCounters>,
+}
+
+impl Core {
+    pub(super) fn new(parts: CoreParts<'_>) -> Arc<Mutex<Self>> {
+        let now = parts.clock.now();
+        // In nanoseconds, so that a process that starts after this one begins above all that this
+        // one can have counted up to.
+        let first = now.0.saturating_mul(1_000_000);
+        let workers = u8::try_from(parts.workers.len()).unwrap_or(u8::MAX);
+        Arc::new_cyclic(|myself| {
+            Mutex::new(Self {
+                this: parts.this,
+                clock: parts.clock,
+                carrier: parts.carrier,
+                outboxes: parts.workers.iter().map(Outbox::new).collect(),
+                claims: NodeClaims::new(now, parts.this, RequestId(first)),
+                arbiter: None,
+                interest: InterestExchange::new(workers, WORKERS_MAX as u8, first),
+                enforcement: Enforcement::new(parts.workers.len()),
+                leadership: Leadership::default(),
+                is_quorum_fresh: false,
+                linked: BTreeSet::new(),
+                parts: BTreeMap::new(),
+                counters: parts.counters,
+                wake: Arc::default(),
+                armed: None,
+                myself: myself.clone(),
+            })
+        })
+    }
+
+    /// Takes a worker's messages in; proposals are not the core's.
+    pub(super) fn from_workers(&mut self, messages: impl IntoIterator<Item = ToHub>) {
+        let now = self.clock.now();
+        for message in messages {
+            self.from_worker(now, message);
+        }
+        self.carry_out(now);
+    }
+
+    fn from_worker(&mut self, now: Millis, message: ToHub) {
+        match message {
+            ToHub::Claim { worker, connection, client_id, clean_start } => {
+                let place = Place { worker: WorkerIndex(worker.0), connection };
+                self.claims.claim(now, place, &client_id, clean_start);
+            }
+            ToHub::Release { client_id, claim, worker: _ } => {
+                self.claims.release(&client_id, claim);
+            }
+            ToHub::Interest { worker, seq, changes } => {
+                self.interest.changed(now, WorkerIndex(worker.0), seq, &changes);
+            }
+            ToHub::InterestApplied { worker, update } => {
+                self.interest.applied(WorkerIndex(worker.0), update.0);
+            }
+            ToHub::Forward { destination, batch } => self.forward(destination, &batch),
+            ToHub::PolicyEnforced { worker, revision } => {
+                self.enforcement.enforced(worker, revision);
+            }
+            ToHub::Propose { .. } => debug_assert!(false, "proposals go to the meta group"),
+        }
+    }
+
+    /// A frame of a peer.
+    pub(super) fn peer_frame(&mut self, from: NodeId, kind: u8, body: Bytes) {
+        let now = self.clock.now();
+        match kind {
+            wire::PUBLISHES => self.deliver(body),
+            wire::PART => {
+                let whole = self.parts.entry(from).or_default();
+                if whole.len() + body.len() <= wire::WHOLE_BYTES_MAX {
+                    whole.extend_from_slice(&body);
+                }
+            }
+            _ => {
+                let message = match self.parts.remove(&from) {
+                    None => PeerMessage::decode(kind, &body),
+                    Some(mut whole) => {
+                        whole.extend_from_slice(&body);
+                        PeerMessage::decode(kind, &whole)
+                    }
+                };
+                match message {
+                    Some(message) => self.from_peer(now, from, message),
+                    None => {
+                        HubCounters::add(&self.counters.malformed_frames, 1);
+                        tracing::warn!(node_id = %from, kind, "a peer's frame can't be read");
+                    }
+                }
+            }
+        }
+        self.carry_out(now);
+    }
+
+    fn from_peer(&mut self, now: Millis, from: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Interest(message) => self.interest.handle(from, message),
+            PeerMessage::ToArbiter(message) => self.to_arbiter(now, from, message),
+            PeerMessage::FromArbiter(message) => self.claims.from_arbiter(now, from, message),
+            PeerMessage::ToPeer(message) => self.claims.from_peer(from, message),
+        }
+    }
+
+    /// The link that this node dialled came up.
+    pub(super) fn link_up(&mut self, node: NodeId) {
+        let now = self.clock.now();
+        self.linked.insert(node);
+        self.claims.link_up(node);
+        if let Some(arbiter) = &mut self.arbiter {
+            arbiter.node_up(node);
+        }
+        if !self.interest.link_up(node) {
+            tracing::error!(node_id = %node, "too many peers: messages for it are not forwarded");
+        }
+        self.leader_changed(now);
+        self.carry_out(now);
+    }
+
+    /// The link that this node dialled broke.
+    pub(super) fn link_down(&mut self, node: NodeId) {
+        let now = self.clock.now();
+        self.linked.remove(&node);
+        self.claims.link_down(node);
+        if let Some(arbiter) = &mut self.arbiter {
+            arbiter.node_down(now, node);
+        }
+        self.interest.link_down(node);
+        self.leader_changed(now);
+        self.carry_out(now);
+    }
+
+    /// The node has no link to here any more.
+    pub(super) fn silent(&mut self, node: NodeId) {
+        let now = self.clock.now();
+        self.parts.remove(&node);
+        self.interest.silent(now, node);
+        self.carry_out(now);
+    }
+
+    /// Who leads has changed, or whether this node may act as the leader that it is.
+    pub(super) fn set_leadership(&mut self, leadership: Leadership, is_quorum_fresh: bool) {
+        if self.leadership == leadership && self.is_quorum_fresh == is_quorum_fresh {
+            return;
+        }
+        let now = self.clock.now();
+        self.leadership = leadership;
+        self.is_quorum_fresh = is_quorum_fresh;
+        let term = leadership.term;
+        if leadership.leader != Some(self.this) {
+            self.arbiter = None;
+        } else if self.arbiter.as_ref().is_none_or(|arbiter| arbiter.term() != term) {
+            let live = self.linked.iter().copied().chain([self.this]);
+            self.arbiter = Some(Arbiter::new(now, term, live));
+        }
+        self.leader_changed(now);
+        self.carry_out(now);
+    }
+
+    /// A policy is to be enforced.
+    pub(super) fn set_policy(&mut self, policy: &Arc<Policy>) {
+        self.enforcement.sent(policy.revision());
+        self.to_all_workers(|| ToWorker::Policy(Arc::clone(policy)));
+    }
+
+    /// Sends the same to every worker.
+    pub(super) fn to_all_workers(&mut self, message: impl Fn() -> ToWorker) {
+        for worker in 0..self.outboxes.len() {
+            self.to_worker(worker, message());
+        }
+    }
+
+    /// Sends to one worker.
+    pub(super) fn answer(&mut self, worker: WorkerId, message: ToWorker) {
+        self.to_worker(usize::from(worker.0), message);
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self) {
+        let now = self.clock.now();
+        self.claims.handle_timeout(now);
+        if let Some(arbiter) = &mut self.arbiter {
+            arbiter.handle_timeout(now);
+        }
+        self.interest.handle_timeout(now);
+        self.carry_out(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; `wake` tells when that has become earlier.
+    pub(super) fn arm(&mut self) -> Option<Millis> {
+        self.armed = self.next_timeout();
+        self.armed
+    }
+
+    /// Whether a worker is so far behind that the hub must take nothing more.
+    pub(super) fn is_backed_up(&self) -> bool {
+        self.outboxes.iter().any(Outbox::is_stuck)
+    }
+
+    /// Publishes the numbers that are not counted as they happen.
+    pub(super) fn publish_counters(&self) {
+        let (local, peers) = self.interest.filter_counts();
+        HubCounters::set(&self.counters.local_filters, local);
+        HubCounters::set(&self.counters.peer_filters, peers);
+        HubCounters::set(&self.counters.claims_known, self.claims.len());
+        let arbitrated = self.arbiter.as_ref().map_or(0, Arbiter::len);
+        HubCounters::set(&self.counters.claims_arbitrated, arbitrated);
+        let waiting = self.outboxes.iter().map(Outbox::waiting).sum();
+        HubCounters::set(&self.counters.messages_waiting, waiting);
+    }
+
+    fn next_timeout(&self) -> Option<Millis> {
+        let arbiter = self.arbiter.as_ref().and_then(Arbiter::next_timeout);
+        let timeouts = [self.claims.next_timeout(), arbiter, self.interest.next_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// The leader that claims are asked of: one that is reachable, and this node only while a
+    /// quorum acknowledges it.
+    fn leader_changed(&mut self, now: Millis) {
+        let Leadership { term, leader } = self.leadership;
+        let usable = |leader: &NodeId| {
+            if *leader == self.this { self.is_quorum_fresh } else { self.linked.contains(leader) }
+        };
+        self.claims.leader_changed(now, leader.filter(usable).map(|leader| (leader, term)));
+    }
+
+    fn to_arbiter(&mut self, now: Millis, from: NodeId, message: ToArbiter) {
+        let Some(arbiter) = &mut self.arbiter else { return };
+        // A leader that a quorum no longer follows may have been replaced: it grants nothing.
+        if self.is_quorum_fresh || !matches!(message, ToArbiter::Request { .. }) {
+            arbiter.handle(now, from, message);
+        }
+    }
+
+    /// Does what the state machines ask for, until none asks for anything more.
+    fn carry_out(&mut self, now: Millis) {
+        loop {
+            let claims = self.claims.take_actions();
+            let arbiter = self.arbiter.as_mut().map(Arbiter::take_output).unwrap_or_default();
+            let interest = self.interest.take_actions();
+            if claims.is_empty() && arbiter.is_empty() && interest.is_empty() {
+                break;
+            }
+            for action in claims {
+                self.carry_out_claim(now, action);
+            }
+            for (node, message) in arbiter {
+                self.from_arbiter(now, node, message);
+            }
+            for action in interest {
+                self.carry_out_interest(action);
+            }
+        }
+        let next = self.next_timeout();
+        if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn from_arbiter(&mut self, now: Millis, node: NodeId, message: FromArbiter) {
+        if node == self.this {
+            self.claims.from_arbiter(now, node, message);
+        } else {
+            self.to_peer(node, &PeerMessage::FromArbiter(message));
+        }
+    }
+
+    fn carry_out_claim(&mut self, now: Millis, action: NodeAction<Session>) {
+        match action {
+            NodeAction::ToArbiter { leader, message } if leader == self.this => {
+                self.to_arbiter(now, leader, message);
+            }
+            NodeAction::ToArbiter { leader, message } => {
+                self.to_peer(leader, &PeerMessage::ToArbiter(message));
+            }
+            NodeAction::ToPeer { node, message } => {
+                self.to_peer(node, &PeerMessage::ToPeer(message));
+            }
+            NodeAction::TakeOver { worker, client_id, claim, clean_start, ticket } => {
+                let (reply, session) = oneshot::channel();
+                let message = ToWorker::TakeOver { client_id, claim, clean_start, reply };
+                self.to_worker(usize::from(worker.0), message);
+                self.await_session(ticket, session);
+            }
+            NodeAction::Answer { place, client_id: _, answer } => {
+                let outcome = match answer {
+                    ClaimAnswer::Granted { claim, session } => {
+                        ClaimOutcome::Granted { claim, session }
+                    }
+                    ClaimAnswer::Superseded => {
+                        HubCounters::add(&self.counters.claims_superseded, 1);
+                        ClaimOutcome::Superseded
+                    }
+                    ClaimAnswer::Unavailable => {
+                        HubCounters::add(&self.counters.claims_unavailable, 1);
+                        ClaimOutcome::Unavailable
+                    }
+                };
+                let message = ToWorker::Claimed { connection: place.connection, outcome };
+                self.to_worker(usize::from(place.worker.0), message);
+            }
+        }
+    }
+
+    fn carry_out_interest(&mut self, action: InterestAction) {
+        match action {
+            InterestAction::ToWorkers { update, except, changes } => {
+                let update = InterestUpdateId(update);
+                for worker in 0..self.outboxes.len() {
+                    if except.is_none_or(|except| usize::from(except.0) != worker) {
+                        let changes = Arc::clone(&changes);
+                        self.to_worker(worker, ToWorker::InterestUpdate { update, changes });
+                    }
+                }
+            }
+            InterestAction::ToPeer { node, message } => {
+                self.to_peer(node, &PeerMessage::Interest(message));
+            }
+            InterestAction::Confirm { worker, seq } => {
+                self.to_worker(usize::from(worker.0), ToWorker::InterestConfirmed { seq });
+            }
+            InterestAction::GivenUp { nodes } => {
+                HubCounters::add(&self.counters.interest_given_up, nodes.len());
+                for node in nodes {
+                    tracing::warn!(
+                        node_id = %node,
+                        "peer does not acknowledge subscriptions in time and counts as gone"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Sends a message to a peer's hub. Where there is no way to it, it is lost: the state machines
+    /// hear of the link.
+    fn to_peer(&self, node: NodeId, message: &PeerMessage) {
+        let Some((kind, body)) = message.encode() else {
+            tracing::error!(node_id = %node, "a message for a peer can't be encoded");
+            return;
+        };
+        let mut rest = body.as_slice();
+        while rest.len() > wire::PART_BYTES_MAX {
+            let (part, behind) = rest.split_at(wire::PART_BYTES_MAX);
+            if !self.carrier.send(node, wire::PART, part) {
+                return;
+            }
+            rest = behind;
+        }
+        self.carrier.send(node, kind, rest);
+    }
+
+    /// Messages of this node's workers for a peer. QoS 0 is dropped for a peer that is behind;
+    /// others are queued until the link gives up.
+    fn forward(&self, destination: Destination, batch: &[u8]) {
+        let Some(node) = self.interest.node(destination) else {
+            HubCounters::add(&self.counters.dropped_no_link, 1);
+            return;
+        };
+        let carried = match self.carrier.send_unless_behind(node, wire::PUBLISHES, batch) {
+            Carried::Behind if is_acknowledged(batch) => {
+                if self.carrier.send(node, wire::PUBLISHES, batch) {
+                    Carried::Queued
+                } else {
+                    Carried::NoLink
+                }
+            }
+            carried => carried,
+        };
+        match carried {
+            Carried::Queued => {
+                HubCounters::add(&self.counters.forwarded_batches, 1);
+                HubCounters::add(&self.counters.forwarded_bytes, batch.len());
+            }
+            Carried::Behind => HubCounters::add(&self.counters.dropped_slow_peer, 1),
+            Carried::NoLink => HubCounters::add(&self.counters.dropped_no_link, 1),
+        }
+    }
+
+    /// Messages of a peer for this node's sessions: to every worker that holds a filter at all.
+    /// Each finds out which of them it wants, in parallel with the others.
+    fn deliver(&mut self, batch: Bytes) {
+        HubCounters::add(&self.counters.received_batches, 1);
+        HubCounters::add(&self.counters.received_bytes, batch.len());
+        for worker in 0..self.outboxes.len() {
+            if !self.interest.has_filters(WorkerIndex(worker as u8)) {
+                continue;
+            }
+            if self.outboxes[worker].is_slow() {
+                HubCounters::add(&self.counters.dropped_slow_worker, 1);
+                continue;
+            }
+            self.to_worker(worker, ToWorker::Deliver { batch: batch.clone() });
+        }
+    }
+
+    fn to_worker(&mut self, worker: usize, message: ToWorker) {
+        if let Some(outbox) = self.outboxes.get_mut(worker)
+            && outbox.push(message)
+        {
+            tokio::spawn(flush(self.myself.clone(), worker, outbox.inbox()));
+        }
+    }
+
+    fn await_session(&self, ticket: Ticket, session: oneshot::Receiver<Option<Session>>) {
+        let core = self.myself.clone();
+        tokio::spawn(async move {
+            // A worker that has ended has no session any more.
+            let session = session.await.ok().flatten();
+            if let Some(core) = core.upgrade() {
+                let mut core = super::run::lock(&core);
+                core.claims.extracted(ticket, session);
+                let now = core.clock.now();
+                core.carry_out(now);
+            }
+        });
+    }
+}
+
+/// Puts what waits for a worker into its queue as room is made.
+async fn flush(core: Weak<Mutex<Core>>, worker: usize, inbox: tokio::sync::mpsc::Sender<ToWorker>) {
+    while let Ok(room) = inbox.reserve().await {
+        let Some(core) = core.upgrade() else { return };
+        let mut core = super::run::lock(&core);
+        match core.outboxes[worker].pop() {
+            Some(message) => room.send(message),
+            None => {
+                core.wake.notify_one();
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a batch holds a message that its publisher waits to be acknowledged.
+fn is_acknowledged(batch: &[u8]) -> bool {
+    read_batch(batch).map_while(Result::ok).any(|message| message.publish.qos != QoS::AtMostOnce)
+}

@@ -1,0 +1,84 @@
+//! The hub: what one broker's workers and its peers have to agree on.
+//!
+//! Layer: above the cluster side and the node's messages, below the admin API. IO, on the cluster
+//! thread. The rules are `broker_core`'s (claims, interest); the hub carries their messages: from
+//! and to the workers by bounded queues, from and to the peers by the links, and follows the meta
+//! group's leadership and policy. It also decides whether clients may come in.
+
+mod carrier;
+mod core;
+mod counters;
+mod enforcement;
+mod outbox;
+mod readiness;
+mod run;
+mod service;
+mod wire;
+
+#[cfg(test)]
+mod core_test;
+
+use std::sync::Arc;
+
+use broker_config::Config;
+use broker_policy::Revision;
+use tokio::sync::{mpsc, watch};
+
+pub use counters::{HubCounters, HubReading};
+
+use crate::cluster::Links;
+use crate::cluster::meta::MetaGroup;
+use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
+
+/// What the hub works with.
+pub struct HubParts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The peers; not started yet, so that no frame is missed.
+    pub links: Links,
+    /// Consensus.
+    pub meta: MetaGroup,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The workers, by their numbers.
+    pub workers: Arc<[WorkerHandle]>,
+    /// Where the workers' messages arrive.
+    pub queue: mpsc::Receiver<ToHub>,
+    /// Opened and closed by the hub.
+    pub gate: GateHandle,
+}
+
+/// How the other threads reach the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    enforced: watch::Receiver<Option<Revision>>,
+    drain: watch::Sender<Option<u32>>,
+    counters: Arc<HubCounters>,
+}
+
+impl Hub {
+    /// Starts the hub on the current runtime, which must be the links'. It ends when all workers
+    /// have.
+    #[must_use]
+    pub fn start(parts: HubParts) -> Self {
+        run::start(parts)
+    }
+
+    /// The policy revision that every worker enforces, and its changes; `None` before the first.
+    #[must_use]
+    pub fn enforced(&self) -> watch::Receiver<Option<Revision>> {
+        self.enforced.clone()
+    }
+
+    /// Set to the clients to be moved away a second to drain the broker, to `None` to end it.
+    #[must_use]
+    pub const fn drain(&self) -> &watch::Sender<Option<u32>> {
+        &self.drain
+    }
+
+    /// Numbers for `/metrics`.
+    #[must_use]
+    pub fn read(&self) -> HubReading {
+        self.counters.read()
+    }
+}

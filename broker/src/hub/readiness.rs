@@ -1,0 +1,154 @@
+//! Whether clients may come in, and whether those that are in must go. Pure.
+
+use broker_config::PartitionPolicy;
+use broker_core::types::Millis;
+
+use crate::cluster::meta::{MetaPhase, MetaRole};
+use crate::node::GateState;
+
+/// How long a node that has served goes on without hearing a leader, in milliseconds: longer than
+/// an election takes.
+const LEADERLESS_MILLIS_MAX: u64 = 5_000;
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) phase: MetaPhase,
+    pub(super) role: MetaRole,
+    pub(super) is_draining: bool,
+    /// Whether every worker enforces a policy.
+    pub(super) is_policy_enforced: bool,
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) gate: GateState,
+    /// The clients that are in must go: this node may not speak for the cluster.
+    pub(super) is_fenced: bool,
+}
+
+/// Remembers since when the cluster has not been heard.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    policy: PartitionPolicy,
+    has_served: bool,
+    lost_since: Option<Millis>,
+}
+
+impl Readiness {
+    pub(super) const fn new(policy: PartitionPolicy) -> Self {
+        Self { policy, has_served: false, lost_since: None }
+    }
+
+    pub(super) fn judge(&mut self, now: Millis, facts: Facts) -> Verdict {
+        match self.cluster(now, facts) {
+            Ok(()) if facts.is_draining => closed("the broker is being drained", false),
+            Ok(()) if !facts.is_policy_enforced => {
+                closed("not every worker enforces the policy yet", false)
+            }
+            Ok(()) => Verdict { gate: GateState::Open, is_fenced: false },
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Whether this node may speak for the cluster.
+    fn cluster(&mut self, now: Millis, facts: Facts) -> Result<(), Verdict> {
+        match (facts.phase, facts.role) {
+            (MetaPhase::Uninitialised, _) => {
+                self.has_served = false;
+                Err(closed("the data directory is empty: waiting to be added to the cluster", true))
+            }
+            (_, MetaRole::None) => {
+                self.has_served = false;
+                Err(closed("this broker is not a member of the cluster", true))
+            }
+            (MetaPhase::Serving, _) => {
+                self.has_served = true;
+                self.lost_since = None;
+                Ok(())
+            }
+            (MetaPhase::Joining, _) if !self.has_served => {
+                Err(closed("this broker has not caught up with the cluster yet", false))
+            }
+            (MetaPhase::Joining, _) => {
+                let since = *self.lost_since.get_or_insert(now);
+                if now.since(since) < LEADERLESS_MILLIS_MAX {
+                    return Ok(());
+                }
+                match self.policy {
+                    PartitionPolicy::Serve => Ok(()),
+                    PartitionPolicy::Fence => {
+                        let reason = "no leader is heard, so this broker is fenced (partition_policy)";
+                        Err(closed(reason, true))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn closed(reason: &str, is_fenced: bool) -> Verdict {
+    Verdict { gate: GateState::Closed { reason: reason.to_owned() }, is_fenced }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVING: Facts = Facts {
+        phase: MetaPhase::Serving,
+        role: MetaRole::Follower,
+        is_draining: false,
+        is_policy_enforced: true,
+    };
+    const LOST: Facts = Facts { phase: MetaPhase::Joining, ..SERVING };
+
+    fn reason(verdict: &Verdict) -> &str {
+        match &verdict.gate {
+            GateState::Open => "",
+            GateState::Closed { reason } => reason,
+        }
+    }
+
+    #[test]
+    fn an_election_closes_nothing_and_a_partition_fences() {
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        assert_eq!(reason(&readiness.judge(Millis(0), LOST)).contains("caught up"), true);
+        assert_eq!(readiness.judge(Millis(1), SERVING).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(1_000), LOST).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(5_999), LOST).gate, GateState::Open);
+        let fenced = readiness.judge(Millis(6_000), LOST);
+        assert!(fenced.is_fenced && reason(&fenced).contains("partition_policy"));
+        assert_eq!(readiness.judge(Millis(7_000), SERVING).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(7_001), LOST).gate, GateState::Open);
+    }
+
+    #[test]
+    fn a_node_told_to_serve_stays_open_in_a_partition() {
+        let mut readiness = Readiness::new(PartitionPolicy::Serve);
+        readiness.judge(Millis(0), SERVING);
+        readiness.judge(Millis(1), LOST);
+        let verdict = readiness.judge(Millis(1_000_000), LOST);
+        assert_eq!(verdict, Verdict { gate: GateState::Open, is_fenced: false });
+    }
+
+    #[test]
+    fn one_that_was_removed_serves_nobody() {
+        let mut readiness = Readiness::new(PartitionPolicy::Serve);
+        readiness.judge(Millis(0), SERVING);
+        let removed = Facts { role: MetaRole::None, ..LOST };
+        let verdict = readiness.judge(Millis(1), removed);
+        assert!(verdict.is_fenced && reason(&verdict).contains("not a member"));
+    }
+
+    #[test]
+    fn drain_and_a_policy_that_is_not_enforced_close_the_gate_only() {
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        let draining = readiness.judge(Millis(0), Facts { is_draining: true, ..SERVING });
+        assert!(!draining.is_fenced && reason(&draining).contains("drained"));
+        let late = Facts { is_policy_enforced: false, ..SERVING };
+        let verdict = readiness.judge(Millis(0), late);
+        assert!(!verdict.is_fenced && reason(&verdict).contains("policy"));
+    }
+}

@@ -1,0 +1,223 @@
+//! The hub's task: waits for workers, leadership, policy, timers, and hands them to the core.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use broker_core::cluster_state::{Command, Outcome};
+use broker_core::engine::CommitOutcome;
+use broker_core::types::Millis;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::core::{Core, CoreParts};
+use super::counters::HubCounters;
+use super::readiness::{Facts, Readiness};
+use super::service::HubService;
+use super::wire;
+use super::{Hub, HubParts};
+use crate::cluster::FrameKind;
+use crate::cluster::meta::{MetaGroup, ProposeError, Proposed};
+use crate::node::{Clock, GateHandle, GateState, ToHub, ToWorker, WorkerId};
+
+/// Messages of workers taken in one go, so that frames of peers have their turn.
+const BATCH_MESSAGES_MAX: usize = 256;
+
+/// How often what has no event of its own is looked at: readiness, the leader's quorum.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Silence of the quorum after which a leader grants nothing: one that is replaced is replaced
+/// after this at the earliest.
+const QUORUM_SILENT_MAX: Duration = Duration::from_millis(900);
+
+/// How often the leader has expired retained messages dropped.
+const EXPIRE_INTERVAL_MILLIS: u64 = 30_000;
+
+/// Clients that a fenced node disconnects a second, each worker.
+const FENCE_CLIENTS_PER_SECOND: u32 = 10_000;
+
+pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    // What a panic has left half done is no reason to stop everyone who comes after.
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn start(parts: HubParts) -> Hub {
+    let counters = Arc::<HubCounters>::default();
+    let core = Core::new(CoreParts {
+        this: parts.links.node_id(),
+        clock: parts.clock,
+        carrier: Box::new(parts.links.clone()),
+        workers: &parts.workers,
+        counters: Arc::clone(&counters),
+    });
+    let service = HubService { core: Arc::clone(&core) };
+    parts.links.serve(FrameKind::HUB_FIRST..=wire::PART, Arc::new(service));
+    let enforced = lock(&core).enforcement.watch();
+    let drain = watch::Sender::new(None);
+    let task = HubTask {
+        core,
+        clock: parts.clock,
+        meta: parts.meta,
+        queue: parts.queue,
+        gate: parts.gate,
+        readiness: Readiness::new(parts.config.partition_policy),
+        enforced: enforced.clone(),
+        drain: drain.subscribe(),
+        is_fenced: false,
+        expired_at: parts.clock.now(),
+    };
+    tokio::spawn(task.run());
+    Hub { enforced, drain, counters }
+}
+
+struct HubTask {
+    core: Arc<Mutex<Core>>,
+    clock: Clock,
+    meta: MetaGroup,
+    queue: mpsc::Receiver<ToHub>,
+    gate: GateHandle,
+    readiness: Readiness,
+    enforced: watch::Receiver<Option<broker_policy::Revision>>,
+    drain: watch::Receiver<Option<u32>>,
+    is_fenced: bool,
+    expired_at: Millis,
+}
+
+impl HubTask {
+    async fn run(mut self) {
+        let mut leadership = self.meta.leadership();
+        let mut policy = self.meta.policy();
+        let wake = Arc::clone(&lock(&self.core).wake);
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH_MESSAGES_MAX);
+        // The workers have begun with this policy, or an older one; they report what they enforce.
+        policy.mark_changed();
+        loop {
+            let (due, takes) = {
+                let mut core = lock(&self.core);
+                (core.arm(), !core.is_backed_up())
+            };
+            tokio::select! {
+                count = self.queue.recv_many(&mut batch, BATCH_MESSAGES_MAX), if takes => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.from_workers(&mut batch);
+                }
+                () = sleep_until(self.clock, due) => lock(&self.core).handle_timeout(),
+                () = wake.notified() => {}
+                Ok(()) = leadership.changed() => self.look(),
+                Ok(()) = policy.changed() => {
+                    let policy = policy.borrow_and_update().policy.clone();
+                    lock(&self.core).set_policy(&policy);
+                }
+                Ok(()) = self.enforced.changed() => self.judge(),
+                Ok(()) = self.drain.changed() => self.judge(),
+                _ = looks.tick() => {
+                    self.look();
+                    self.judge();
+                    self.expire_retained();
+                    lock(&self.core).publish_counters();
+                }
+            }
+        }
+    }
+
+    fn from_workers(&self, batch: &mut Vec<ToHub>) {
+        let core = &self.core;
+        let rest = batch.drain(..).filter_map(|message| match message {
+            ToHub::Propose { worker, proposal, change } => {
+                // Queued here and now: what one worker proposes is committed in its order.
+                let proposed = self.meta.propose(&Command::Retain(*change));
+                let core = Arc::downgrade(core);
+                tokio::spawn(async move {
+                    let outcome = commit_outcome(proposed.await);
+                    if let Some(core) = core.upgrade() {
+                        answer(&core, worker, ToWorker::Committed { proposal, outcome });
+                    }
+                });
+                None
+            }
+            message => Some(message),
+        });
+        lock(core).from_workers(rest);
+    }
+
+    /// Looks at the group's leadership, and at whether a quorum still follows this node.
+    fn look(&self) {
+        let leadership = *self.meta.leadership().borrow();
+        let quorum = self.meta.status().quorum_acknowledged;
+        let is_quorum_fresh = quorum.is_some_and(|silent| silent < QUORUM_SILENT_MAX);
+        lock(&self.core).set_leadership(leadership, is_quorum_fresh);
+    }
+
+    /// Decides whether clients may come in.
+    fn judge(&mut self) {
+        let status = self.meta.status();
+        let facts = Facts {
+            phase: status.phase,
+            role: status.role,
+            is_draining: self.drain.borrow_and_update().is_some(),
+            is_policy_enforced: self.enforced.borrow_and_update().is_some(),
+        };
+        let verdict = self.readiness.judge(self.clock.now(), facts);
+        if let GateState::Closed { reason } = &verdict.gate {
+            tracing::debug!(reason, "clients are not let in");
+        }
+        self.gate.set(verdict.gate);
+        if verdict.is_fenced == self.is_fenced {
+            return;
+        }
+        self.is_fenced = verdict.is_fenced;
+        let clients_per_second = if self.is_fenced {
+            tracing::warn!("this broker may not speak for the cluster: disconnecting its clients");
+            FENCE_CLIENTS_PER_SECOND
+        } else {
+            0
+        };
+        lock(&self.core).to_all_workers(|| ToWorker::Drain { clients_per_second });
+    }
+
+    /// The leader has what has expired dropped everywhere, now and then.
+    fn expire_retained(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.expired_at) < EXPIRE_INTERVAL_MILLIS {
+            return;
+        }
+        self.expired_at = now;
+        let is_leader = self.meta.status().quorum_acknowledged.is_some();
+        if is_leader && self.meta.retained().totals().messages > 0 {
+            let proposed = self.meta.propose(&Command::ExpireRetained { now });
+            tokio::spawn(async move {
+                if let Err(error) = proposed.await {
+                    tracing::debug!(%error, "expired retained messages stay for now");
+                }
+            });
+        }
+    }
+}
+
+fn answer(core: &Mutex<Core>, worker: WorkerId, message: ToWorker) {
+    lock(core).answer(worker, message);
+}
+
+fn commit_outcome(proposed: Result<Proposed, ProposeError>) -> CommitOutcome {
+    match proposed.map(|proposed| proposed.outcome) {
+        Ok(Outcome::Retained) => CommitOutcome::Committed,
+        Ok(outcome) => {
+            tracing::debug!(?outcome, "a retained message is refused");
+            CommitOutcome::Failed
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a retained message is not committed");
+            CommitOutcome::Failed
+        }
+    }
+}
+
+async fn sleep_until(clock: Clock, due: Option<Millis>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(Instant::from_std(clock.instant_of(due))).await,
+        None => std::future::pending().await,
+    }
+}
