@@ -9,8 +9,8 @@ use broker_core::codec::packet::{
     WillProperties,
 };
 use broker_core::codec::{
-    DecodeLimits, Decoded, Packet, ReasonCode, Sender, Sensitive, SubscriptionIds, UserProperties,
-    decode, encode,
+    DecodeLimits, Decoded, EncodeError, Packet, PacketType, PublishFrame, ReasonCode, Sender,
+    Sensitive, SubscriptionIds, UserProperties, decode, encode,
 };
 use broker_core::types::ProtocolVersion::{V5, V311};
 use broker_core::types::{PacketId, ProtocolVersion, QoS, SubscriptionId};
@@ -403,4 +403,62 @@ fn secrets_do_not_appear_in_debug_output() {
     let packet = Connect { password: Some(Sensitive(b"hunter2")), ..connect(V5) };
     let debug = format!("{packet:?}");
     assert!(debug.contains("<7 bytes redacted>"), "{debug}");
+}
+
+/// The lengths at which the remaining length, or a guess of it, changes its size.
+#[test]
+fn lengths_at_every_boundary_are_written_in_their_shortest_form() {
+    for boundary in [1 << 7, 1 << 14, 1 << 21] {
+        for payload_bytes in boundary - 20..boundary + 20 {
+            let payload = vec![b'x'; payload_bytes];
+            let publish = Publish { payload: &payload, ..publish() };
+            let mut wire = Vec::new();
+            publish.encode(V5, &mut wire).unwrap();
+            let limits = DecodeLimits { packet_bytes_max: usize::MAX, ..DecodeLimits::default() };
+            let consumed = wire.len();
+            let packet = Packet::Publish(publish);
+            assert_eq!(decode(&wire, Some(V5), &limits), Ok(Decoded::Packet { packet, consumed }));
+            let mut frame = PublishFrame::new();
+            frame.encode(&publish, V5).unwrap();
+            assert_eq!(frame.as_bytes(), wire);
+        }
+    }
+}
+
+#[test]
+fn a_property_block_of_any_length_decodes_to_itself() {
+    for bytes in [100, 118, 119, 120, 121, 200, 16_374, 16_375, 16_376, 16_377, 20_000] {
+        let value = "v".repeat(bytes);
+        let pairs = [("k", &*value)];
+        let user_properties = UserProperties::from_pairs(&pairs);
+        let ack = PublishAck {
+            user_properties,
+            ..PublishAck::new(id(1), ReasonCode::NoMatchingSubscribers)
+        };
+        let packet = Packet::PubAck(ack);
+        let mut wire = Vec::new();
+        encode(&packet, V5, &mut wire).unwrap();
+        let consumed = wire.len();
+        let decoded = decode(&wire, Some(V5), &DecodeLimits::default());
+        assert_eq!(decoded, Ok(Decoded::Packet { packet, consumed }));
+    }
+}
+
+#[test]
+fn what_cannot_be_encoded_leaves_the_buffer_as_it_was() {
+    let long = "x".repeat(65_536);
+    let mut out = vec![1, 2, 3];
+    let packet = Packet::Publish(Publish { topic: &long, ..publish() });
+    let error = EncodeError::FieldTooLong { field: "publish topic name", bytes: 65_536 };
+    assert_eq!(encode(&packet, V5, &mut out), Err(error));
+    let packet = Packet::Publish(Publish { qos: QoS::AtLeastOnce, ..publish() });
+    assert_eq!(encode(&packet, V5, &mut out), Err(EncodeError::PacketIdMissing));
+    let error = EncodeError::NotInVersion { packet: PacketType::Auth };
+    assert_eq!(encode(&Packet::Auth(Auth::default()), V311, &mut out), Err(error));
+    assert_eq!(out, [1, 2, 3]);
+
+    let mut frame = PublishFrame::new();
+    frame.encode(&publish(), V5).unwrap();
+    assert!(frame.encode(&Publish { topic: &long, ..publish() }, V5).is_err());
+    assert!(frame.as_bytes().is_empty());
 }
