@@ -8,6 +8,8 @@ pub mod identity;
 pub mod listener;
 pub mod metrics;
 pub mod node;
+pub mod run;
+pub mod run;
 pub mod shutdown;
 pub mod storage;
 pub mod telemetry;
