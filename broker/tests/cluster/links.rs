@@ -1,0 +1,252 @@
+//! Two ends of a peer link, with a network between them that can fall silent.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use broker::cluster::{
+    Discovery, FRAME_BODY_BYTES_MAX, LinkError, LinkEvent, LinkTiming, Links, LinksConfig, NodeId,
+    PeerHandler, PeerTls, Replier,
+};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::certificates::PeerCa;
+use crate::node::{CLUSTER_ID, eventually};
+
+const ECHO: u8 = 40;
+const KEEP: u8 = 41;
+const REFUSE: u8 = 42;
+const FORGET: u8 = 43;
+const NEVER: u8 = 44;
+
+#[derive(Default)]
+struct Recorder {
+    events: Mutex<Vec<LinkEvent>>,
+    kept: Mutex<Vec<Bytes>>,
+    held: Mutex<Vec<Replier>>,
+}
+
+impl PeerHandler for Recorder {
+    fn peer_frame(&self, _from: NodeId, kind: u8, body: Bytes, replier: Replier) {
+        match kind {
+            ECHO => replier.reply(&body),
+            KEEP => self.kept.lock().unwrap().push(body),
+            REFUSE => replier.fail("not today"),
+            NEVER => self.held.lock().unwrap().push(replier),
+            _ => drop(replier),
+        }
+    }
+
+    fn link_event(&self, event: &LinkEvent) {
+        self.events.lock().unwrap().push(event.clone());
+    }
+}
+
+struct End {
+    links: Links,
+    recorder: Arc<Recorder>,
+    tls: Arc<ArcSwap<PeerTls>>,
+    address: SocketAddr,
+}
+
+async fn end(tls: PeerTls, node: u64, name: &str, peer: Option<SocketAddr>) -> End {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = Arc::new(ArcSwap::from_pointee(tls));
+    let config = LinksConfig {
+        node_id: NodeId(node),
+        name: name.to_owned(),
+        cluster_id: CLUSTER_ID.to_owned(),
+        discovery: Discovery::Static { peers: peer.iter().map(ToString::to_string).collect() },
+        timing: LinkTiming {
+            ping_interval: Duration::from_millis(100),
+            backoff_min: Duration::from_millis(10),
+            backoff_max: Duration::from_millis(50),
+            ..LinkTiming::default()
+        },
+    };
+    let links = Links::new(config, Arc::clone(&tls));
+    let recorder = Arc::new(Recorder::default());
+    links.serve(ECHO..=50, Arc::clone(&recorder) as Arc<dyn PeerHandler>);
+    links.start(listener);
+    End { links, recorder, tls, address }
+}
+
+/// Passes bytes on, both ways, while it is told to.
+async fn network(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (passes, gate) = watch::channel(true);
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(to).await.unwrap();
+            let (near_read, near_write) = near.into_split();
+            let (far_read, far_write) = far.into_split();
+            tokio::spawn(pass(near_read, far_write, gate.clone()));
+            tokio::spawn(pass(far_read, near_write, gate.clone()));
+        }
+    });
+    (address, passes)
+}
+
+async fn pass(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut gate: watch::Receiver<bool>,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if gate.wait_for(|passes| *passes).await.is_err() {
+            return;
+        }
+        match from.read(&mut buffer).await {
+            Ok(count) if count > 0 => {
+                if to.write_all(&buffer[..count]).await.is_err() {
+                    return;
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+/// A dials B over a network of its own; B dials nobody.
+async fn pair() -> (End, End, watch::Sender<bool>) {
+    let ca = PeerCa::new();
+    let b = end(ca.tls(CLUSTER_ID, "b"), 2, "b", None).await;
+    let (address, passes) = network(b.address).await;
+    let a = end(ca.tls(CLUSTER_ID, "a"), 1, "a", Some(address)).await;
+    eventually("link", || a.links.is_live(NodeId(2))).await;
+    (a, b, passes)
+}
+
+#[tokio::test]
+async fn requests_are_answered_each_with_its_own_answer() {
+    let (a, b, _passes) = pair().await;
+    let asked: Vec<_> = (0..100u32)
+        .map(|number| (number, a.links.request(NodeId(2), ECHO, &number.to_le_bytes())))
+        .collect();
+    for (number, answer) in asked {
+        assert_eq!(answer.await.unwrap()[..], number.to_le_bytes());
+    }
+    let refused = a.links.request(NodeId(2), REFUSE, b"").await.unwrap_err();
+    assert!(matches!(refused, LinkError::Refused { reason, .. } if reason == "not today"));
+    let dropped = a.links.request(NodeId(2), FORGET, b"").await.unwrap_err();
+    assert!(matches!(dropped, LinkError::Refused { .. }), "{dropped}");
+    let unknown = a.links.request(NodeId(2), 200, b"").await.unwrap_err();
+    assert!(matches!(&unknown, LinkError::Refused { reason, .. } if reason.contains("200")));
+    let nobody = a.links.request(NodeId(9), ECHO, b"").await.unwrap_err();
+    assert_eq!(nobody, LinkError::NoLink { node: NodeId(9) });
+    // B has not dialled A, so it can't ask.
+    assert_eq!(b.links.live_nodes(), []);
+    assert_eq!(b.links.status().accepted, [NodeId(1)]);
+}
+
+#[tokio::test]
+async fn one_way_frames_arrive_in_order_and_long_ones_are_refused() {
+    let (a, b, _passes) = pair().await;
+    let large = vec![7; FRAME_BODY_BYTES_MAX];
+    for number in 0..1000u32 {
+        a.links.send(NodeId(2), KEEP, &number.to_le_bytes()).unwrap();
+    }
+    a.links.send(NodeId(2), KEEP, &large).unwrap();
+    eventually("frames", || b.recorder.kept.lock().unwrap().len() == 1001).await;
+    let kept = b.recorder.kept.lock().unwrap().clone();
+    for (number, body) in kept[..1000].iter().enumerate() {
+        assert_eq!(body[..], (number as u32).to_le_bytes());
+    }
+    assert_eq!(kept[1000], large);
+    let too_long = vec![0; FRAME_BODY_BYTES_MAX + 1];
+    let error = a.links.send(NodeId(2), KEEP, &too_long).unwrap_err();
+    assert_eq!(error, LinkError::TooLong { bytes: too_long.len() });
+    assert!(a.links.is_live(NodeId(2)));
+}
+
+#[tokio::test]
+async fn a_silent_link_is_closed_its_calls_fail_and_a_new_one_takes_its_place() {
+    let (a, b, passes) = pair().await;
+    let waiting = a.links.request(NodeId(2), NEVER, b"");
+    eventually("request", || !b.recorder.held.lock().unwrap().is_empty()).await;
+    passes.send_replace(false);
+    assert_eq!(waiting.await.unwrap_err(), LinkError::Closed { node: NodeId(2) });
+    eventually("down", || !a.links.is_live(NodeId(2))).await;
+    let error = a.links.send(NodeId(2), KEEP, b"x").unwrap_err();
+    assert_eq!(error, LinkError::NoLink { node: NodeId(2) });
+    eventually("closed there too", || b.links.status().accepted.is_empty()).await;
+
+    passes.send_replace(true);
+    eventually("up again", || a.links.is_live(NodeId(2))).await;
+    assert_eq!(a.links.request(NodeId(2), ECHO, b"back").await.unwrap()[..], *b"back");
+    let (node, name) = (NodeId(2), "b".to_owned());
+    let up = LinkEvent::Up { node, name: name.clone() };
+    let down = LinkEvent::Down { node, name };
+    assert_eq!(*a.recorder.events.lock().unwrap(), [up.clone(), down, up]);
+    let (node, name) = (NodeId(1), "a".to_owned());
+    let accepted = LinkEvent::Accepted { node, name: name.clone() };
+    let closed = LinkEvent::AcceptedClosed { node, name };
+    assert_eq!(*b.recorder.events.lock().unwrap(), [accepted.clone(), closed, accepted]);
+}
+
+#[tokio::test]
+async fn a_slow_peer_costs_droppable_frames_first_and_then_its_link() {
+    let (a, _b, passes) = pair().await;
+    passes.send_replace(false);
+    let frame = vec![1; 1 << 20];
+    let mut dropped = 0;
+    for _ in 0..20 {
+        if !a.links.send_droppable(NodeId(2), KEEP, &frame).unwrap() {
+            dropped += 1;
+        }
+    }
+    assert!(dropped > 0);
+    assert_eq!(a.links.status().frames_dropped, dropped);
+    let overload = (0..200).find_map(|_| a.links.send(NodeId(2), KEEP, &frame).err());
+    assert_eq!(overload, Some(LinkError::Overloaded { node: NodeId(2) }));
+    assert_eq!(a.links.status().links_overloaded, 1);
+    eventually("down", || !a.links.is_live(NodeId(2))).await;
+}
+
+#[tokio::test]
+async fn new_certificates_are_used_from_the_next_connection_on() {
+    let (a, b, _passes) = pair().await;
+    let other = PeerCa::new();
+    b.tls.store(Arc::new(other.tls(CLUSTER_ID, "b")));
+    // The link that stands is not touched.
+    assert_eq!(a.links.request(NodeId(2), ECHO, b"1").await.unwrap()[..], *b"1");
+    let (gone, b_address) = (b.links.clone(), b.address);
+    gone.stop();
+    eventually("down", || !a.links.is_live(NodeId(2))).await;
+    a.tls.store(Arc::new(other.tls(CLUSTER_ID, "a")));
+    let b = end(other.tls(CLUSTER_ID, "b"), 2, "b", None).await;
+    assert_ne!(b.address, b_address);
+    a.links.set_discovery(Discovery::Static { peers: vec![b.address.to_string()] });
+    eventually("up", || a.links.is_live(NodeId(2))).await;
+}
+
+#[tokio::test]
+async fn a_node_leaves_itself_alone_and_links_a_peer_once_under_two_addresses() {
+    let ca = PeerCa::new();
+    let a = end(ca.tls(CLUSTER_ID, "a"), 1, "a", None).await;
+    let b = end(ca.tls(CLUSTER_ID, "b"), 2, "b", None).await;
+    let (second_way, _passes) = network(b.address).await;
+    let peers = [a.address, b.address, second_way].map(|address| address.to_string());
+    a.links.set_discovery(Discovery::Static { peers: peers.to_vec() });
+    eventually("link", || a.links.is_live(NodeId(2))).await;
+    assert_eq!(a.links.live_nodes(), [NodeId(2)]);
+    // The first way falls, the second takes over.
+    for _ in 0..5 {
+        assert_eq!(a.links.request(NodeId(2), ECHO, b"x").await.unwrap()[..], *b"x");
+    }
+    assert_eq!(a.links.live_nodes(), [NodeId(2)]);
+    let copied = end(ca.tls(CLUSTER_ID, "c"), 2, "c", Some(b.address)).await;
+    eventually("a copied data directory is refused", || {
+        let refusals = copied.links.status().refusals;
+        refusals.iter().any(|refusal| refusal.reason.contains("copied data directory"))
+    })
+    .await;
+}
