@@ -11,6 +11,7 @@
 
 pub mod authentication;
 pub mod authorizer;
+mod catalogue;
 pub mod change;
 pub mod diff;
 pub mod digest;
@@ -27,7 +28,7 @@ mod authentication_test;
 mod record_set_test;
 
 pub use authentication::{AuthDecision, Credential, RefusalReason};
-pub use authorizer::{Action, Authorizer, Because, Explanation};
+pub use authorizer::{Action, Authorizer, Because, DecisionCache, Explanation};
 pub use change::{ChangeError, PolicyChange};
 pub use diff::{BucketKeys, DiffError, PolicyDigests};
 pub use digest::{BUCKET_COUNT, BucketIndex, Digest, Revision, bucket_of};

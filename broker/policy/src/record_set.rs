@@ -178,6 +178,10 @@ impl RecordSet {
         BucketKeys { index, records: entries.collect() }
     }
 
+    pub(crate) fn all_entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.buckets.iter().flat_map(|bucket| &bucket.entries)
+    }
+
     pub(crate) fn entries(&self, index: BucketIndex) -> impl Iterator<Item = &Arc<Entry>> {
         self.buckets[usize::from(index)].entries.iter()
     }

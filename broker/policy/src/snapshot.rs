@@ -6,30 +6,20 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::authorizer::{Authorizer, Identity, RuleSetCache, RuleSource};
+use crate::catalogue::Catalogue;
 use crate::change::{ChangeError, PolicyChange};
 use crate::diff::{BucketKeys, PolicyDigests};
 use crate::digest::{BucketIndex, Revision};
-use crate::record::{
-    Client, DefaultAccess, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings,
-};
+use crate::record::{Client, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings};
 use crate::record_set::{Entry, RecordSet};
-
-/// The settings of a policy that has no settings record.
-static DEFAULT_SETTINGS: Settings = Settings {
-    default_access: DefaultAccess {
-        publish_client_send: false,
-        publish_client_receive: true,
-        subscribe: false,
-        unsubscribe: true,
-    },
-    anonymous_group: None,
-};
 
 /// An immutable policy. A copy is cheap, and so is a policy derived by a change: they share what
 /// did not change, and the rule sets compiled so far.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     records: RecordSet,
+    /// Of the same records.
+    catalogue: Arc<Catalogue>,
     compiled: Arc<RuleSetCache>,
 }
 
@@ -49,7 +39,8 @@ pub struct PolicyCounts {
 
 impl From<RecordSet> for Policy {
     fn from(records: RecordSet) -> Self {
-        Self { records, compiled: Arc::default() }
+        let catalogue = Arc::new(Catalogue::new(&records));
+        Self { records, catalogue, compiled: Arc::default() }
     }
 }
 
@@ -69,7 +60,14 @@ impl Policy {
     /// revision it names.
     pub fn apply(&self, change: &PolicyChange) -> Result<Self, ChangeError> {
         let records = self.records.apply(change)?;
-        Ok(Self { records, compiled: Arc::clone(&self.compiled) })
+        let upserted = change.upserts.iter().map(Record::key);
+        let mut keys: Vec<_> = upserted.chain(change.removals.iter().cloned()).collect();
+        keys.retain(|key| key.kind() != RecordKind::Client);
+        let mut catalogue = Arc::clone(&self.catalogue);
+        if !keys.is_empty() {
+            Arc::make_mut(&mut catalogue).refresh(&records, &keys);
+        }
+        Ok(Self { records, catalogue, compiled: Arc::clone(&self.compiled) })
     }
 
     /// The change that puts these records in and takes those out.
@@ -106,7 +104,7 @@ impl Policy {
 
     /// The client with this username.
     pub fn client(&self, username: &str) -> Option<&Client> {
-        match self.record(&RecordKey::client(username)) {
+        match self.records.get(&RecordKey::client(username)).map(|record| &**record) {
             Some(Record::Client(client)) => Some(client),
             _ => None,
         }
@@ -114,15 +112,12 @@ impl Policy {
 
     /// The group with this name.
     pub fn group(&self, name: &str) -> Option<&Group> {
-        match self.record(&RecordKey::group(name)) {
-            Some(Record::Group(group)) => Some(group),
-            _ => None,
-        }
+        self.catalogue.group(name)
     }
 
     /// The role with this name.
     pub fn role(&self, name: &str) -> Option<&Role> {
-        match self.record(&RecordKey::role(name)) {
+        match self.catalogue.role(name).map(|entry| &*entry.record) {
             Some(Record::Role(role)) => Some(role),
             _ => None,
         }
@@ -130,10 +125,7 @@ impl Policy {
 
     /// The settings, or the default ones.
     pub fn settings(&self) -> &Settings {
-        match self.record(&RecordKey::settings()) {
-            Some(Record::Settings(settings)) => settings,
-            _ => &DEFAULT_SETTINGS,
-        }
+        self.catalogue.settings()
     }
 
     /// How many records there are; costs a pass over all of them.
@@ -191,18 +183,10 @@ impl Policy {
         self.compiled.len()
     }
 
-    fn record(&self, key: &RecordKey) -> Option<&Record> {
-        self.records.get(key).map(|record| &**record)
-    }
-
-    fn role_entry(&self, name: &str) -> Option<Arc<Entry>> {
-        self.records.entry(&RecordKey::role(name)).map(Arc::clone)
-    }
-
     /// The client's own roles, then those of its groups, each in evaluation order, each once.
     /// Assignments are in that order already: the records are in their normal form.
     fn ordered_roles_of_client(&self, client: &Client) -> Vec<Arc<Entry>> {
-        let own = client.roles.iter().filter_map(|role| self.role_entry(&role.name));
+        let own = client.roles.iter().filter_map(|role| self.catalogue.role(&role.name).cloned());
         let groups = client.groups.iter().map(|group| group.name.as_str());
         once_each(own.chain(self.ordered_roles_of_groups(groups)))
     }
@@ -213,7 +197,7 @@ impl Policy {
     ) -> Vec<Arc<Entry>> {
         let groups = groups.into_iter().filter_map(|name| self.group(name));
         let roles = groups.flat_map(|group| &group.roles);
-        once_each(roles.filter_map(|role| self.role_entry(&role.name)))
+        once_each(roles.filter_map(|role| self.catalogue.role(&role.name).cloned()))
     }
 }
 

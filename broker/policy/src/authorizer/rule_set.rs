@@ -33,6 +33,8 @@ pub(crate) struct RuleSet {
     unsubscribe_literals: HashMap<Box<str>, u32>,
     /// Rank at which the first role that allows no wildcard subscription is asked.
     wildcard_denial: u32,
+    /// By action: whether a rule stands for a name.
+    names_matter: [bool; Action::ALL.len()],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,7 @@ impl RuleSet {
             subscribe_literals: HashMap::new(),
             unsubscribe_literals: HashMap::new(),
             wildcard_denial: UNRANKED,
+            names_matter: [false; Action::ALL.len()],
         };
         for index in 0..compiled.roles.len() {
             let entry = Arc::clone(&compiled.roles[index]);
@@ -102,7 +105,27 @@ impl RuleSet {
                 compiled.add_role(index, role);
             }
         }
+        compiled.names_matter = Action::ALL.map(|action| compiled.trie(action).has_names());
         compiled
+    }
+
+    const fn trie(&self, action: Action) -> &Trie {
+        match action {
+            Action::Publish => &self.publish,
+            Action::Receive => &self.receive,
+            Action::Subscribe => &self.subscribe,
+            Action::Unsubscribe => &self.unsubscribe,
+        }
+    }
+
+    /// Whether the decision may depend on who asks.
+    pub(super) const fn names_matter(&self, action: Action) -> bool {
+        self.names_matter[action as usize]
+    }
+
+    /// Whether patterns are to be searched for this action.
+    pub(super) fn has_rules(&self, action: Action) -> bool {
+        !self.trie(action).is_empty()
     }
 
     /// Ranks a role's rules after those of the roles before it. The ACLs are in their normal
@@ -162,20 +185,16 @@ impl RuleSet {
         let literal = |literals: &HashMap<Box<str>, u32>| {
             if literals.is_empty() { UNRANKED } else { *literals.get(topic).unwrap_or(&UNRANKED) }
         };
-        let (trie, search, bound) = match action {
-            Action::Publish => (&self.publish, Search::TopicName, UNRANKED),
-            Action::Receive => (&self.receive, Search::TopicName, UNRANKED),
+        let (search, bound) = match action {
+            Action::Publish | Action::Receive => (Search::TopicName, UNRANKED),
             Action::Subscribe => {
                 let is_denied = self.wildcard_denial != UNRANKED && has_wildcard(topic);
                 let denial = if is_denied { self.wildcard_denial } else { UNRANKED };
-                let bound = denial.min(literal(&self.subscribe_literals));
-                (&self.subscribe, Search::TopicFilter, bound)
+                (Search::TopicFilter, denial.min(literal(&self.subscribe_literals)))
             }
-            Action::Unsubscribe => {
-                (&self.unsubscribe, Search::TopicFilter, literal(&self.unsubscribe_literals))
-            }
+            Action::Unsubscribe => (Search::TopicFilter, literal(&self.unsubscribe_literals)),
         };
-        trie.search(search, topic, identity, bound)
+        self.trie(action).search(search, topic, identity, bound)
     }
 
     pub(super) fn explain(&self, action: Action, verdict: Verdict) -> Explanation {

@@ -74,6 +74,15 @@ impl Trie {
         self.nodes[at].end = self.nodes[at].end.min(rank);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes[ROOT].best == UNRANKED
+    }
+
+    /// Whether a filter has a level that stands for a name.
+    pub(super) fn has_names(&self) -> bool {
+        self.nodes.iter().any(|node| node.username != NO_NODE || node.client_id != NO_NODE)
+    }
+
     fn child(&mut self, at: usize, level: &str) -> usize {
         let new = self.nodes.len();
         let node = &mut self.nodes[at];
@@ -167,10 +176,11 @@ impl Walk<'_> {
     }
 }
 
-/// The first level, and the levels after it if there are any.
+/// The first level, and the levels after it if there are any. Levels are short, so a plain loop
+/// beats a search that prepares itself first.
 fn split_level(levels: &str) -> (&str, Option<&str>) {
-    match levels.split_once('/') {
-        Some((level, rest)) => (level, Some(rest)),
+    match levels.bytes().position(|byte| byte == b'/') {
+        Some(at) => (&levels[..at], Some(&levels[at + 1..])),
         None => (levels, None),
     }
 }
