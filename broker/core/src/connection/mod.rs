@@ -130,6 +130,16 @@ impl Connection {
     }
 }
 
+/// What it takes to write a packet for a client.
+#[derive(Debug)]
+pub(crate) struct Outlet<'a> {
+    pub(crate) version: ProtocolVersion,
+    /// The client's Maximum Packet Size.
+    pub(crate) packet_bytes_max: u32,
+    /// The buffer to append to.
+    pub(crate) out: &'a mut Vec<u8>,
+}
+
 /// The connections of an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
@@ -177,18 +187,22 @@ impl Connections {
         self.get(id)?;
         let mut connection = self.slots.try_remove(slot_of(id) as usize)?;
         connection.output.release(&mut self.pool);
-        self.pool.give(std::mem::take(&mut connection.input));
         Some(connection)
     }
 
-    /// The buffer to append a packet for this connection to; it counts as touched.
-    pub(crate) fn out(&mut self, slot: ConnectionSlot) -> Option<&mut Vec<u8>> {
+    /// The way out to a client; its connection counts as touched.
+    #[inline]
+    pub(crate) fn outlet(&mut self, slot: ConnectionSlot) -> Option<Outlet<'_>> {
         let connection = self.slots.get_mut(slot as usize)?;
         if !connection.is_touched {
             connection.is_touched = true;
             self.touched.push(connection.id);
         }
-        Some(connection.output.tail(&mut self.pool))
+        Some(Outlet {
+            version: connection.version,
+            packet_bytes_max: connection.packet_bytes_max,
+            out: connection.output.tail(&mut self.pool),
+        })
     }
 
     /// Notes that output is written; gives how much is left.

@@ -14,7 +14,7 @@ use crate::engine::{AuthProof, Effect};
 use crate::session::{
     InFlight, InboundQoS2, Queue, Session, SessionSlot, SessionState, Subscription,
 };
-use crate::types::{ClientId, ConnectionId, Millis};
+use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
 
 impl Engine {
     /// Answers [`Effect::Claim`]. If the connection is gone, the session stays, offline.
@@ -175,7 +175,7 @@ impl Engine {
         }
         let stage = std::mem::replace(&mut connection.stage, Stage::Open);
         let (Stage::Settling(pending), Some(session)) = (stage, connection.session) else { return };
-        let keep_alive = self.granted_keep_alive(&pending);
+        let keep_alive = self.granted_keep_alive(&pending, self.version(slot_of(id)));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.keep_alive_millis = u32::from(keep_alive) * 1500;
             connection.last_received = now;
@@ -189,10 +189,12 @@ impl Engine {
         self.resume(now, id);
     }
 
-    fn granted_keep_alive(&self, pending: &PendingConnect) -> u16 {
+    /// 3.1.1 cannot be told of another Keep Alive, so it keeps its own.
+    fn granted_keep_alive(&self, pending: &PendingConnect, version: ProtocolVersion) -> u16 {
         let (asked, most) = (pending.keep_alive_seconds, self.config.keep_alive_seconds_max);
         match most {
             0 => asked,
+            _ if !version.is_v5() => asked,
             _ if asked == 0 => most,
             _ => asked.min(most),
         }

@@ -62,10 +62,9 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let session = connection.session.take();
         let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
-        let input = std::mem::take(&mut connection.input);
+        connection.input = Vec::new();
         connection.pending_acks = None;
         connection.topic_aliases = Default::default();
-        self.connections.pool.give(input);
         if let Stage::Claiming(pending) = stage {
             self.orphaned_claims.insert(id, pending.client_id);
         }

@@ -23,6 +23,8 @@ pub struct EngineConfig {
     pub queue_messages_max: usize,
     /// Most bytes (topic, properties, payload) waiting in one session.
     pub queue_bytes_max: usize,
+    /// Most bytes waiting in all sessions of the engine together.
+    pub queued_bytes_total_max: u64,
     /// Most Subscriptions of one session.
     pub subscriptions_max: usize,
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
@@ -42,6 +44,9 @@ pub const TOPIC_ALIAS_MAXIMUM: u16 = 10;
 pub const QUEUE_MESSAGES_MAX: usize = 1000;
 /// A queue full of small messages is bounded by their number; this bounds the large ones.
 pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bounds what all offline sessions of a worker can make it hold; a message that waits in several
+/// sessions counts in each, though it is kept once.
+pub const QUEUED_BYTES_TOTAL_MAX: u64 = 1024 * 1024 * 1024;
 /// Bounds what one client can make the router hold.
 pub const SUBSCRIPTIONS_MAX: usize = 1000;
 /// A connection that is this far behind is slow.
@@ -62,6 +67,7 @@ impl Default for EngineConfig {
             connect_timeout_millis: CONNECT_TIMEOUT_MILLIS,
             queue_messages_max: QUEUE_MESSAGES_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
+            queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
         }

@@ -9,7 +9,7 @@ use super::output::AckPacket;
 use super::{DropReason, Engine};
 use crate::codec::packet::Publish;
 use crate::codec::{PublishFrame, PublishHeader, ReasonCode};
-use crate::connection::{Connection, ConnectionSlot};
+use crate::connection::{ConnectionSlot, Outlet};
 use crate::router::{Message, Target};
 use crate::session::{Delivery, QueueLimits, Resend, SessionSlot};
 use crate::types::{Millis, PacketId, ProtocolVersion, QoS, SubscriptionId};
@@ -146,15 +146,13 @@ impl Engine {
         header: PublishHeader,
         ids: &[SubscriptionId],
     ) -> Sent {
-        let Some(Connection { version, packet_bytes_max, .. }) = self.connections.at(slot) else {
+        let Some(Outlet { version, packet_bytes_max, out }) = self.connections.outlet(slot) else {
             return Sent::TooLarge;
         };
-        let (version, bytes_max) = (*version, *packet_bytes_max as usize);
+        let bytes_max = packet_bytes_max as usize;
         let Outgoing { publish, expires_at, .. } = outgoing;
         let frame = self.frames.frame(now, publish, *expires_at, version, header.qos);
-        let (Some(frame), Some(out)) = (frame, self.connections.out(slot)) else {
-            return Sent::TooLarge;
-        };
+        let Some(frame) = frame else { return Sent::TooLarge };
         let start = out.len();
         if ids.is_empty() || !version.is_v5() {
             if frame.packet_bytes() <= bytes_max {
@@ -182,7 +180,8 @@ impl Engine {
             bytes_max: self.config.queue_bytes_max,
         };
         let bytes = delivery.message.bytes() as u64;
-        if session.queue.push(delivery, limits) {
+        let has_room = self.counters.queued_bytes + bytes <= self.config.queued_bytes_total_max;
+        if has_room && session.queue.push(delivery, limits) {
             self.counters.queued_messages += 1;
             self.counters.queued_bytes += bytes;
         } else {

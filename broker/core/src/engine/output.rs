@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::codec::packet::Packet;
 use crate::codec::{ReasonCode, encode};
-use crate::connection::ConnectionSlot;
+use crate::connection::{ConnectionSlot, Outlet};
 use crate::types::{ConnectionId, Millis, PacketId, ProtocolVersion};
 
 /// Factor by which a connection's output may exceed its soft maximum before its input is paused:
@@ -64,13 +64,13 @@ impl Engine {
 
     /// Appends a packet. One that is larger than the client accepts is left out.
     pub(super) fn send(&mut self, slot: ConnectionSlot, packet: &Packet<'_>) {
-        let Some(connection) = self.connections.at(slot) else { return };
-        let (version, bytes_max) = (connection.version, connection.packet_bytes_max as usize);
-        let Some(out) = self.connections.out(slot) else { return };
+        let Some(Outlet { version, packet_bytes_max, out }) = self.connections.outlet(slot) else {
+            return;
+        };
         let start = out.len();
         let is_encoded = encode(packet, version, out).is_ok();
         debug_assert!(is_encoded, "the engine builds packets that exist in {version:?}");
-        if out.len() - start > bytes_max {
+        if out.len() - start > packet_bytes_max as usize {
             out.truncate(start);
         }
     }
@@ -84,8 +84,7 @@ impl Engine {
         packet_id: PacketId,
         reason_code: ReasonCode,
     ) {
-        let version = self.version(slot);
-        let Some(out) = self.connections.out(slot) else { return };
+        let Some(Outlet { version, out, .. }) = self.connections.outlet(slot) else { return };
         let [high, low] = packet_id.get().to_be_bytes();
         if version.is_v5() && reason_code != ReasonCode::Success {
             out.extend_from_slice(&[packet as u8, 3, high, low, reason_code.as_u8()]);

@@ -51,18 +51,14 @@ impl Engine {
         }
     }
 
-    /// Keeps bytes for later, in a buffer that only connections with such bytes own.
+    /// Keeps bytes for later, in a buffer of their size: whoever sends half a packet and falls
+    /// silent is to hold no more than that.
     fn keep(&mut self, id: ConnectionId, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let mut buffer = self.connections.pool.take();
-        match self.connections.get_mut(id) {
-            Some(connection) if !connection.is_closing() => {
-                buffer.extend_from_slice(bytes);
-                connection.input = buffer;
-            }
-            _ => self.connections.pool.give(buffer),
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.is_closing()
+            && !bytes.is_empty()
+        {
+            connection.input = bytes.to_vec();
         }
     }
 
@@ -75,11 +71,11 @@ impl Engine {
         let mut input = std::mem::take(&mut connection.input);
         let used = self.process(now, id, &input);
         input.drain(..used);
-        match self.connections.get_mut(id) {
-            Some(connection) if !connection.is_closing() && !input.is_empty() => {
-                connection.input = input;
-            }
-            _ => self.connections.pool.give(input),
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.is_closing()
+            && !input.is_empty()
+        {
+            connection.input = input;
         }
     }
 

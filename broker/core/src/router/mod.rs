@@ -4,6 +4,7 @@
 //! this engine (level three) and the destinations elsewhere (levels one and two), so that a topic
 //! is matched once. What matching a topic gave is kept until a Subscription or a right changes.
 
+mod changes;
 mod entry;
 mod message;
 mod route;
@@ -20,6 +21,7 @@ pub use message::Message;
 pub(crate) use message::{FRAME_LIMITS, encode_at_rest};
 pub(crate) use route::{OwnMessages, Route, Target, merge};
 
+use changes::Changes;
 use entry::FilterEntry;
 use route_cache::{RouteCache, hash_topic};
 
@@ -34,8 +36,7 @@ pub(crate) struct Router {
     filters: FilterTrie<FilterEntry>,
     /// Filters of each destination, to clear them when it is gone.
     remote_filters: Vec<HashSet<Arc<str>>>,
-    /// Changes when a route made before may be wrong.
-    epoch: u64,
+    changes: Changes,
     routes_made: u64,
     cache: RouteCache,
     matched: Vec<Subscriber>,
@@ -56,7 +57,7 @@ impl Router {
         Self {
             filters: FilterTrie::with_seed(seed),
             remote_filters: (0..Destination::COUNT).map(|_| HashSet::new()).collect(),
-            epoch: 1,
+            changes: Changes::default(),
             routes_made: 0,
             cache: RouteCache::default(),
             matched: Vec::new(),
@@ -65,8 +66,8 @@ impl Router {
     }
 
     /// Rights or the identity of a session have changed: routes are to be made anew.
-    pub(crate) const fn forget_routes(&mut self) {
-        self.epoch += 1;
+    pub(crate) fn forget_routes(&mut self) {
+        self.changes.concern_all();
     }
 
     /// Adds or replaces a session's Subscription. Gives the filter to keep, and the interest
@@ -76,7 +77,6 @@ impl Router {
         filter: &str,
         subscriber: Subscriber,
     ) -> (Arc<str>, InterestSeq) {
-        self.epoch += 1;
         let next = InterestSeq(self.interest.issued.0 + 1);
         let entry = Self::entry(&mut self.filters, filter);
         if entry.subscribers().is_empty() {
@@ -84,6 +84,7 @@ impl Router {
             self.interest.changes.push(InterestChange::Added(Arc::clone(&entry.filter)));
         }
         entry.insert(subscriber);
+        self.changes.concern(Arc::clone(&entry.filter));
         (Arc::clone(&entry.filter), entry.interest_seq)
     }
 
@@ -99,7 +100,7 @@ impl Router {
         if !entry.remove(session) {
             return;
         }
-        self.epoch += 1;
+        self.changes.concern(Arc::clone(&entry.filter));
         if entry.subscribers().is_empty() {
             self.interest.changes.push(InterestChange::Removed(Arc::clone(&entry.filter)));
         }
@@ -108,17 +109,19 @@ impl Router {
 
     /// Notes what another engine wants to hear.
     pub(crate) fn set_remote(&mut self, change: RemoteInterest) {
-        self.epoch += 1;
         match change {
             RemoteInterest::Added(destination, filter) => {
+                self.changes.concern(Arc::clone(&filter));
                 Self::entry(&mut self.filters, &filter).remote |= 1 << destination.get();
                 self.remote_filters[usize::from(destination.get())].insert(filter);
             }
             RemoteInterest::Removed(destination, filter) => {
+                self.changes.concern(Arc::clone(&filter));
                 self.remote_filters[usize::from(destination.get())].remove(&filter);
                 self.remove_remote(destination, &filter);
             }
             RemoteInterest::Cleared(destination) => {
+                self.changes.concern_all();
                 let place = &mut self.remote_filters[usize::from(destination.get())];
                 for filter in std::mem::take(place) {
                     self.remove_remote(destination, &filter);
@@ -149,14 +152,15 @@ impl Router {
     pub(crate) fn take_route(&mut self, topic: &str, sessions: &Sessions) -> Box<Route> {
         let hash = hash_topic(topic);
         let mut route = self.cache.take(hash);
-        if route.epoch == self.epoch && *route.topic == *topic {
-            return route;
-        }
+        let epoch = self.changes.epoch();
         if *route.topic != *topic {
             route.topic = topic.into();
+        } else if route.epoch == epoch || self.changes.spare(route.epoch, topic) {
+            route.epoch = epoch;
+            return route;
         }
         self.routes_made += 1;
-        (route.hash, route.epoch, route.stamp) = (hash, self.epoch, self.routes_made);
+        (route.hash, route.epoch, route.stamp) = (hash, epoch, self.routes_made);
         let (matched, mut remote) = (&mut self.matched, 0);
         self.filters.for_each_match(topic, |entry| {
             matched.extend_from_slice(entry.subscribers());

@@ -35,7 +35,7 @@ pub(crate) struct Target {
 pub(crate) struct Route {
     pub(crate) topic: Box<str>,
     pub(crate) hash: u64,
-    /// Which state of Subscriptions and rights it was made from.
+    /// The latest change of Subscriptions or rights that it takes account of.
     pub(crate) epoch: u64,
     /// Unique among all routes ever made, so that whoever checked something of this one can tell.
     pub(crate) stamp: u64,

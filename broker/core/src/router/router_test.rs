@@ -57,7 +57,7 @@ enum Step {
 }
 
 fn filter() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b", "+"]), 1..4).prop_flat_map(|levels| {
+    prop::collection::vec(prop::sample::select(vec!["a", "+"]), 1..3).prop_flat_map(|levels| {
         any::<bool>().prop_map(move |has_hash| {
             let mut levels = levels.clone();
             if has_hash {
@@ -69,15 +69,15 @@ fn filter() -> impl Strategy<Value = String> {
 }
 
 fn topic() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..4).prop_map(|l| l.join("/"))
+    prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..3).prop_map(|l| l.join("/"))
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let session = 0..4u32;
+    let session = 0..3u32;
     prop_oneof![
         4 => (session.clone(), filter(), 0..3u8, prop::option::of(1..9u32))
             .prop_map(|(session, filter, qos, id)| Step::Subscribe(session, filter, qos, id)),
-        2 => (session, filter()).prop_map(|(session, filter)| Step::Unsubscribe(session, filter)),
+        4 => (session, filter()).prop_map(|(session, filter)| Step::Unsubscribe(session, filter)),
         2 => (0..3u8, filter(), any::<bool>()).prop_map(|(to, f, on)| Step::Remote(to, f, on)),
         1 => (0..3u8).prop_map(Step::Clear),
         4 => topic().prop_map(Step::Look),
