@@ -53,6 +53,9 @@ pub struct RunArgs {
     /// This broker's name, as in its peer certificate, for example fleet-0.
     #[arg(long, value_name = "NAME", env = "DUNLIN_NAME")]
     pub name: String,
+    /// Stop, as TERM does, when standard input closes: for a parent that must not leave the broker behind.
+    #[arg(long)]
+    pub exit_when_stdin_closes: bool,
 }
 
 /// `mqtt-broker check`.

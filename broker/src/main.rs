@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use broker::args::{Args, CheckArgs, Command};
-use broker::run;
+use broker::args::{Args, CheckArgs, Command, RunArgs};
 use broker::telemetry::Chain;
+use broker::{run, shutdown};
 use clap::Parser as _;
 
 /// What this build reports as its version; a build for another one sets `DUNLIN_VERSION`.
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         _ if args.version => print(&format!("mqtt-broker {VERSION}")),
-        Some(Command::Run(args)) => run::run(&args, VERSION).map_err(anyhow::Error::from),
+        Some(Command::Run(args)) => run(&args),
         Some(Command::Check(args)) => check(&args),
         None => Err(anyhow::anyhow!("say what to do: run, check or --version; --help explains")),
     };
@@ -29,6 +29,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<()> {
+    if args.exit_when_stdin_closes {
+        shutdown::stop_when_stdin_closes()?;
+    }
+    run::run(args, VERSION).map_err(anyhow::Error::from)
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<()> {
