@@ -4,4 +4,5 @@ mod certificates;
 mod links;
 mod meta;
 mod node;
+mod retained;
 mod storage;

@@ -11,7 +11,7 @@ use broker_policy::{Client, PolicyChange, Record, RecordKey, Revision};
 use crate::node::{CLUSTER_ID, Cluster, Node, eventually};
 
 /// Proposes until a leader takes it.
-async fn propose(node: &Node, command: Command) -> Proposed {
+pub(crate) async fn propose(node: &Node, command: Command) -> Proposed {
     for _ in 0..10 {
         match node.meta.propose(&command).await {
             Ok(proposed) => return proposed,
@@ -60,13 +60,13 @@ fn leads(status: &MetaStatus) -> bool {
     status.role == MetaRole::Leader && is_serving(status)
 }
 
-async fn found(first: &Node) {
+pub(crate) async fn found(first: &Node) {
     first.meta.bootstrap().await.unwrap();
     first.wait_for("leader of one", leads).await;
 }
 
 /// Adds and promotes by way of the leader.
-async fn join(leader: &Node, node: &Node) {
+pub(crate) async fn join(leader: &Node, node: &Node) {
     leader.wait_linked(&[node]).await;
     step(leader, async || leader.meta.add_learner(node.id, node.links.name(), None).await).await;
     node.wait_for("learner", |s| s.role == MetaRole::Learner && is_serving(s)).await;
@@ -91,7 +91,7 @@ async fn step(
     panic!("step was not taken: {:?}", leader.meta.status())
 }
 
-async fn three(cluster: &Cluster) -> [Node; 3] {
+pub(crate) async fn three(cluster: &Cluster) -> [Node; 3] {
     let nodes = [cluster.start(0).await, cluster.start(1).await, cluster.start(2).await];
     found(&nodes[0]).await;
     join(&nodes[0], &nodes[1]).await;

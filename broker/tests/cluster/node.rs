@@ -24,15 +24,20 @@ pub(crate) struct Cluster {
     pub(crate) ca: PeerCa,
     pub(crate) addresses: Vec<SocketAddr>,
     disks: tempfile::TempDir,
+    timing: MetaTiming,
 }
 
 impl Cluster {
     pub(crate) fn new(size: usize) -> Self {
+        Self::with_timing(size, MetaTiming::default())
+    }
+
+    pub(crate) fn with_timing(size: usize, timing: MetaTiming) -> Self {
         // Reserved by binding all at once, then released for the nodes.
         let held: Vec<_> =
             (0..size).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let addresses = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        Self { ca: PeerCa::new(), addresses, disks: tempfile::tempdir().unwrap() }
+        Self { ca: PeerCa::new(), addresses, disks: tempfile::tempdir().unwrap(), timing }
     }
 
     pub(crate) fn path(&self, ordinal: usize) -> PathBuf {
@@ -57,8 +62,18 @@ impl Cluster {
         tls: PeerTls,
     ) -> Node {
         let listener = bind(self.addresses[ordinal]).await;
-        let discovery = self.discovery();
-        Node::start(&self.path(ordinal), listener, discovery, cluster_id, name, tls).await
+        let config = LinksConfig {
+            node_id: NodeId(0),
+            name: name.to_owned(),
+            cluster_id: cluster_id.to_owned(),
+            discovery: self.discovery(),
+            timing: LinkTiming {
+                backoff_min: Duration::from_millis(20),
+                backoff_max: Duration::from_millis(200),
+                ..LinkTiming::default()
+            },
+        };
+        Node::start(&self.path(ordinal), listener, config, self.timing, tls).await
     }
 }
 
@@ -87,32 +102,20 @@ impl Node {
     async fn start(
         path: &Path,
         listener: tokio::net::TcpListener,
-        discovery: Discovery,
-        cluster_id: &str,
-        name: &str,
+        mut config: LinksConfig,
+        timing: MetaTiming,
         tls: PeerTls,
     ) -> Self {
         let directory = DataDirectory::open(path).unwrap();
-        let identity = Identity::open(&directory, cluster_id, name).unwrap();
-        let timing = LinkTiming {
-            backoff_min: Duration::from_millis(20),
-            backoff_max: Duration::from_millis(200),
-            ..LinkTiming::default()
-        };
-        let config = LinksConfig {
-            node_id: identity.node_id,
-            name: name.to_owned(),
-            cluster_id: cluster_id.to_owned(),
-            discovery,
+        let identity = Identity::open(&directory, &config.cluster_id, &config.name).unwrap();
+        config.node_id = identity.node_id;
+        let meta_config = MetaConfig {
+            cluster_id: config.cluster_id.clone(),
+            retained_limits: RetainedLimits::default(),
             timing,
         };
         let links = Links::new(config, Arc::new(ArcSwap::from_pointee(tls)));
-        let config = MetaConfig {
-            cluster_id: cluster_id.to_owned(),
-            retained_limits: RetainedLimits::default(),
-            timing: MetaTiming::default(),
-        };
-        let meta = MetaGroup::start(config, links.clone(), &directory).await.unwrap();
+        let meta = MetaGroup::start(meta_config, links.clone(), &directory).await.unwrap();
         links.start(listener);
         Self { id: identity.node_id, links, meta, _directory: Arc::new(directory) }
     }

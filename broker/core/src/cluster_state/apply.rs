@@ -72,8 +72,8 @@ impl ClusterState {
                     outcome
                 }
                 Command::Retain(change) => retain(&mut retained, change, limits),
-                Command::ExpireRetained { now } => {
-                    Outcome::Expired { messages: retained.expire(now) }
+                Command::ExpireRetained { now, messages_max } => {
+                    Outcome::Expired { messages: retained.expire(now, messages_max) }
                 }
             });
         }

@@ -31,10 +31,13 @@ pub enum Command {
     ApplyPolicy(PolicyChange),
     /// Set or take away the retained message of a topic.
     Retain(RetainedChange),
-    /// Drop the retained messages that expired at this time or before.
+    /// Drop retained messages that expired at this time or before, those first that expired
+    /// first.
     ExpireRetained {
         /// The proposer's clock.
         now: Millis,
+        /// Most to drop by this one command.
+        messages_max: u32,
     },
 }
 
@@ -140,7 +143,11 @@ impl Command {
                 let body = postcard::to_stdvec(change).map_err(|e| failed(e.to_string()))?;
                 (KIND_RETAIN, body)
             }
-            Self::ExpireRetained { now } => (KIND_EXPIRE_RETAINED, now.0.to_le_bytes().to_vec()),
+            Self::ExpireRetained { now, messages_max } => {
+                let mut body = now.0.to_le_bytes().to_vec();
+                body.put_u32_le(*messages_max);
+                (KIND_EXPIRE_RETAINED, body)
+            }
         };
         let length = u32::try_from(body.len()).map_err(|e| failed(e.to_string()))?;
         let mut item = Vec::with_capacity(5 + body.len());
@@ -158,9 +165,11 @@ impl Command {
             KIND_RETAIN => postcard::from_bytes(body)
                 .map(Self::Retain)
                 .map_err(|_| CommandError::Damaged { what: "retained change" }),
-            KIND_EXPIRE_RETAINED => match body.try_get_u64_le() {
-                Ok(now) => Ok(Self::ExpireRetained { now: Millis(now) }),
-                Err(_) => Err(CommandError::Damaged { what: "time" }),
+            KIND_EXPIRE_RETAINED => match (body.try_get_u64_le(), body.try_get_u32_le()) {
+                (Ok(now), Ok(messages_max)) => {
+                    Ok(Self::ExpireRetained { now: Millis(now), messages_max })
+                }
+                _ => Err(CommandError::Damaged { what: "expiry" }),
             },
             kind => Err(CommandError::UnknownKind { kind }),
         }

@@ -4,7 +4,7 @@
 //! Messages lie in chunks that are copied only when they change while a snapshot holds them, so
 //! a snapshot costs a pass over the chunks, not over the messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -101,6 +101,8 @@ pub enum RetainedRefusal {
 struct Content {
     chunks: Chunks,
     totals: RetainedTotals,
+    /// Messages that expire, by when.
+    expiring: BTreeSet<(Millis, Arc<str>)>,
 }
 
 /// All retained messages of the cluster, as of the last applied log entry.
@@ -125,6 +127,12 @@ impl RetainedStore {
         Some(Arc::clone(&chunk[position].message))
     }
 
+    /// When the next message expires; `None` when none of them does.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.read().expiring.first().map(|(at, _)| *at)
+    }
+
     /// The messages as of now, for a snapshot.
     pub(super) fn chunks(&self) -> Chunks {
         self.read().chunks.clone()
@@ -132,12 +140,12 @@ impl RetainedStore {
 
     /// Replaces everything, as a snapshot that is installed does.
     pub(super) fn replace(&self, chunks: Chunks) {
-        let mut totals = RetainedTotals::default();
+        let mut content = Content::default();
         for item in chunks.values().flat_map(|chunk| chunk.iter()) {
-            totals.messages += 1;
-            totals.bytes += item.bytes();
+            content.account(item);
         }
-        *self.write() = Content { chunks, totals };
+        content.chunks = chunks;
+        *self.write() = content;
     }
 
     /// Holds the messages for a batch of changes; readers wait until it is dropped.
@@ -192,24 +200,39 @@ impl RetainedWriter<'_> {
         Ok(())
     }
 
-    /// Drops what expired at `now` or before; returns how many.
-    pub(super) fn expire(&mut self, now: Millis) -> u64 {
+    /// Drops what expired at `now` or before, at most so many; returns how many.
+    pub(super) fn expire(&mut self, now: Millis, messages_max: u32) -> u64 {
         let content = self.content();
-        let expired: Vec<Arc<str>> = content
-            .chunks
-            .values()
-            .flat_map(|chunk| chunk.iter())
-            .filter(|item| item.message.expires_at() <= now)
-            .map(|item| Arc::clone(&item.topic))
-            .collect();
-        for topic in &expired {
-            content.remove(topic);
+        let mut dropped = 0;
+        while dropped < messages_max {
+            let Some((at, topic)) = content.expiring.first() else { break };
+            if *at > now {
+                break;
+            }
+            let topic = Arc::clone(topic);
+            content.remove(&topic);
+            dropped += 1;
         }
-        expired.len() as u64
+        u64::from(dropped)
     }
 }
 
 impl Content {
+    fn account(&mut self, item: &Item) {
+        self.totals.messages += 1;
+        self.totals.bytes += item.bytes();
+        let expires_at = item.message.expires_at();
+        if expires_at != Millis::NEVER {
+            self.expiring.insert((expires_at, Arc::clone(&item.topic)));
+        }
+    }
+
+    fn discount(&mut self, item: &Item) {
+        self.totals.messages -= 1;
+        self.totals.bytes -= item.bytes();
+        self.expiring.remove(&(item.message.expires_at(), Arc::clone(&item.topic)));
+    }
+
     fn bytes_of(&self, topic: &str) -> Option<u64> {
         let (_, chunk) = chunk_of(&self.chunks, topic)?;
         let position = chunk.binary_search_by(|item| (*item.topic).cmp(topic)).ok()?;
@@ -217,28 +240,28 @@ impl Content {
     }
 
     fn set(&mut self, item: Item) {
-        let bytes = item.bytes();
+        let entered = item.clone();
         let key = match chunk_of(&self.chunks, &item.topic) {
             Some((key, _)) => Arc::clone(key),
             None => Arc::from(""),
         };
-        let chunk = Arc::make_mut(self.chunks.entry(Arc::clone(&key)).or_default());
-        match chunk.binary_search_by(|other| other.topic.cmp(&item.topic)) {
-            Ok(position) => {
-                self.totals.bytes -= chunk[position].bytes();
-                chunk[position] = item;
-            }
+        let chunk = Arc::make_mut(self.chunks.entry(key).or_default());
+        let replaced = match chunk.binary_search_by(|other| other.topic.cmp(&item.topic)) {
+            Ok(position) => Some(std::mem::replace(&mut chunk[position], item)),
             Err(position) => {
-                self.totals.messages += 1;
                 chunk.insert(position, item);
+                None
             }
-        }
-        self.totals.bytes += bytes;
+        };
         if chunk.len() > CHUNK_MESSAGES_MAX {
             let upper = chunk.split_off(chunk.len() / 2);
             let upper_key = Arc::clone(&upper[0].topic);
             self.chunks.insert(upper_key, Arc::new(upper));
         }
+        if let Some(replaced) = replaced {
+            self.discount(&replaced);
+        }
+        self.account(&entered);
     }
 
     fn remove(&mut self, topic: &str) {
@@ -247,12 +270,11 @@ impl Content {
         let key = Arc::clone(key);
         let Some(chunk) = self.chunks.get_mut(&key) else { return };
         let removed = Arc::make_mut(chunk).remove(position);
-        self.totals.messages -= 1;
-        self.totals.bytes -= removed.bytes();
         // The first chunk stays, so that there always is one at or below every topic.
         if chunk.is_empty() && !key.is_empty() {
             self.chunks.remove(&key);
         }
+        self.discount(&removed);
     }
 }
 

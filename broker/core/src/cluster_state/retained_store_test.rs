@@ -119,10 +119,36 @@ fn expired_messages_are_not_found_and_are_dropped_by_command() {
     apply(&mut state, RetainedLimits::default(), &[expiring, retain("b", b"x")]);
     assert_eq!(found(&state, "#", None), ["b"]);
     assert_eq!(state.retained().totals().messages, 2);
-    let expire = |now| Command::ExpireRetained { now: Millis(now) };
+    let expire = |now| Command::ExpireRetained { now: Millis(now), messages_max: 10 };
     let outcomes = apply(&mut state, RetainedLimits::default(), &[expire(999), expire(1000)]);
     assert_eq!(outcomes, [Outcome::Expired { messages: 0 }, Outcome::Expired { messages: 1 }]);
     assert_eq!(state.retained().totals().messages, 1);
+}
+
+#[test]
+fn messages_expire_in_their_order_so_many_at_a_time() {
+    let mut state = ClusterState::default();
+    let expiring = |topic: &str, at| {
+        let message = Some(message(topic, b"x", Millis(at)));
+        Command::Retain(RetainedChange { topic: topic.into(), message })
+    };
+    let commands =
+        [expiring("a", 30), expiring("b", 10), expiring("c", 20), expiring("b", 40), clear("d")];
+    apply(&mut state, RetainedLimits::default(), &commands);
+    assert_eq!(state.retained().next_expiry(), Some(Millis(20)));
+    let expire = Command::ExpireRetained { now: Millis(100), messages_max: 2 };
+    let outcomes = apply(&mut state, RetainedLimits::default(), &[expire.clone()]);
+    assert_eq!(outcomes, [Outcome::Expired { messages: 2 }]);
+    assert_eq!(state.retained().next_expiry(), Some(Millis(40)));
+    // A restored state knows when messages expire, too.
+    let mut restored = ClusterState::default();
+    restored.install(state.snapshot());
+    for state in [&mut state, &mut restored] {
+        let outcomes = apply(state, RetainedLimits::default(), &[expire.clone(), expire.clone()]);
+        assert_eq!(outcomes, [Outcome::Expired { messages: 1 }, Outcome::Expired { messages: 0 }]);
+        assert_eq!(state.retained().next_expiry(), None);
+        assert_eq!(state.retained().totals(), RetainedTotals::default());
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::cluster_state::{Command, RetainedLimits, RetainedStore};
-use broker_core::types::NodeId;
+use broker_core::types::{Millis, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::watch;
@@ -39,15 +39,12 @@ use service::{Heard, RaftService};
 use state_machine::StateMachine;
 use type_config::Raft;
 
-/// Log entries between two snapshots.
-const SNAPSHOT_ENTRIES: u64 = 5000;
-
-/// Bytes of log entries after which a snapshot is made before [`SNAPSHOT_ENTRIES`] are reached:
+/// Bytes of log entries after which a snapshot is made before there are enough of them:
 /// the entries since the last one are in memory.
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 
-/// Entries kept behind a snapshot, for followers that lag a little.
-const KEPT_ENTRIES: u64 = 1000;
+/// Retained messages dropped by one command, which holds up readers for as long.
+const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
 
 /// How often the bytes since the last snapshot are looked at.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
@@ -70,7 +67,7 @@ pub struct MetaConfig {
     pub timing: MetaTiming,
 }
 
-/// Intervals of consensus.
+/// Intervals of consensus, in time and in log entries.
 #[derive(Debug, Clone, Copy)]
 pub struct MetaTiming {
     /// Between two of the leader's heartbeats.
@@ -79,6 +76,12 @@ pub struct MetaTiming {
     pub election_min: Duration,
     /// Longest such silence, and the leader's lease.
     pub election_max: Duration,
+    /// Log entries between two snapshots.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot, for followers that lag a little.
+    pub kept_entries: u64,
+    /// How often the leader looks for expired retained messages.
+    pub expiry_interval: Duration,
 }
 
 impl Default for MetaTiming {
@@ -87,6 +90,9 @@ impl Default for MetaTiming {
             heartbeat: Duration::from_millis(125),
             election_min: Duration::from_millis(450),
             election_max: Duration::from_millis(900),
+            snapshot_entries: 5000,
+            kept_entries: 1000,
+            expiry_interval: Duration::from_secs(10),
         }
     }
 }
@@ -191,6 +197,12 @@ impl MetaGroup {
         let (sender, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), sender));
         tokio::spawn(snapshot_by_bytes(raft.clone(), machine.clone()));
+        tokio::spawn(expire_retained(
+            raft.clone(),
+            machine.retained(),
+            proposals.clone(),
+            config.timing.expiry_interval,
+        ));
         let heard = Heard::default();
         let heard_within = config.timing.election_max * HEARD_ELECTIONS;
         let service = RaftService {
@@ -328,8 +340,8 @@ fn raft_config(config: &MetaConfig) -> Config {
         election_timeout_min: millis(config.timing.election_min),
         election_timeout_max: millis(config.timing.election_max),
         enable_pre_vote: Some(true),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
-        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.timing.snapshot_entries),
+        max_in_snapshot_log_to_keep: config.timing.kept_entries,
         ..Config::default()
     }
 }
@@ -369,4 +381,40 @@ async fn snapshot_by_bytes(raft: Raft, machine: StateMachine) {
             return;
         }
     }
+}
+
+/// Expired messages are invisible at once; this gives their room back. The leader does it for
+/// all, with its own clock.
+async fn expire_retained(
+    raft: Raft,
+    retained: Arc<RetainedStore>,
+    proposals: ProposalQueue,
+    every: Duration,
+) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        loop {
+            if raft.metrics().borrow_watched().running_state.is_err() {
+                return;
+            }
+            let now = unix_now();
+            let is_due = retained.next_expiry().is_some_and(|at| at <= now);
+            if !is_due || !raft.is_leader() {
+                break;
+            }
+            let command = Command::ExpireRetained { now, messages_max: EXPIRED_AT_ONCE_MAX };
+            if let Err(error) = proposals.propose(&command).await {
+                tracing::debug!(%error, "expired messages were not dropped");
+                break;
+            }
+        }
+    }
+}
+
+fn unix_now() -> Millis {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 expires nothing.
+    Millis(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
 }
