@@ -2,6 +2,7 @@
 
 mod output;
 mod pending_ack;
+mod rate_limit;
 mod topic_alias;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use slab::Slab;
 
 pub(crate) use output::{BufferPool, Output};
 pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
+pub(crate) use rate_limit::RateLimit;
 pub(crate) use topic_alias::TopicAliases;
 
 use crate::router::Message;
@@ -93,6 +95,9 @@ pub(crate) struct Connection {
     pub(crate) pending_acks: Option<Box<PendingAcks>>,
     /// Stamps of routes that the client may publish to, latest first.
     pub(crate) publish_rights: [u64; 2],
+    pub(crate) rate_limit: Option<Box<RateLimit>>,
+    /// Input waits until then for the client's quota.
+    pub(crate) quota_at: Option<Millis>,
     pub(crate) certificate_name: Option<Arc<str>>,
     /// When its entry in the timers is due.
     pub(crate) timer_at: Millis,
@@ -116,6 +121,8 @@ impl Connection {
             topic_aliases: TopicAliases::default(),
             pending_acks: None,
             publish_rights: [0; 2],
+            rate_limit: None,
+            quota_at: None,
             certificate_name,
             timer_at: Millis::NEVER,
         }

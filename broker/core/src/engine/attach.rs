@@ -103,6 +103,7 @@ impl Engine {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.session = Some(slot);
         }
+        self.set_rate_limit(slot);
         // Its filters must be heard everywhere before the client is told that it is back.
         let seq = self.router.interest_of(self.filters_of(slot));
         self.set_stage(id, Stage::Settling(pending));

@@ -17,6 +17,8 @@ pub struct Counters {
     pub forwards_received: u64,
     /// Messages not accepted or not delivered.
     pub dropped: Dropped,
+    /// Times that a client's input had to wait for its quota.
+    pub quota_pauses: u64,
     /// CONNECT packets accepted.
     pub connects_accepted: u64,
     /// CONNECT packets refused.

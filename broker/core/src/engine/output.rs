@@ -43,6 +43,12 @@ impl Engine {
     /// may follow: then the connection is touched again.
     pub fn output_written(&mut self, now: Millis, connection: ConnectionId, bytes: usize) {
         self.counters.bytes_sent += bytes as u64;
+        if let Some(state) = self.connections.get_mut(connection)
+            && state.is_paused
+        {
+            // It is not read, but it reads: that is a sign of life too.
+            state.last_received = now;
+        }
         let left = self.connections.consume(connection, bytes);
         if left > self.config.output_bytes_soft_max / 2 {
             return;

@@ -9,6 +9,7 @@ use super::Engine;
 use super::close::WillFate;
 use super::connect::recheck;
 use crate::codec::ReasonCode;
+use crate::connection::RateLimit;
 use crate::session::SessionSlot;
 use crate::types::{ConnectionId, Millis};
 
@@ -51,6 +52,7 @@ impl Engine {
         {
             self.expel(now, id);
         }
+        self.set_rate_limit(slot);
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let username = session.identity.username.as_deref();
         let authorizer = self.policy.authorizer(username, session.client_id.as_str());
@@ -64,6 +66,18 @@ impl Engine {
                 self.remove_subscription(slot, at);
             }
         }
+    }
+
+    /// Gives the session's connection the quotas of its user. (Each connection of a user has them
+    /// for itself.)
+    pub(super) fn set_rate_limit(&mut self, slot: SessionSlot) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let Some(connection) = session.connection.and_then(|slot| self.connections.at_mut(slot))
+        else {
+            return;
+        };
+        let client = session.identity.username.as_deref().and_then(|name| self.policy.client(name));
+        connection.rate_limit = client.and_then(|client| RateLimit::new(&client.quotas));
     }
 
     fn expel(&mut self, now: Millis, id: ConnectionId) {

@@ -97,6 +97,7 @@ impl Engine {
                 Ok(Decoded::Incomplete { .. }) => return at,
                 Ok(Decoded::Packet { packet, consumed }) => {
                     at += consumed;
+                    self.charge_quota(now, id, &packet, consumed);
                     if let Err(reason_code) = self.handle(now, id, &packet) {
                         self.fail(now, id, reason_code);
                     }
@@ -133,8 +134,25 @@ impl Engine {
             Stage::Authenticating(_) | Stage::Claiming(_) | Stage::Settling(_) => true,
             Stage::AwaitConnect | Stage::Open | Stage::Closing => {
                 let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.len());
-                acks > PENDING_ACKS_MAX || self.is_output_full(connection.output.len())
+                acks > PENDING_ACKS_MAX
+                    || connection.quota_at.is_some()
+                    || self.is_output_full(connection.output.len())
             }
+        }
+    }
+
+    /// A PUBLISH uses the client's quota; once that is used up, what follows waits.
+    fn charge_quota(&mut self, now: Millis, id: ConnectionId, packet: &Packet<'_>, bytes: usize) {
+        if !matches!(packet, Packet::Publish(_)) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(limit) = &mut connection.rate_limit else { return };
+        let at = limit.charge(now, bytes);
+        if at > now {
+            connection.quota_at = Some(at);
+            self.counters.quota_pauses += 1;
+            self.arm_connection(id, at);
         }
     }
 

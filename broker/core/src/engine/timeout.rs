@@ -55,19 +55,38 @@ impl Engine {
             Stage::Authenticating(_) | Stage::Claiming(_) | Stage::Settling(_) => {
                 self.refuse_connect(now, id, ReasonCode::ServerUnavailable);
             }
-            Stage::Open => {
-                let patience = u64::from(connection.keep_alive_millis);
-                let deadline = connection.last_received.plus(patience);
-                if patience == 0 {
-                    return;
-                }
-                // [MQTT-3.1.2-22]
-                if deadline <= now {
-                    self.fail(now, id, ReasonCode::KeepAliveTimeout);
-                } else {
-                    self.arm_connection(id, deadline);
-                }
-            }
+            Stage::Open => self.check_open_connection(now, id),
+        }
+    }
+
+    /// Ends a wait for quota that is over and a client that is silent for too long.
+    fn check_open_connection(&mut self, now: Millis, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.quota_at.is_some_and(|at| at <= now) {
+            connection.quota_at = None;
+            connection.last_received = now;
+            self.resume(now, id);
+        }
+        let Some(connection) = self.connections.get(id).filter(|state| state.is_open()) else {
+            return;
+        };
+        if let Some(at) = connection.quota_at {
+            self.arm_connection(id, at);
+        }
+        let Some(connection) = self.connections.get(id) else { return };
+        let patience = u64::from(connection.keep_alive_millis);
+        if patience == 0 {
+            return;
+        }
+        let deadline = connection.last_received.plus(patience);
+        if deadline > now {
+            self.arm_connection(id, deadline);
+        } else if connection.is_paused && !self.is_output_full(connection.output.len()) {
+            // It is not read, so its silence says nothing.
+            self.arm_connection(id, now.plus(patience));
+        } else {
+            // [MQTT-3.1.2-22]
+            self.fail(now, id, ReasonCode::KeepAliveTimeout);
         }
     }
 

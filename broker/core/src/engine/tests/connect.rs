@@ -250,3 +250,21 @@ fn auth_is_an_error_where_connect_named_no_method() {
     rig.send(id, &Packet::Auth(Auth::default()));
     assert_eq!(rig.received(id), ["DISCONNECT 0x82"]);
 }
+
+#[test]
+fn a_311_client_keeps_its_keep_alive_as_it_cannot_be_told_of_another() {
+    let config = EngineConfig { keep_alive_seconds_max: 30, ..EngineConfig::default() };
+    let mut rig = Rig::with(config, open_policy());
+    let a = rig.connect(Connect { version: V311, keep_alive_seconds: 60, ..connect("a") });
+    rig.wait(89_999);
+    assert!(!rig.is_closed(a));
+    rig.wait(1);
+    assert!(rig.is_closed(a));
+}
+
+#[test]
+fn what_a_connection_and_a_session_cost_at_rest() {
+    let connection = std::mem::size_of::<crate::connection::Connection>();
+    let session = std::mem::size_of::<crate::session::Session>();
+    assert!(connection <= 256 && session <= 400, "{connection} + {session} bytes");
+}

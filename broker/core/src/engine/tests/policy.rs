@@ -139,3 +139,30 @@ fn a_policy_that_changes_while_a_client_connects_is_minded() {
     rig.engine.authenticated(rig.now, a, outcome);
     assert_eq!(rig.received(a), [format!("CONNACK {:#04x}", ReasonCode::NotAuthorized.as_u8())]);
 }
+
+#[test]
+fn a_client_beyond_its_quota_is_read_more_slowly_and_loses_nothing() {
+    let mut rig = rig();
+    set_client(&mut rig, |client| client.quotas.publishes_per_second = Some(10));
+    let a = rig.connect(Connect { keep_alive_seconds: 1, ..as_user("a", "u") });
+    let b = rig.connect(as_user("b", "v"));
+    rig.subscribe(b, "t", AtMostOnce);
+    let mut bytes = Vec::new();
+    for number in 0..50 {
+        let payload = number.to_string();
+        Packet::Publish(publish("t", AtMostOnce, 0, &payload)).encode(V5, &mut bytes).unwrap();
+    }
+    assert_eq!(rig.engine.receive(rig.now, a, &bytes), Intake::Paused);
+    let first = rig.received(b).len();
+    assert!((10..=11).contains(&first), "{first}");
+    rig.resumed.clear();
+    rig.wait(2000);
+    let next = rig.received(b).len();
+    assert!((19..=21).contains(&next), "{next}");
+    rig.wait(2100);
+    assert_eq!(first + next + rig.received(b).len(), 50);
+    assert!(!rig.is_closed(a), "waiting is not silence");
+    assert_eq!(rig.resumed.last(), Some(&a));
+    rig.wait(1600);
+    assert_eq!(rig.received(a), ["DISCONNECT 0x8d"]);
+}
