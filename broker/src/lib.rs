@@ -9,7 +9,6 @@ pub mod listener;
 pub mod metrics;
 pub mod node;
 pub mod run;
-pub mod run;
 pub mod shutdown;
 pub mod storage;
 pub mod telemetry;

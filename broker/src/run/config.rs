@@ -69,11 +69,9 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         receive_maximum: mqtt.receive_maximum,
         inflight_max: sessions.inflight_max,
         topic_alias_maximum: mqtt.topic_alias_maximum,
-        session_expiry_seconds_max: u32::try_from(seconds(sessions.expiry_max))
-            .unwrap_or(u32::MAX),
+        session_expiry_seconds_max: u32::try_from(seconds(sessions.expiry_max)).unwrap_or(u32::MAX),
         keep_alive_seconds_max: u16::try_from(seconds(mqtt.keep_alive_max)).unwrap_or(u16::MAX),
-        connect_timeout_millis: u64::try_from(mqtt.connect_timeout.as_millis())
-            .unwrap_or(u64::MAX),
+        connect_timeout_millis: u64::try_from(mqtt.connect_timeout.as_millis()).unwrap_or(u64::MAX),
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,

@@ -14,11 +14,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, AdminContext, NodeFacts};
+use crate::admin::{self, AdminParts};
 use crate::args::RunArgs;
 use crate::cluster::meta::MetaError;
 use crate::identity::{Identity, IdentityError};
@@ -131,6 +130,9 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// A listener, the admin API or the watch over TLS files has ended by itself.
+    #[error("a task of the main thread has ended")]
+    Task,
     /// A worker has ended by itself.
     #[error("a worker has ended: {reason}")]
     Worker {
@@ -164,11 +166,7 @@ struct Broker {
     tasks: JoinSet<()>,
 }
 
-async fn serve(
-    loaded: LoadedConfig,
-    name: &str,
-    version: &'static str,
-) -> Result<(), RunError> {
+async fn serve(loaded: LoadedConfig, name: &str, version: &'static str) -> Result<(), RunError> {
     let mut signals = Signals::listen().map_err(|source| StartError::Signals { source })?;
     let mut broker = start(loaded, name, version).await?;
     let result = loop {
@@ -179,6 +177,7 @@ async fn serve(
             },
             reason = broker.cluster.meta.failure() => break Err(RunError::Consensus { reason }),
             reason = broker.workers.failure() => break Err(RunError::Worker { reason }),
+            Some(_) = broker.tasks.join_next() => break Err(RunError::Task),
         }
     };
     if let Err(error) = &result {
@@ -213,8 +212,7 @@ async fn start(
     let tls = TlsStore::load(files).map_err(|source| StartError::Tls { source })?;
     let tls = Arc::new(tls);
     let listeners = bind(&config)?;
-    let admin_listener = bind_admin(config.admin_listen).await?;
-    let admin_address = admin_listener.local_addr().unwrap_or(config.admin_listen);
+    let counters = listeners.iter().map(BoundListener::published).collect();
 
     let (hub_sender, hub_queue) = mpsc::channel(HUB_QUEUE_MESSAGES_MAX);
     let (handles, inboxes) = workers::queues(config::workers(&config));
@@ -234,24 +232,22 @@ async fn start(
     let workers = Workers::start(shared, handles, inboxes)?;
 
     let mut tasks = JoinSet::new();
-    let context = AdminContext {
-        facts: Arc::new(NodeFacts {
-            cluster_id: identity.cluster_id,
-            version: version.to_owned(),
-            config_digest: loaded.digest,
-            started_at: clock.now().0.try_into().map_or(i64::MAX, |millis: i64| millis / 1_000),
-            started,
-        }),
+    let parts = AdminParts {
+        version,
+        identity,
+        config: Arc::clone(&config),
+        config_digest: loaded.digest,
+        tls: Arc::clone(&tls),
         meta: cluster.meta.clone(),
         links: cluster.links.clone(),
+        hub: cluster.hub.clone(),
         workers: workers.handles(),
+        listeners: counters,
         gate: gate.clone(),
-        enforced: cluster.hub.enforced(),
-        drain: cluster.hub.drain().clone(),
-        tls: Arc::clone(&tls),
-        metrics: Arc::new(String::new),
     };
-    tasks.spawn(admin::serve(admin_listener, context));
+    let address = config.admin_listen;
+    let bound = |source| StartError::Bind { what: "admin.listen", address, source };
+    let admin_address = admin::start(&mut tasks, parts).await.map_err(bound)?;
     tasks.spawn(crate::tls::watch(Arc::clone(&tls)));
     for listener in listeners {
         tasks.spawn(listener::run(listener, workers.handles(), gate.clone()));
@@ -264,11 +260,6 @@ async fn start(
         "started"
     );
     Ok(Broker { tls, cluster, workers, tasks })
-}
-
-async fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| StartError::Bind { what: "admin.listen", address, source })
 }
 
 fn bind(config: &broker_config::Config) -> Result<Vec<BoundListener>, StartError> {

@@ -10,9 +10,7 @@ use tokio::sync::mpsc;
 use super::StartError;
 use super::config::engine;
 use crate::cluster::meta::MetaGroup;
-use crate::node::{
-    Clock, ToHub, ToWorker, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId,
-};
+use crate::node::{Clock, ToHub, ToWorker, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId};
 use crate::tls::TlsStore;
 use crate::worker::{self, PasswordPool, WorkerShared};
 

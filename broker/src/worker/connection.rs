@@ -91,6 +91,8 @@ fn open(worker: &Rc<Worker>, socket: Socket) {
     if early.is_err() {
         return worker.forget(&socket);
     }
+    // Session tickets, where the handshake has left some.
+    worker.write(&socket);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         poll_fn(|context| poll_reading(&worker, &socket, context)).await;

@@ -177,9 +177,11 @@ impl Socket {
         match &mut *transport {
             Transport::Plain(_) => take(buffer.filled()),
             Transport::Tls { tcp, tls } => {
-                if decrypt(tls, buffer.filled(), &mut scratch.plaintext, take).is_err() {
-                    // The alert tells the client what was wrong, where it can be sent at once.
-                    let _ = tls.write_tls(&mut NoWait(tcp));
+                let decrypted = decrypt(tls, buffer.filled(), &mut scratch.plaintext, take);
+                // An alert or the answer to a key update; what finds no room goes with the next
+                // write.
+                let _ = flush_tls(tcp, tls);
+                if !matches!(decrypted, Ok(Side::Open)) {
                     return Poll::Ready(ReadProgress::Ended);
                 }
             }
@@ -261,15 +263,25 @@ fn decrypt(
     mut raw: &[u8],
     plaintext: &mut [u8],
     mut take: impl FnMut(&[u8]),
-) -> io::Result<()> {
+) -> io::Result<Side> {
     while !raw.is_empty() {
         if tls.read_tls(&mut raw)? == 0 {
             break;
         }
         tls.process_new_packets().map_err(io::Error::other)?;
-        drain_plaintext(tls, plaintext, &mut take)?;
+        if drain_plaintext(tls, plaintext, &mut take)? == Side::Closed {
+            return Ok(Side::Closed);
+        }
     }
-    Ok(())
+    Ok(Side::Open)
+}
+
+/// Whether the client may still send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Open,
+    /// It has sent `close_notify`.
+    Closed,
 }
 
 /// Hands out the plaintext that the TLS connection holds.
@@ -277,12 +289,12 @@ fn drain_plaintext(
     tls: &mut ServerConnection,
     plaintext: &mut [u8],
     take: &mut impl FnMut(&[u8]),
-) -> io::Result<()> {
+) -> io::Result<Side> {
     loop {
         match tls.reader().read(plaintext) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Side::Closed),
             Ok(bytes) => take(&plaintext[..bytes]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Side::Open),
             Err(error) => return Err(error),
         }
     }
@@ -300,7 +312,9 @@ impl Socket {
     ) -> io::Result<()> {
         match &mut *self.transport.borrow_mut() {
             Transport::Plain(_) => Ok(()),
-            Transport::Tls { tls, .. } => drain_plaintext(tls, &mut scratch.plaintext, &mut take),
+            Transport::Tls { tls, .. } => {
+                drain_plaintext(tls, &mut scratch.plaintext, &mut take).map(drop)
+            }
         }
     }
 }

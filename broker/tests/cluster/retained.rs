@@ -12,7 +12,7 @@ use broker_core::types::{Millis, QoS};
 use crate::meta::{found, join, propose, three};
 use crate::node::{Cluster, DEADLINE, Node, eventually};
 
-fn retain(topic: &str, payload: &[u8], expires_at: Millis) -> Command {
+pub(crate) fn retain(topic: &str, payload: &[u8], expires_at: Millis) -> Command {
     let publish = Publish {
         dup: false,
         qos: QoS::AtMostOnce,
@@ -26,7 +26,7 @@ fn retain(topic: &str, payload: &[u8], expires_at: Millis) -> Command {
     Command::Retain(RetainedChange { topic: topic.into(), message: Some(message) })
 }
 
-fn payload_of(node: &Node, topic: &str) -> Option<Vec<u8>> {
+pub(crate) fn payload_of(node: &Node, topic: &str) -> Option<Vec<u8>> {
     let message = node.meta.retained().message(topic)?;
     Some(message.publish().unwrap().payload.to_vec())
 }
