@@ -33,12 +33,14 @@ pub(super) struct Verdict {
 pub(super) struct Readiness {
     policy: PartitionPolicy,
     has_served: bool,
+    /// It has served, and belongs to the cluster no more.
+    is_expelled: bool,
     lost_since: Option<Millis>,
 }
 
 impl Readiness {
     pub(super) const fn new(policy: PartitionPolicy) -> Self {
-        Self { policy, has_served: false, lost_since: None }
+        Self { policy, has_served: false, is_expelled: false, lost_since: None }
     }
 
     pub(super) fn judge(&mut self, now: Millis, facts: Facts) -> Verdict {
@@ -55,21 +57,19 @@ impl Readiness {
     /// Whether this node may speak for the cluster.
     fn cluster(&mut self, now: Millis, facts: Facts) -> Result<(), Verdict> {
         match (facts.phase, facts.role) {
-            (MetaPhase::Uninitialised, _) => {
-                self.has_served = false;
-                Err(closed("the data directory is empty: waiting to be added to the cluster", true))
-            }
-            (_, MetaRole::None) => {
-                self.has_served = false;
-                Err(closed("this broker is not a member of the cluster", true))
-            }
+            (MetaPhase::Uninitialised, _) => Err(self.expel(
+                "the data directory is empty: bootstrap the cluster here or add this broker to it",
+            )),
+            (_, MetaRole::None) => Err(self.expel("this broker is not a member of the cluster")),
             (MetaPhase::Serving, _) => {
                 self.has_served = true;
+                self.is_expelled = false;
                 self.lost_since = None;
                 Ok(())
             }
             (MetaPhase::Joining, _) if !self.has_served => {
-                Err(closed("this broker has not caught up with the cluster yet", false))
+                let reason = "this broker has not caught up with the cluster yet";
+                Err(closed(reason, self.is_expelled))
             }
             (MetaPhase::Joining, _) => {
                 let since = *self.lost_since.get_or_insert(now);
@@ -79,12 +79,20 @@ impl Readiness {
                 match self.policy {
                     PartitionPolicy::Serve => Ok(()),
                     PartitionPolicy::Fence => {
-                        let reason = "no leader is heard, so this broker is fenced (partition_policy)";
+                        let reason =
+                            "no leader is heard, so this broker is fenced (partition_policy)";
                         Err(closed(reason, true))
                     }
                 }
             }
         }
+    }
+
+    /// Belonging to no cluster: whoever is in must go, and waiting for a leader is no excuse.
+    fn expel(&mut self, reason: &str) -> Verdict {
+        self.is_expelled |= std::mem::take(&mut self.has_served);
+        self.lost_since = None;
+        closed(reason, self.is_expelled)
     }
 }
 
@@ -114,7 +122,7 @@ mod tests {
     #[test]
     fn an_election_closes_nothing_and_a_partition_fences() {
         let mut readiness = Readiness::new(PartitionPolicy::Fence);
-        assert_eq!(reason(&readiness.judge(Millis(0), LOST)).contains("caught up"), true);
+        assert!(reason(&readiness.judge(Millis(0), LOST)).contains("caught up"));
         assert_eq!(readiness.judge(Millis(1), SERVING).gate, GateState::Open);
         assert_eq!(readiness.judge(Millis(1_000), LOST).gate, GateState::Open);
         assert_eq!(readiness.judge(Millis(5_999), LOST).gate, GateState::Open);
@@ -140,6 +148,17 @@ mod tests {
         let removed = Facts { role: MetaRole::None, ..LOST };
         let verdict = readiness.judge(Millis(1), removed);
         assert!(verdict.is_fenced && reason(&verdict).contains("not a member"));
+        assert!(readiness.judge(Millis(2), removed).is_fenced);
+        assert!(readiness.judge(Millis(3), LOST).is_fenced, "added again, but behind");
+        assert_eq!(readiness.judge(Millis(4), SERVING).gate, GateState::Open);
+    }
+
+    #[test]
+    fn one_that_never_served_has_nobody_to_fence() {
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        let empty = Facts { phase: MetaPhase::Uninitialised, role: MetaRole::None, ..LOST };
+        let verdict = readiness.judge(Millis(0), empty);
+        assert!(!verdict.is_fenced && reason(&verdict).contains("bootstrap"));
     }
 
     #[test]

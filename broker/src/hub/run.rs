@@ -29,9 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// after this at the earliest.
 const QUORUM_SILENT_MAX: Duration = Duration::from_millis(900);
 
-/// How often the leader has expired retained messages dropped.
-const EXPIRE_INTERVAL_MILLIS: u64 = 30_000;
-
 /// Clients that a fenced node disconnects a second, each worker.
 const FENCE_CLIENTS_PER_SECOND: u32 = 10_000;
 
@@ -63,7 +60,6 @@ pub(super) fn start(parts: HubParts) -> Hub {
         enforced: enforced.clone(),
         drain: drain.subscribe(),
         is_fenced: false,
-        expired_at: parts.clock.now(),
     };
     tokio::spawn(task.run());
     Hub { enforced, drain, counters }
@@ -79,7 +75,6 @@ struct HubTask {
     enforced: watch::Receiver<Option<broker_policy::Revision>>,
     drain: watch::Receiver<Option<u32>>,
     is_fenced: bool,
-    expired_at: Millis,
 }
 
 impl HubTask {
@@ -116,7 +111,6 @@ impl HubTask {
                 _ = looks.tick() => {
                     self.look();
                     self.judge();
-                    self.expire_retained();
                     lock(&self.core).publish_counters();
                 }
             }
@@ -176,24 +170,6 @@ impl HubTask {
             0
         };
         lock(&self.core).to_all_workers(|| ToWorker::Drain { clients_per_second });
-    }
-
-    /// The leader has what has expired dropped everywhere, now and then.
-    fn expire_retained(&mut self) {
-        let now = self.clock.now();
-        if now.since(self.expired_at) < EXPIRE_INTERVAL_MILLIS {
-            return;
-        }
-        self.expired_at = now;
-        let is_leader = self.meta.status().quorum_acknowledged.is_some();
-        if is_leader && self.meta.retained().totals().messages > 0 {
-            let proposed = self.meta.propose(&Command::ExpireRetained { now });
-            tokio::spawn(async move {
-                if let Err(error) = proposed.await {
-                    tracing::debug!(%error, "expired retained messages stay for now");
-                }
-            });
-        }
     }
 }
 
