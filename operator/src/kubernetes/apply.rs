@@ -23,7 +23,7 @@ pub const APPLIED_ANNOTATION: &str = "mqtt.dunlin.io/applied";
 
 /// What came of applying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub(crate) enum Applied {
     /// It is there already as it was built.
     Unchanged,
     /// It was made or changed.
@@ -31,7 +31,7 @@ pub enum Applied {
 }
 
 /// What can be applied: any namespaced kind.
-pub trait Applicable:
+pub(crate) trait Applicable:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()>
     + Clone
     + Debug
@@ -57,7 +57,7 @@ impl<K> Applicable for K where
 ///
 /// # Errors
 /// [`Error::NameTaken`] when the live object is owned by something else, [`Error::Kubernetes`].
-pub async fn apply<K: Applicable>(
+pub(crate) async fn apply<K: Applicable>(
     scope: &Scope,
     built: &K,
     live: Option<&K>,
@@ -90,7 +90,7 @@ pub async fn apply<K: Applicable>(
 ///
 /// # Errors
 /// [`Error::Kubernetes`].
-pub async fn delete<K: Applicable>(scope: &Scope, live: &K) -> Result<(), Error> {
+pub(crate) async fn delete<K: Applicable>(scope: &Scope, live: &K) -> Result<(), Error> {
     let (name, namespace) = (live.name_any(), live.namespace().unwrap_or_default());
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid: live.uid(), resource_version: None }),
@@ -110,7 +110,7 @@ pub async fn delete<K: Applicable>(scope: &Scope, live: &K) -> Result<(), Error>
 ///
 /// # Errors
 /// [`Error::Kubernetes`]; a resource that is gone is no error.
-pub async fn write_status<K: Applicable>(
+pub(crate) async fn write_status<K: Applicable>(
     scope: &Scope,
     object: &K,
     status: &impl Serialize,

@@ -12,13 +12,13 @@ const LONGEST: Duration = Duration::from_mins(2);
 
 /// Failures in a row, by object.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: Mutex<HashMap<String, u32>>,
 }
 
 impl Backoff {
     /// Notes a failure and says how long to wait.
-    pub fn next(&self, object: &str) -> Duration {
+    pub(crate) fn next(&self, object: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
         *count = count.saturating_add(1);
@@ -27,7 +27,7 @@ impl Backoff {
     }
 
     /// Notes a success.
-    pub fn succeeded(&self, object: &str) {
+    pub(crate) fn succeeded(&self, object: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::Notify;
 
 use super::scope::ClusterKey;
@@ -11,20 +12,20 @@ use super::scope::ClusterKey;
 /// Clusters that something happened to; clones share one set. Its size is bounded by the number of
 /// clusters that objects name.
 #[derive(Clone, Debug, Default)]
-pub struct DirtySet {
+pub(crate) struct DirtySet {
     keys: Arc<Mutex<BTreeSet<ClusterKey>>>,
     notify: Arc<Notify>,
 }
 
 impl DirtySet {
     /// Something happened to a cluster.
-    pub fn mark(&self, key: ClusterKey) {
+    pub(crate) fn mark(&self, key: ClusterKey) {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         self.notify.notify_one();
     }
 
     /// Waits for a cluster that something happened to, and takes it out. One reader at a time.
-    pub async fn next(&self) -> ClusterKey {
+    pub(crate) async fn next(&self) -> ClusterKey {
         loop {
             let first = self.keys.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
             match first {
@@ -34,9 +35,21 @@ impl DirtySet {
         }
     }
 
-    /// The clusters as a stream without end.
-    pub fn into_stream(self) -> impl Stream<Item = ClusterKey> + Send + 'static {
-        futures::stream::unfold(self, |set| async move { Some((set.next().await, set)) })
+    /// The clusters as a stream without end. After the first one, `pause` passes before those that
+    /// came meanwhile follow: a storm of changes neither causes as many passes nor holds them back.
+    pub(crate) fn into_stream(
+        self,
+        pause: Duration,
+    ) -> impl Stream<Item = ClusterKey> + Send + 'static {
+        let batches = futures::stream::unfold(self, move |set| async move {
+            let first = set.next().await;
+            tokio::time::sleep(pause).await;
+            let mut batch =
+                std::mem::take(&mut *set.keys.lock().unwrap_or_else(PoisonError::into_inner));
+            batch.insert(first);
+            Some((futures::stream::iter(batch), set))
+        });
+        batches.flatten()
     }
 }
 

@@ -28,7 +28,7 @@ use crate::health::Readiness;
 use crate::metrics::Metrics;
 
 /// How long changes of a cluster's objects are collected.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How long the caches may take to fill before that is said.
 const SLOW_START: Duration = Duration::from_secs(30);
 
@@ -141,12 +141,12 @@ pub async fn run_scope(
     }
     wake_all(&scope);
     let triggers = clusters
-        .into_stream()
+        .into_stream(DEBOUNCE)
         .map(|key| ObjectRef::<MqttCluster>::new(&key.name).within(&key.namespace));
     let controller =
         Controller::for_stream(futures::stream::pending(), scope.caches.clusters.clone())
             .reconcile_on(triggers)
-            .with_config(Config::default().concurrency(concurrency.max(1)).debounce(DEBOUNCE))
+            .with_config(Config::default().concurrency(concurrency.max(1)))
             .graceful_shutdown_on(async move {
                 // A sender that is gone means that the process ends, too.
                 let _ = shutdown.wait_for(|stop| *stop).await;
@@ -233,7 +233,9 @@ fn caches(watches: &mut Watches, clusters: &DirtySet, rights: &Arc<Rights>) -> C
             watches.cache(own, move |change| {
                 if let Some(key) = instance_of(change) {
                     rights.wake(&key);
-                    clusters.mark(key);
+                    if !is_of_user(change) {
+                        clusters.mark(key);
+                    }
                 }
             })
         },
@@ -268,6 +270,12 @@ fn instance_of<K: Resource<DynamicType = ()>>(change: &Change<'_, K>) -> Option<
     let (Change::Seen(object) | Change::Gone(object)) = change else { return None };
     let name = object.labels().get(INSTANCE_LABEL)?.clone();
     Some(ClusterKey { namespace: object.namespace()?, name })
+}
+
+/// Whether a Secret holds the credentials of a user: no cluster depends on it.
+fn is_of_user(change: &Change<'_, Secret>) -> bool {
+    let (Change::Seen(secret) | Change::Gone(secret)) = change else { return false };
+    secret.owner_references().iter().any(|owner| owner.kind == "MqttUser")
 }
 
 fn watch_clusters(

@@ -28,7 +28,7 @@ pub type AdminFactory = Arc<dyn Fn(AdminIdentity) -> Arc<dyn BrokerAdmin> + Send
 
 /// Names a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClusterKey {
+pub(crate) struct ClusterKey {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -38,19 +38,19 @@ pub struct ClusterKey {
 impl ClusterKey {
     /// The key of a cluster; `None` for an object without namespace, which can't be.
     #[must_use]
-    pub fn of(cluster: &MqttCluster) -> Option<Self> {
+    pub(crate) fn of(cluster: &MqttCluster) -> Option<Self> {
         Some(Self { namespace: cluster.namespace()?, name: cluster.name_any() })
     }
 
     /// The key of the cluster that a user names.
     #[must_use]
-    pub fn of_user(user: &MqttUser) -> Option<Self> {
+    pub(crate) fn of_user(user: &MqttUser) -> Option<Self> {
         Some(Self { namespace: user.namespace()?, name: user.spec.cluster_ref.name.clone() })
     }
 
     /// The key of the cluster that an MqttAcl names.
     #[must_use]
-    pub fn of_acl(acl: &MqttAcl) -> Option<Self> {
+    pub(crate) fn of_acl(acl: &MqttAcl) -> Option<Self> {
         Some(Self { namespace: acl.namespace()?, name: acl.spec.cluster_ref.name.clone() })
     }
 }
@@ -76,7 +76,7 @@ pub struct Settings {
 
 /// What was last seen of every kind that the operator looks at; nothing is asked for twice.
 #[derive(Clone)]
-pub struct Caches {
+pub(crate) struct Caches {
     /// Clusters.
     pub clusters: Store<MqttCluster>,
     /// Users.
@@ -106,7 +106,7 @@ pub struct Caches {
 }
 
 /// What the controllers of one scope share.
-pub struct Scope {
+pub(crate) struct Scope {
     /// The client of the Kubernetes API.
     pub kube_client: Client,
     /// What was last seen.
@@ -129,7 +129,7 @@ pub struct Scope {
 impl Scope {
     /// Puts a scope together.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         kube_client: Client,
         caches: Caches,
         recorder: Recorder,
@@ -151,7 +151,7 @@ impl Scope {
     }
 
     /// The API of a kind in a namespace.
-    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,

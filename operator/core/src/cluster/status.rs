@@ -8,7 +8,7 @@ use operator_api::{MqttCluster, MqttClusterStatus};
 
 use super::names::ClusterNames;
 use super::validate::{Problem, ValidatedCluster};
-use crate::condition::{Finding, set_conditions};
+use crate::condition::{Finding, Verdict, set_conditions};
 use crate::membership::{Step, majority};
 use crate::rollout::{NextStep, Observed, Wanted};
 
@@ -32,6 +32,14 @@ pub struct PolicyState {
     pub rules: usize,
     /// Why it can't be brought to the brokers; `None` when nothing is wrong.
     pub problem: Option<String>,
+}
+
+impl PolicyState {
+    /// Whether the policy was compiled since the operator started.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.wanted_revision.is_some() || self.problem.is_some()
+    }
 }
 
 /// All that a cluster's status is made from.
@@ -105,11 +113,13 @@ pub fn build(input: &StatusInput<'_>) -> MqttClusterStatus {
     let connections: u64 = found.answers().map(|answer| answer.connections).sum();
     status.connections = i64::try_from(connections).ok();
     status.brokers = brokers.iter().map(report).collect();
-    status.policy = Some(PolicyReport {
-        revision: found.common_revision().map(|revision| short_revision(&revision)),
-        users: i64::try_from(input.policy.users).unwrap_or(i64::MAX),
-        rules: i64::try_from(input.policy.rules).unwrap_or(i64::MAX),
-    });
+    let mut policy = before.policy.clone().unwrap_or_default();
+    policy.revision = found.common_revision().map(|revision| short_revision(&revision));
+    if input.policy.is_known() {
+        policy.users = i64::try_from(input.policy.users).unwrap_or(i64::MAX);
+        policy.rules = i64::try_from(input.policy.rules).unwrap_or(i64::MAX);
+    }
+    status.policy = Some(policy);
     status.endpoints = input.endpoints.to_vec();
     status.ca_secret_name = Some(ClusterNames::new(&*cluster.name).ca_bundle_secret());
     status.plan = input.plan.to_vec();
@@ -298,7 +308,7 @@ impl<'a> Found<'a> {
             return Finding::new(type_, false, "PolicyNotApplied", problem.clone());
         }
         let Some(wanted) = &policy.wanted_revision else {
-            return Finding::new(type_, false, "NotCompiled", "the policy is not compiled yet");
+            return self.policy_as_before(type_);
         };
         let behind: Vec<&str> = self
             .serving
@@ -316,6 +326,22 @@ impl<'a> Found<'a> {
         }
         let message = format!("{short} is not enforced yet by {}", behind.join(", "));
         Finding::new(type_, false, "Propagating", message)
+    }
+
+    /// A restarted operator has not compiled the policy yet: what was said before stays.
+    fn policy_as_before(&self, type_: &'static str) -> Finding {
+        let before = self.input.before.conditions.iter().find(|before| before.type_ == type_);
+        match before {
+            Some(before) => {
+                let verdict = match before.status.as_str() {
+                    "True" => Verdict::True,
+                    "False" => Verdict::False,
+                    _ => Verdict::Unknown,
+                };
+                Finding::new(type_, verdict, before.reason.clone(), before.message.clone())
+            }
+            None => Finding::new(type_, false, "NotCompiled", "the policy is not compiled yet"),
+        }
     }
 
     fn certificates_valid(&self) -> Finding {

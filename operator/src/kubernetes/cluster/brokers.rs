@@ -16,7 +16,7 @@ use crate::broker_admin::{AdminIdentity, BrokerAdmin, BrokerEndpoint};
 
 /// A cluster whose spec makes sense and whose certificates are there.
 #[derive(Clone)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The cluster.
     pub cluster: Arc<ValidatedCluster>,
     /// Who issues its certificates.
@@ -27,7 +27,7 @@ pub struct Prepared {
 }
 
 /// The clusters that are prepared.
-pub struct Brokers {
+pub(crate) struct Brokers {
     factory: AdminFactory,
     prepared: Mutex<HashMap<ClusterKey, Prepared>>,
 }
@@ -35,18 +35,18 @@ pub struct Brokers {
 impl Brokers {
     /// None yet.
     #[must_use]
-    pub fn new(factory: AdminFactory) -> Self {
+    pub(crate) fn new(factory: AdminFactory) -> Self {
         Self { factory, prepared: Mutex::default() }
     }
 
     /// The cluster, once it is prepared.
     #[must_use]
-    pub fn get(&self, key: &ClusterKey) -> Option<Prepared> {
+    pub(crate) fn get(&self, key: &ClusterKey) -> Option<Prepared> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Forgets a cluster that is deleted.
-    pub fn forget(&self, key: &ClusterKey) {
+    pub(crate) fn forget(&self, key: &ClusterKey) {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 

@@ -22,7 +22,7 @@ use super::scope::{ClusterKey, Scope};
 
 mod act;
 mod apply;
-pub mod brokers;
+pub(super) mod brokers;
 mod certificates;
 mod dereference;
 mod identity;

@@ -60,13 +60,14 @@ impl Plan {
         };
         let count = usize::from(cluster.replicas).min(brokers.len());
         let wanted_brokers = &brokers[..count];
-        let (rollout, steps) = if template.is_some() {
+        // Right after a start the policy is not compiled yet, and nobody could be seen enforcing it.
+        let (rollout, steps) = if template.is_some() && policy.is_known() {
             (
                 rollout::next_step(&wanted, wanted_brokers, &settings, now),
                 rollout::plan(&wanted, wanted_brokers, &settings, now),
             )
         } else {
-            let message = "the StatefulSet is being brought up to date".to_owned();
+            let message = "the StatefulSet or the policy is being brought up to date".to_owned();
             (NextStep::Wait { reason: WaitReason::BrokerNotSettled, message }, Vec::new())
         };
         Self { brokers, wanted, membership, rollout, steps, policy }

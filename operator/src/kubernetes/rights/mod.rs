@@ -25,7 +25,7 @@ use worker::Worker;
 
 /// What others tell the workers and learn from them.
 #[derive(Default)]
-pub struct Rights {
+pub(crate) struct Rights {
     dirty: DirtySet,
     clusters: DirtySet,
     known: Mutex<BTreeSet<ClusterKey>>,
@@ -36,12 +36,12 @@ pub struct Rights {
 impl Rights {
     /// No worker yet; `clusters` hears of what a cluster's own status should say.
     #[must_use]
-    pub fn new(clusters: DirtySet) -> Self {
+    pub(crate) fn new(clusters: DirtySet) -> Self {
         Self { clusters, ..Self::default() }
     }
 
     /// Something happened to a user, a rule, a Secret or a cluster.
-    pub fn wake(&self, key: &ClusterKey) {
+    pub(crate) fn wake(&self, key: &ClusterKey) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         self.dirty.mark(key.clone());
     }

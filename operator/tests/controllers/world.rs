@@ -1,0 +1,243 @@
+//! A Kubernetes in memory: API server, StatefulSet controller with kubelet, brokers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mock_api::MockApi;
+use operator::broker_admin::fake::FakeBrokers;
+use operator::kubernetes::{AdminFactory, Settings, run_scope};
+use operator::metrics::Metrics;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const CLUSTER_ID: &str = "01KTESTTESTTESTTESTTESTTES";
+const GROUP: &str = "/apis/mqtt.dunlin.io/v1alpha1/namespaces/iot";
+const STATEFUL_SET: &str = "/apis/apps/v1/namespaces/iot/statefulsets/fleet";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Everything around the operator.
+pub(crate) struct World {
+    pub(crate) server: MockApi,
+    pub(crate) brokers: Arc<FakeBrokers>,
+    kubelet: JoinHandle<()>,
+}
+
+/// An operator that runs.
+pub(crate) struct Running {
+    metrics: Metrics,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops it and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.stop.send(true).expect("it listens");
+        tokio::time::timeout(DEADLINE, self.task).await.expect("in time").expect("no panic");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kubelet.abort();
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let server = MockApi::new();
+        let names = ["fleet-0", "fleet-1", "fleet-2"];
+        let brokers = Arc::new(FakeBrokers::new(CLUSTER_ID, &names));
+        let kubelet = tokio::spawn(kubelet(server.clone(), Arc::clone(&brokers)));
+        Self { server, brokers, kubelet }
+    }
+
+    pub(crate) fn start(&self) -> Running {
+        let metrics = Metrics::new().expect("metrics");
+        let brokers = Arc::clone(&self.brokers);
+        let factory: AdminFactory = Arc::new(move |_| brokers.clone());
+        let settings = Settings {
+            operator_namespace: "dunlin-system".into(),
+            identity: "operator-0".into(),
+            cluster_domain: "cluster.local".into(),
+            concurrency: 4,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let client = self.server.client();
+        let running = run_scope(client, None, settings, metrics.clone(), factory, stopped);
+        Running { metrics, stop, task: tokio::spawn(running) }
+    }
+
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let started = tokio::time::Instant::now();
+        while !holds(self) {
+            if started.elapsed() > DEADLINE {
+                let objects = [self.cluster(), self.user("pump-1"), self.acl("pumps")];
+                let writes = self.writes();
+                let last = &writes[writes.len().saturating_sub(20)..];
+                panic!("waited in vain until {what}: {objects:#?}\n{last:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) fn apply_quickstart(&self) {
+        self.apply_cluster(json!({"version": "0.1.0", "rollout": {"minimumStable": "0s"}}));
+        self.apply_user("pump-1", json!({"clusterRef": {"name": "fleet"}}));
+        self.apply_user(
+            "pump-2",
+            json!({"clusterRef": {"name": "fleet"}, "authentication": {"x509": {}}}),
+        );
+        let rule = json!({"effect": "Allow", "actions": ["Publish"],
+            "topics": ["fleet/%u/telemetry"]});
+        let spec = json!({"clusterRef": {"name": "fleet"}, "subjects": [{"users": {}}],
+            "rules": [rule]});
+        self.server.put(&self.acl_path("pumps"), |acl| fill(acl, "MqttAcl", spec));
+    }
+
+    pub(crate) fn apply_cluster(&self, spec: Value) {
+        self.server.put(&self.cluster_path(), |cluster| {
+            fill(cluster, "MqttCluster", spec);
+            cluster["status"] = json!({"clusterID": CLUSTER_ID});
+        });
+    }
+
+    pub(crate) fn apply_user(&self, name: &str, spec: Value) {
+        self.server.put(&self.user_path(name), |user| fill(user, "MqttUser", spec));
+    }
+
+    pub(crate) fn cluster_path(&self) -> String {
+        format!("{GROUP}/mqttclusters/fleet")
+    }
+
+    pub(crate) fn user_path(&self, name: &str) -> String {
+        format!("{GROUP}/mqttusers/{name}")
+    }
+
+    pub(crate) fn acl_path(&self, name: &str) -> String {
+        format!("{GROUP}/mqttacls/{name}")
+    }
+
+    pub(crate) fn cluster(&self) -> Value {
+        self.server.object(&self.cluster_path()).unwrap_or_default()
+    }
+
+    pub(crate) fn user(&self, name: &str) -> Value {
+        self.server.object(&self.user_path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn acl(&self, name: &str) -> Value {
+        self.server.object(&self.acl_path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn secret(&self, name: &str) -> Value {
+        self.server.object(&format!("/api/v1/namespaces/iot/secrets/{name}")).unwrap_or_default()
+    }
+
+    /// What was written, but for Events.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        self.server.writes().into_iter().filter(|write| !write.contains("/events")).collect()
+    }
+
+    /// The pods that were deleted, in order.
+    pub(crate) fn deleted_pods(&self) -> Vec<String> {
+        let prefix = "DELETE /api/v1/namespaces/iot/pods/";
+        let writes = self.server.writes();
+        writes.iter().filter_map(|write| Some(write.strip_prefix(prefix)?.to_owned())).collect()
+    }
+
+    pub(crate) fn is_ready(object: &Value) -> bool {
+        let generation = &object["metadata"]["generation"];
+        condition(object, "Ready").is_some_and(|ready| {
+            ready["status"] == "True" && ready["observedGeneration"] == *generation
+        })
+    }
+
+    pub(crate) fn reason(object: &Value, type_: &str) -> String {
+        let found = condition(object, type_);
+        found.and_then(|c| c["reason"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn is_all_ready(&self) -> bool {
+        [self.cluster(), self.user("pump-1"), self.user("pump-2"), self.acl("pumps")]
+            .iter()
+            .all(Self::is_ready)
+    }
+
+    /// Whether both controllers have looked at everything several times. Each look at this has the
+    /// cluster looked at again, by an edit that is nobody's business.
+    pub(crate) fn is_at_rest(&self, running: &Running) -> bool {
+        self.server.put("/api/v1/namespaces/iot/services/fleet-tls", |service| {
+            service["metadata"]["annotations"]["touched"] = json!(Timestamp::now().to_string());
+        });
+        let passes = |controller: &str| {
+            running.metrics.reconcile_seconds.with_label_values(&[controller]).get_sample_count()
+        };
+        passes("cluster") >= 4 && passes("rights") >= 1 && self.is_all_ready()
+    }
+}
+
+fn fill(object: &mut Value, kind: &str, spec: Value) {
+    object["apiVersion"] = json!("mqtt.dunlin.io/v1alpha1");
+    object["kind"] = json!(kind);
+    object["spec"] = spec;
+}
+
+fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == type_)
+}
+
+/// Makes the pods of the StatefulSet and keeps its status, as the controllers of Kubernetes do.
+async fn kubelet(server: MockApi, brokers: Arc<FakeBrokers>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let Some(set) = server.object(STATEFUL_SET) else { continue };
+        let template = &set["spec"]["template"];
+        let revision = format!("r{}", hash(&template.to_string()));
+        let generation = &set["metadata"]["generation"];
+        if set["status"]["observedGeneration"] != *generation {
+            server.put(STATEFUL_SET, |set| {
+                set["status"] = json!({"observedGeneration": generation,
+                    "updateRevision": revision, "replicas": set["spec"]["replicas"]});
+            });
+        }
+        for ordinal in 0..set["spec"]["replicas"].as_i64().unwrap_or(0) {
+            let name = format!("fleet-{ordinal}");
+            let path = format!("/api/v1/namespaces/iot/pods/{name}");
+            if server.object(&path).is_some() {
+                continue;
+            }
+            let version = &template["metadata"]["annotations"]["mqtt.dunlin.io/version"];
+            brokers.set_version(&name, version.as_str().unwrap_or_default());
+            server.put(&path, |pod| {
+                *pod = json!({
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {
+                        "labels": template["metadata"]["labels"],
+                        "annotations": template["metadata"]["annotations"],
+                        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
+                            "name": "fleet", "uid": set["metadata"]["uid"], "controller": true}],
+                    },
+                    "spec": template["spec"],
+                    "status": {
+                        "podIP": format!("10.0.0.{}", ordinal + 1),
+                        "conditions": [{"type": "Ready", "status": "True",
+                            "lastTransitionTime": Timestamp::now().to_string()}],
+                    },
+                });
+                pod["metadata"]["labels"]["controller-revision-hash"] = json!(revision);
+            });
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
