@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use broker::cluster::meta::{MetaGroup, MetaPhase, MetaTiming};
+use broker::cluster::meta::{MetaGroup, MetaPhase, MetaRole, MetaTiming};
 use broker_core::types::Millis;
 
 use crate::meta::{propose, three};
@@ -36,6 +35,10 @@ fn value_of(node: &Node, topic: &str) -> u64 {
     payload.try_into().map_or(0, u64::from_le_bytes)
 }
 
+fn is_leader(node: &Node) -> bool {
+    node.meta.status().role == MetaRole::Leader
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_is_neither_lost_nor_undone_while_nodes_are_killed() {
     // Often enough that snapshots, purges and restarts meet.
@@ -44,25 +47,24 @@ async fn what_was_acknowledged_is_neither_lost_nor_undone_while_nodes_are_killed
     let mut nodes: Vec<Option<Node>> = three(&cluster).await.into_iter().map(Some).collect();
     let acknowledged = Acknowledged::default();
     let stop = Arc::new(AtomicBool::new(false));
-    let mut lives = 0;
-    let writers = |node: &Node, lives: &mut u32| {
+    let mut writers = Vec::new();
+    let start_writers = |node: &Node, writers: &mut Vec<_>| {
         for _ in 0..4 {
-            *lives += 1;
             // A topic has one writer for ever: an order among several would be anyone's guess.
-            let topic = format!("t/{lives}");
+            let topic = format!("t/{}", writers.len());
             let acknowledged = Arc::clone(&acknowledged);
-            tokio::spawn(write(node.meta.clone(), topic, acknowledged, Arc::clone(&stop)));
+            let writer = write(node.meta.clone(), topic, acknowledged, Arc::clone(&stop));
+            writers.push(tokio::spawn(writer));
         }
     };
     for node in nodes.iter().flatten() {
-        writers(node, &mut lives);
+        start_writers(node, &mut writers);
     }
     for round in 0..6 {
         let before = acknowledged.lock().unwrap().values().sum::<u64>();
-        let victim = round * 2 % 3;
-        // Kill the leader every other time.
-        let leader = nodes.iter().position(|n| n.as_ref().unwrap().meta.status().leader == n.as_ref().map(|n| n.id));
-        let victim = if round % 2 == 0 { leader.unwrap_or(victim) } else { victim };
+        // The leader every other time.
+        let leader = nodes.iter().position(|node| node.as_ref().is_some_and(is_leader));
+        let victim = if round % 2 == 0 { leader.unwrap_or(0) } else { round * 2 % 3 };
         let node = nodes[victim].take().unwrap();
         node.kill().await;
         eventually("progress of the two", || {
@@ -71,11 +73,13 @@ async fn what_was_acknowledged_is_neither_lost_nor_undone_while_nodes_are_killed
         .await;
         let node = cluster.start(victim).await;
         node.wait_for("serving", |s| s.phase == MetaPhase::Serving).await;
-        writers(&node, &mut lives);
+        start_writers(&node, &mut writers);
         nodes[victim] = Some(node);
     }
     stop.store(true, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    for writer in writers {
+        writer.await.unwrap();
+    }
     let nodes: Vec<Node> = nodes.into_iter().flatten().collect();
     propose(&nodes[0], retain("end", &1u64.to_le_bytes(), Millis::NEVER)).await;
     let expected = acknowledged.lock().unwrap().clone();

@@ -1,5 +1,7 @@
 //! Nodes of a cluster within one process: real links over TLS on loopback, real disks.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on must fail where it stands")]
+
 mod certificates;
 mod faults;
 mod links;
