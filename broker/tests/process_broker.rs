@@ -2,89 +2,15 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use broker_admin_api::{BootstrapRequest, BrokerState, BrokerStatus, path};
-use broker_policy::{Policy, PolicyChange};
-use rustls::ClientConfig;
+use broker_admin_api::{BrokerState, path};
 
+use support::broker::Broker;
 use support::client::{CONNACK, Client, DISCONNECT, connect};
 use support::node::policy;
-use support::pki::{CLUSTER_ID, Pki};
-use support::process::{Process, config, request, write_config};
+use support::process::request;
 use support::{DEADLINE, eventually};
-
-struct Broker {
-    process: Process,
-    pki: Pki,
-    administrator: Arc<ClientConfig>,
-    raw: broker_config::RawConfig,
-    _folder: tempfile::TempDir,
-}
-
-impl Broker {
-    /// Started, not founded.
-    fn start() -> Self {
-        Self::start_with(|_| {})
-    }
-
-    fn start_with(change: impl FnOnce(&mut broker_config::RawConfig)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::new(folder.path(), 1);
-        let mut raw = config(&pki);
-        change(&mut raw);
-        let path = write_config(&pki, &raw);
-        let process = Process::start(&raw, &path, "fleet-0");
-        let administrator = pki.administrator();
-        Self { process, pki, administrator, raw, _folder: folder }
-    }
-
-    /// A cluster of one, whose policy has the user `pump`.
-    fn founded() -> Self {
-        let broker = Self::start();
-        broker.found();
-        broker.set_policy(&policy(&["pump"]));
-        broker
-    }
-
-    fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        request(self.process.admin, &self.administrator, method, path, body).unwrap()
-    }
-
-    fn status(&self) -> BrokerStatus {
-        let (code, body) = self.call("GET", path::STATUS, "");
-        assert_eq!(code, 200, "{body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn found(&self) {
-        let node_id = self.status().node_id;
-        let body = BootstrapRequest { cluster_id: CLUSTER_ID.to_owned(), node_id };
-        let body = serde_json::to_string(&body).unwrap();
-        let (code, answer) = self.call("POST", path::BOOTSTRAP, &body);
-        assert_eq!(code, 200, "{answer}");
-    }
-
-    /// Replaces the policy, and waits until every worker enforces it.
-    fn set_policy(&self, wanted: &Policy) {
-        let records = wanted.records().records().map(|record| (**record).clone());
-        let change: PolicyChange =
-            Policy::default().change(records.collect(), Vec::new()).unwrap();
-        let body = serde_json::to_string(&change).unwrap();
-        eventually("the change is committed", || {
-            (self.call("POST", path::POLICY_CHANGES, &body).0 == 200).then_some(())
-        });
-        let wanted = wanted.revision().to_string();
-        eventually("the policy is enforced", || {
-            (self.status().policy.enforced_revision == wanted).then_some(())
-        });
-    }
-
-    fn plain(&self, client_id: &str) -> Client {
-        Client::plain(self.process.listener("plain")).log_in(client_id)
-    }
-}
 
 #[test]
 fn a_terminated_broker_exits_0_founded_or_not() {
@@ -143,7 +69,10 @@ fn a_policy_change_is_enforced_on_live_sessions() {
         broker.call("POST", path::POLICY_CHANGES, &serde_json::to_string(&change).unwrap());
     assert_eq!(code, 200, "{answer}");
     assert_eq!(client.expect(DISCONNECT).body[0], 0x98);
-    assert_eq!(Client::plain(broker.process.listener("plain")).connect("c", Some("pump"), b"secret"), 0x86);
+    assert_eq!(
+        Client::plain(broker.process.listener("plain")).connect("c", Some("pump"), b"secret"),
+        0x86
+    );
 }
 
 #[test]
@@ -156,8 +85,7 @@ fn a_restarted_broker_has_its_policy_and_retained_messages() {
     publisher.expect(support::client::PUBACK);
     broker.process.signal("TERM");
     assert_eq!(broker.process.wait().code(), Some(0));
-    let path = write_config(&broker.pki, &broker.raw);
-    broker.process = Process::start(&broker.raw, &path, "fleet-0");
+    broker.restart();
     let mut subscriber = broker.plain("subscriber");
     subscriber.subscribe("r", 0);
     assert_eq!(subscriber.message(), ("r".to_owned(), b"kept".to_vec()));
@@ -170,9 +98,7 @@ fn hang_up_reads_certificates_at_once_and_a_broken_one_is_reported() {
     let before = broker.status().certificates.server.unwrap().fingerprint;
     broker.pki.write("tls.crt", b"broken");
     broker.process.signal("HUP");
-    let error = eventually("the status says so", || {
-        broker.status().certificates.last_reload_error
-    });
+    let error = eventually("the status says so", || broker.status().certificates.last_reload_error);
     assert!(error.message.contains("tls.crt"), "{error:?}");
     assert_eq!(broker.status().certificates.server.unwrap().fingerprint, before);
     let issued = broker.pki.issue_server();

@@ -31,13 +31,13 @@ fn check_accepts_a_good_file_and_names_what_is_wrong_in_a_bad_one() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::new(folder.path(), 1);
     let mut raw = config(&pki);
-    let path = write_config(&pki, &raw);
+    let path = write_config(&pki, &raw, "broker");
     let path = path.to_str().unwrap();
     let (code, out, _) = run(&["check", "--config", path]);
     assert_eq!(code, Some(0));
     assert!(out.contains("is valid"), "{out}");
     raw.listeners[0].acknowledge_plaintext = false;
-    write_config(&pki, &raw);
+    write_config(&pki, &raw, "broker");
     let (code, _, err) = run(&["check", "--config", path]);
     assert_eq!(code, Some(1));
     assert!(err.contains("acknowledge_plaintext") && err.contains(path), "{err}");
@@ -48,7 +48,7 @@ fn check_accepts_a_good_file_and_names_what_is_wrong_in_a_bad_one() {
 fn a_broker_that_cannot_start_says_why_and_exits_1() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::new(folder.path(), 1);
-    let path = write_config(&pki, &config(&pki));
+    let path = write_config(&pki, &config(&pki), "broker");
     let path = path.to_str().unwrap();
     let (code, _, err) = run(&["run", "--config", path, "--name", "fleet"]);
     assert_eq!(code, Some(1));

@@ -1,6 +1,6 @@
 //! The TLS configurations in use, and what the status report says of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -277,9 +277,9 @@ fn report(side: &'static str, error: &TlsError) -> ReloadError {
     ReloadError { message: error.to_string(), at: i64::try_from(now.as_secs()).unwrap_or(i64::MAX) }
 }
 
-fn served(path: &PathBuf, leaf: &CertificateDer<'_>) -> Result<ServedCertificate, TlsError> {
+fn served(path: &Path, leaf: &CertificateDer<'_>) -> Result<ServedCertificate, TlsError> {
     let not_after = not_after(leaf).ok_or_else(|| TlsError::Pem {
-        path: path.clone(),
+        path: path.to_owned(),
         what: "certificate",
         reason: "it can't be parsed".to_owned(),
     })?;

@@ -2,6 +2,7 @@
 //! process, and clients.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod hub;
 pub(crate) mod node;

@@ -69,8 +69,8 @@ fn listener(name: &str, protocol: Protocol) -> RawListener {
 }
 
 /// Writes the file.
-pub(crate) fn write_config(pki: &Pki, config: &RawConfig) -> PathBuf {
-    let path = pki.folder.join("broker.toml");
+pub(crate) fn write_config(pki: &Pki, config: &RawConfig, name: &str) -> PathBuf {
+    let path = pki.folder.join(format!("{name}.toml"));
     std::fs::write(&path, config.render()).unwrap();
     path
 }
@@ -134,7 +134,8 @@ impl Process {
     /// Where a listener listens, once it does.
     pub(crate) fn listener(&self, name: &str) -> SocketAddr {
         eventually(&format!("listener {name:?} is open"), || {
-            let is_wanted = |line: &Value| line["message"] == "listening" && line["listener"] == name;
+            let is_wanted =
+                |line: &Value| line["message"] == "listening" && line["listener"] == name;
             let line = self.lines().into_iter().rev().find(is_wanted)?;
             line["address"].as_str()?.parse().ok()
         })

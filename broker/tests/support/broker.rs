@@ -1,0 +1,155 @@
+//! Brokers as processes, and what their operator does with them.
+
+use std::sync::Arc;
+
+use broker_admin_api::{
+    AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, PromoteRequest, path,
+};
+use broker_config::{RawConfig, RawDiscovery, RawStaticPeer};
+use broker_policy::{Policy, PolicyChange};
+use rustls::ClientConfig;
+
+use super::client::Client;
+use super::eventually;
+use super::node::policy;
+use super::pki::{CLUSTER_ID, Pki};
+use super::process::{Process, config, request, write_config};
+
+/// One broker of a cluster called `fleet`.
+pub(crate) struct Broker {
+    pub(crate) process: Process,
+    pub(crate) pki: Arc<Pki>,
+    pub(crate) raw: RawConfig,
+    name: String,
+    administrator: Arc<ClientConfig>,
+    folder: Arc<tempfile::TempDir>,
+}
+
+impl Broker {
+    /// A broker alone: started, not founded.
+    pub(crate) fn start() -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let pki = Arc::new(Pki::new(folder.path(), 1));
+        let raw = config(&pki);
+        Self::spawn(&folder, &pki, raw, 0)
+    }
+
+    fn spawn(
+        folder: &Arc<tempfile::TempDir>,
+        pki: &Arc<Pki>,
+        raw: RawConfig,
+        ordinal: usize,
+    ) -> Self {
+        let name = format!("fleet-{ordinal}");
+        let path = write_config(pki, &raw, &name);
+        let process = Process::start(&raw, &path, &name);
+        let (pki, folder) = (Arc::clone(pki), Arc::clone(folder));
+        Self { process, raw, name, administrator: pki.administrator(), pki, folder }
+    }
+
+    /// Brokers that know each other's addresses; the first founds the cluster, the others become
+    /// voters, one step at a time, and the policy has the user `pump`.
+    pub(crate) fn cluster(size: usize) -> Vec<Self> {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let pki = Arc::new(Pki::new(folder.path(), size));
+        let mut raws: Vec<RawConfig> = (0..size).map(|_| config(&pki)).collect();
+        let peers: Vec<RawStaticPeer> = (0..).zip(&raws).map(peer).collect();
+        for (ordinal, raw) in raws.iter_mut().enumerate() {
+            raw.data_dir = folder.path().join(format!("data-{ordinal}"));
+            raw.peers.discovery = RawDiscovery::Static(peers.clone());
+        }
+        let brokers: Vec<Self> = raws
+            .into_iter()
+            .enumerate()
+            .map(|(ordinal, raw)| Self::spawn(&folder, &pki, raw, ordinal))
+            .collect();
+        brokers[0].found();
+        for broker in &brokers[1..] {
+            brokers[0].admit(broker);
+        }
+        brokers[0].set_policy(&policy(&["pump"]));
+        let wanted = policy(&["pump"]).revision().to_string();
+        for broker in &brokers {
+            eventually("the policy is enforced everywhere", || {
+                let status = broker.status();
+                let serves = status.state == BrokerState::Serving;
+                (serves && status.policy.enforced_revision == wanted).then_some(())
+            });
+        }
+        brokers
+    }
+
+    /// A cluster of one, whose policy has the user `pump`.
+    pub(crate) fn founded() -> Self {
+        let broker = Self::start();
+        broker.found();
+        broker.set_policy(&policy(&["pump"]));
+        broker
+    }
+
+    /// Starts the process again, with what is on its disk.
+    pub(crate) fn restart(&mut self) {
+        let path = write_config(&self.pki, &self.raw, &self.name);
+        self.process = Process::start(&self.raw, &path, &self.name);
+    }
+
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        request(self.process.admin, &self.administrator, method, path, body).unwrap()
+    }
+
+    pub(crate) fn status(&self) -> BrokerStatus {
+        let (code, body) = self.call("GET", path::STATUS, "");
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(crate) fn found(&self) {
+        let node_id = self.status().node_id;
+        let body = BootstrapRequest { cluster_id: CLUSTER_ID.to_owned(), node_id };
+        let (code, answer) =
+            self.call("POST", path::BOOTSTRAP, &serde_json::to_string(&body).unwrap());
+        assert_eq!(code, 200, "{answer}");
+    }
+
+    /// Makes `other` a voter; this broker leads.
+    fn admit(&self, other: &Self) {
+        let status = other.status();
+        let (node_id, name) = (status.node_id, status.name);
+        let learner = AddLearnerRequest { node_id, name, expected_membership_log_index: None };
+        self.until_accepted(path::LEARNERS, &serde_json::to_string(&learner).unwrap());
+        let voter = PromoteRequest { node_id, expected_membership_log_index: None };
+        self.until_accepted(path::VOTERS, &serde_json::to_string(&voter).unwrap());
+    }
+
+    fn until_accepted(&self, path: &str, body: &str) {
+        let mut last = String::new();
+        eventually(&format!("{path} accepts {body}"), || {
+            let (code, answer) = self.call("POST", path, body);
+            last = answer;
+            (code == 200).then_some(())
+        });
+    }
+
+    /// Replaces the policy, and waits until every worker here enforces it.
+    pub(crate) fn set_policy(&self, wanted: &Policy) {
+        let records = wanted.records().records().map(|record| (**record).clone());
+        let change: PolicyChange = Policy::default().change(records.collect(), Vec::new()).unwrap();
+        self.until_accepted(path::POLICY_CHANGES, &serde_json::to_string(&change).unwrap());
+        self.until_enforced(&wanted.revision().to_string());
+    }
+
+    pub(crate) fn until_enforced(&self, revision: &str) {
+        eventually("the policy is enforced", || {
+            (self.status().policy.enforced_revision == revision).then_some(())
+        });
+    }
+
+    /// A client on the listener without TLS, logged in as `pump`.
+    pub(crate) fn plain(&self, client_id: &str) -> Client {
+        Client::plain(self.process.listener("plain")).log_in(client_id)
+    }
+}
+
+fn peer((ordinal, raw): (usize, &RawConfig)) -> RawStaticPeer {
+    RawStaticPeer { name: format!("fleet-{ordinal}"), address: raw.peers.listen.to_string() }
+}
