@@ -218,7 +218,7 @@ impl World {
         let sessions = &mut self.node(id).workers[usize::from(worker)].sessions;
         let Some((claim, connection, _)) = sessions.get_mut(&client_id) else { return };
         let claim = *claim;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             *connection = None;
             return;
         }

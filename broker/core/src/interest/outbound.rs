@@ -34,7 +34,13 @@ struct Peer {
 
 impl Outbound {
     pub(super) fn new(first_epoch: u64) -> Self {
-        Self { filters: BTreeMap::new(), by_worker: [0; 64], seq: 0, last_epoch: first_epoch, peers: BTreeMap::new() }
+        Self {
+            filters: BTreeMap::new(),
+            by_worker: [0; 64],
+            seq: 0,
+            last_epoch: first_epoch,
+            peers: BTreeMap::new(),
+        }
     }
 
     /// The number of the newest change.
