@@ -222,7 +222,9 @@ impl Connections {
         connection.output.len()
     }
 
-    pub(crate) fn ids(&self) -> Vec<ConnectionId> {
-        self.slots.iter().map(|(_, connection)| connection.id).collect()
+    /// At most so many connections that are not about to be closed.
+    pub(crate) fn not_closing(&self, count_max: usize) -> Vec<ConnectionId> {
+        let open = self.slots.iter().filter(|(_, connection)| !connection.is_closing());
+        open.take(count_max).map(|(_, connection)| connection.id).collect()
     }
 }

@@ -103,9 +103,16 @@ impl Engine {
 
     /// Disconnects every client with 0x8B. Sessions stay, to be taken over.
     pub fn drain(&mut self, now: Millis) {
-        for id in self.connections.ids() {
+        self.drain_some(now, usize::MAX);
+    }
+
+    /// Disconnects at most so many clients with 0x8B, so that a driver can pace their return
+    /// elsewhere. Gives how many it were: fewer than `clients_max` means that nobody is left.
+    pub fn drain_some(&mut self, now: Millis, clients_max: usize) -> usize {
+        let ids = self.connections.not_closing(clients_max);
+        for &id in &ids {
             let is_connecting = self.connections.get(id).is_some_and(|connection| {
-                !matches!(connection.stage, Stage::Open | Stage::Closing | Stage::AwaitConnect)
+                !matches!(connection.stage, Stage::Open | Stage::AwaitConnect)
             });
             if is_connecting {
                 self.refuse_connect(now, id, ReasonCode::ServerUnavailable);
@@ -113,5 +120,6 @@ impl Engine {
                 self.fail(now, id, ReasonCode::ServerShuttingDown);
             }
         }
+        ids.len()
     }
 }

@@ -233,7 +233,10 @@ fn identifiers_of_connections_do_not_come_back() {
 fn drain_disconnects_everyone_and_keeps_sessions() {
     let mut rig = Rig::new();
     let (a, b) = (rig.client("a"), rig.connect(returning("b")));
-    rig.engine.drain(rig.now);
+    assert_eq!(rig.engine.drain_some(rig.now, 1), 1);
+    rig.settle();
+    assert!(rig.is_closed(a) && !rig.is_closed(b));
+    assert_eq!(rig.engine.drain_some(rig.now, 9), 1);
     rig.settle();
     assert_eq!(
         (rig.received(a), rig.received(b)),

@@ -8,6 +8,7 @@ mod policy;
 mod publish;
 mod retained;
 mod rig;
+mod robustness;
 mod session;
 mod subscribe;
 mod two_engines;

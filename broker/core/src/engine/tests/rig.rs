@@ -93,6 +93,11 @@ impl Rig {
         self.engine.connection_opened(self.now, ConnectionOrigin::default())
     }
 
+    /// Whether a CONNECT was sent there.
+    pub(super) fn has_version(&self, at: ConnectionId) -> bool {
+        self.versions.contains_key(&at)
+    }
+
     /// Lets time pass in steps of the engine's own choice.
     pub(super) fn wait(&mut self, millis: u64) {
         let end = self.now.plus(millis);
@@ -106,7 +111,7 @@ impl Rig {
 
     pub(super) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>) {
         if let Packet::Connect(connect) = packet {
-            self.versions.insert(to, connect.version);
+            self.versions.entry(to).or_insert(connect.version);
         }
         let mut bytes = Vec::new();
         encode(packet, self.versions[&to], &mut bytes).unwrap();
