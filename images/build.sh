@@ -8,5 +8,6 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 "$here/rootfs.sh" "$binary" "$root/root"
 # The classic builder needs no helper image and no network for a FROM scratch build.
-DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --quiet --file "$here/$(basename "$binary").Dockerfile" --tag "$image" "$root/root" >/dev/null
+DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --quiet --file "$here/$(basename "$binary").Dockerfile" --tag "$image" "$root/root" >/dev/null 2>&1 ||
+	DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --file "$here/$(basename "$binary").Dockerfile" --tag "$image" "$root/root"
 echo "built $image from $(basename "$binary")"

@@ -72,9 +72,11 @@ pub(crate) async fn apply<K: Applicable>(
             let kind = K::kind(&()).into_owned();
             return Err(Error::NameTaken { kind, namespace, name });
         }
-        if contains(&serde_json::to_value(live).unwrap_or_default(), &body) {
+        let live = serde_json::to_value(live).unwrap_or_default();
+        if contains(&live, &body) {
             return Ok(Applied::Unchanged);
         }
+        tracing::debug!(namespace, name, difference = difference(&live, &body, ""), "applying");
     }
     let params = PatchParams::apply(MANAGER).force();
     scope
@@ -159,7 +161,46 @@ fn contains(live: &Value, built: &Value) -> bool {
         (Value::Array(live), Value::Array(built)) => {
             live.len() == built.len() && live.iter().zip(built).all(|(l, b)| contains(l, b))
         }
+        (Value::String(live), Value::String(built)) => {
+            live == built || amount(live).is_some_and(|live| amount(built) == Some(live))
+        }
         (live, built) => live == built,
+    }
+}
+
+/// An amount in thousandths: the API server writes `1000m` as `1`.
+fn amount(text: &str) -> Option<u128> {
+    if let Some(number) = text.strip_suffix('m') {
+        return number.parse().ok();
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        let thousandths: u128 = format!("{fraction:0<3}").parse().ok()?;
+        return whole.parse::<u128>().ok()?.checked_mul(1000)?.checked_add(thousandths);
+    }
+    u128::from(operator_api::measure::bytes(text)?).checked_mul(1000)
+}
+
+/// The first built field that is not in the live object, for the log.
+fn difference(live: &Value, built: &Value, path: &str) -> String {
+    match (live, built) {
+        (Value::Object(live), Value::Object(built)) => {
+            let differs = |(key, built): &(&String, &Value)| {
+                !live.get(*key).map_or(is_empty(built), |live| contains(live, built))
+            };
+            built.iter().find(differs).map_or_else(String::new, |(key, built)| {
+                let live = live.get(key).unwrap_or(&Value::Null);
+                difference(live, built, &format!("{path}.{key}"))
+            })
+        }
+        (Value::Array(live), Value::Array(built)) if live.len() == built.len() => {
+            let mut pairs = live.iter().zip(built).enumerate();
+            let first = pairs.find(|(_, (live, built))| !contains(live, built));
+            first.map_or_else(String::new, |(at, (live, built))| {
+                difference(live, built, &format!("{path}[{at}]"))
+            })
+        }
+        _ => path.to_owned(),
     }
 }
 
@@ -188,6 +229,10 @@ mod tests {
         assert!(contains(&live, &built));
         let edited = json!({"spec": {"ports": [{"port": 2}], "type": "ClusterIP"}});
         assert!(!contains(&edited, &built));
+        let (one, thousand) =
+            (json!({"cpu": "1", "memory": "1Gi"}), json!({"cpu": "1000m", "memory": "1024Mi"}));
+        assert!(contains(&one, &thousand));
+        assert!(!contains(&json!({"cpu": "1", "memory": "1G"}), &thousand));
         let longer = json!({"spec": {"ports": [{"port": 1}, {"port": 2}], "type": "ClusterIP"}});
         assert!(!contains(&longer, &built));
     }

@@ -16,19 +16,29 @@ use super::brokers::{Prepared, endpoint};
 use super::plan::Plan;
 use crate::broker_admin::BrokerEndpoint;
 
-/// Takes one step at most. Returns whether one was taken, successfully or not: the next pass sees
-/// what came of it.
+/// What came of acting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acted {
+    /// Nothing was to be done.
+    Nothing,
+    /// A step was taken: the next pass sees what came of it.
+    Step,
+    /// A step failed.
+    Failed,
+}
+
+/// Takes one step at most.
 pub(super) async fn act(
     scope: &Scope,
     cluster: &MqttCluster,
     prepared: &Prepared,
     plan: &Plan,
-) -> bool {
+) -> Acted {
     let step = match &plan.membership {
         step if step.is_act() => Some((step.as_str(), change(scope, prepared, step).await)),
         _ => replace(scope, prepared, plan).await,
     };
-    let Some((name, outcome)) = step else { return false };
+    let Some((name, outcome)) = step else { return Acted::Nothing };
     match outcome {
         Ok(note) => {
             scope.metrics.disruptions.with_label_values(&[name]).inc();
@@ -39,6 +49,7 @@ pub(super) async fn act(
                 step = name,
                 "{note}"
             );
+            Acted::Step
         }
         Err(problem) => {
             events::warning(scope, cluster, name, &problem).await;
@@ -48,9 +59,9 @@ pub(super) async fn act(
                 step = name,
                 "{problem}"
             );
+            Acted::Failed
         }
     }
-    true
 }
 
 type Outcome = Result<String, String>;

@@ -30,10 +30,13 @@ mod observe;
 mod plan;
 mod report;
 
+use act::Acted;
 use brokers::Prepared;
 pub(super) use certificates::data_of;
 use plan::Plan;
 
+/// How soon a cluster is looked at again after a step: the caches need a moment.
+const NEXT_STEP: Duration = Duration::from_millis(100);
 /// How soon a cluster that is not at rest is looked at again.
 const BUSY: Duration = Duration::from_secs(1);
 /// How soon a cluster at rest is looked at again: its brokers are asked, the API server is not.
@@ -85,17 +88,19 @@ async fn pass(cluster: &MqttCluster, scope: &Scope) -> Result<Action, Error> {
     scope.rights.wake_if_new(&key, &validated);
     let plan = Plan::make(scope, &key, &validated, &before, brokers, now);
     let founded = before.founded || plan.membership == membership::Step::RecordFounded;
-    let mut acted = false;
-    if applied == Applied::Unchanged {
-        acted = act::act(scope, cluster, &prepared, &plan).await;
-    }
+    let acted = act::act(scope, cluster, &prepared, &plan).await;
     let base = MqttClusterStatus { founded, ..before.clone() };
     let after = plan.status(&validated, &base, &certificates.problems, now);
     report::write(scope, cluster, &before, &after).await?;
     let is_ready =
         operator_core::condition::is_true(&after.conditions, "Ready", cluster.metadata.generation);
-    let is_at_rest = is_ready && !acted && applied == Applied::Unchanged;
-    Ok(Action::requeue(if is_at_rest { AT_REST } else { BUSY }))
+    let is_unchanged = applied == Applied::Unchanged && founded == before.founded;
+    Ok(Action::requeue(match acted {
+        Acted::Step => NEXT_STEP,
+        Acted::Nothing if !is_unchanged => NEXT_STEP,
+        Acted::Nothing if is_ready => AT_REST,
+        Acted::Nothing | Acted::Failed => BUSY,
+    }))
 }
 
 async fn apply_objects(
