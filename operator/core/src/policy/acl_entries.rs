@@ -4,7 +4,8 @@
 //!   ACL below `$share/+/`: dynamic security looks at a filter with its `$share/<group>/`.
 //! - Dynamic security asks literals before all patterns. A literal without wildcards is therefore
 //!   written as a pattern, which covers nothing but itself; only literals with wildcards stay, and
-//!   those that a pattern comes before are dropped.
+//!   those that a pattern comes before are dropped. They speak of the very filter, so not of a
+//!   shared subscription to it.
 
 use std::collections::HashSet;
 

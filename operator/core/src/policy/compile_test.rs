@@ -253,3 +253,30 @@ spec:
 fn rules_that_always_lose_name_the_winner() {
     insta::assert_snapshot!(facts(&Objects::from_yaml(CONFLICTING).compile()));
 }
+
+#[test]
+fn a_deny_comes_before_an_allow_of_the_same_priority_and_topic() {
+    let with = |first: &str, second: &str, topic: &str, kind: &str| {
+        let rule = |effect: &str| {
+            format!(
+                "{{effect: {effect}, actions: [Subscribe], match: {kind}, topics: [\"{topic}\"]}}"
+            )
+        };
+        let yaml = format!(
+            "apiVersion: mqtt.dunlin.io/v1alpha1\nkind: MqttUser\nmetadata: {{name: a}}\nspec: \
+             {{clusterRef: {{name: fleet}}}}\n---\napiVersion: mqtt.dunlin.io/v1alpha1\nkind: \
+             MqttAcl\nmetadata: {{name: r}}\nspec:\n  clusterRef: {{name: fleet}}\n  subjects: \
+             [{{user: a}}]\n  rules: [{}, {}]\n",
+            rule(first),
+            rule(second)
+        );
+        let objects = Objects::from_yaml(&yaml);
+        let allowed = objects.policy().authorizer(Some("a"), "c").allows(Action::Subscribe, topic);
+        (allowed, objects.compile().acls["r"].conflicts.len())
+    };
+    for (topic, kind, conflicts) in [("t", "Pattern", 1), ("t/+", "Literal", 0)] {
+        assert_eq!(with("Allow", "Deny", topic, kind), (false, conflicts), "{topic}");
+        assert_eq!(with("Deny", "Allow", topic, kind), (false, conflicts), "{topic}");
+        assert!(with("Allow", "Allow", topic, kind).0, "{topic}");
+    }
+}

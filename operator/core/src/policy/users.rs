@@ -102,8 +102,8 @@ fn compile_client(input: &UserInput<'_>, username: &str, problems: &mut Vec<Prob
     let mut client = Client {
         username: username.to_owned(),
         disabled: spec.suspended || is_invalid,
-        client_ids: client_ids.map(|text| ClientIdPattern::parse(text)).collect(),
-        groups: groups.map(|name| GroupMembership::new(name.clone())).collect(),
+        client_ids: client_ids.into_iter().map(|text| ClientIdPattern::parse(text)).collect(),
+        groups: groups.into_iter().map(|name| GroupMembership::new(name.clone())).collect(),
         quotas,
         ..Client::default()
     };
@@ -119,11 +119,11 @@ fn compile_client(input: &UserInput<'_>, username: &str, problems: &mut Vec<Prob
 }
 
 /// The items that pass the check; the others are reported with their index.
-fn valid<'a>(
-    items: &'a [String],
+fn valid(
+    items: &[String],
     check: fn(&str) -> Result<(), String>,
     mut report: impl FnMut(usize, String),
-) -> std::vec::IntoIter<&'a String> {
+) -> Vec<&String> {
     let mut valid = Vec::new();
     for (index, item) in items.iter().enumerate() {
         match check(item) {
@@ -131,7 +131,7 @@ fn valid<'a>(
             Err(message) => report(index, message),
         }
     }
-    valid.into_iter()
+    valid
 }
 
 fn compile_quotas(quotas: &operator_api::user::Quotas, problems: &mut Vec<Problem>) -> Quotas {
