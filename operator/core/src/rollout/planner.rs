@@ -76,6 +76,10 @@ pub enum WaitReason {
 pub enum HaltReason {
     /// A broker that was brought up to date does not become ready.
     BrokerNotReady,
+    /// The platform can't have the wanted version.
+    VersionNotAvailable,
+    /// The platform can't change how many brokers there are.
+    ReplicasFixed,
 }
 
 impl RestartReason {
@@ -109,6 +113,8 @@ impl HaltReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BrokerNotReady => "BrokerNotReady",
+            Self::VersionNotAvailable => "VersionNotAvailable",
+            Self::ReplicasFixed => "ReplicasFixed",
         }
     }
 }

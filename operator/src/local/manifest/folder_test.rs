@@ -4,7 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Folder, Identity, Kind, Objects, Reading};
+use super::folder::Reading;
+use super::{Folder, Identity, Kind, Objects};
 
 const CLUSTER: &str = "apiVersion: mqtt.dunlin.io/v1alpha1\nkind: MqttCluster\nmetadata: {name: fleet}\nspec: {version: 0.1.0}\n";
 

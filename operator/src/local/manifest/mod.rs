@@ -13,8 +13,10 @@ mod split;
 #[cfg(test)]
 mod folder_test;
 
-pub(crate) use folder::{Folder, Reading};
-pub(crate) use object::{Identity, Kind, ManifestObject, Objects, SOURCE_ANNOTATION, Stored};
+pub(crate) use folder::Folder;
+pub(crate) use object::{
+    Identity, Kind, ManifestObject, Objects, SOURCE_ANNOTATION, Stored, scoped,
+};
 
 /// A sentence about a place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

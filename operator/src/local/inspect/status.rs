@@ -1,0 +1,101 @@
+//! `mqtt-operator local status`: whether everything is Ready, and what is missing otherwise. IO.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use operator_api::Condition;
+
+use super::super::console::write_out;
+use super::super::manifest::{Identity, ManifestObject, Objects};
+use super::super::state::StateDir;
+use super::super::store::Store;
+use crate::args::StatusArgs;
+
+const LOOK: Duration = Duration::from_millis(100);
+/// Lines of what is missing that are printed.
+const LINES_MAX: usize = 20;
+
+/// Says whether everything is Ready; with `--wait` as soon as it is.
+///
+/// # Errors
+/// The state folder can't be found.
+pub(in super::super) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let state = StateDir::new(&args.state.state)?;
+    let deadline = Instant::now() + args.wait.unwrap_or_default();
+    loop {
+        let missing = missing(&state, &args.state.state.display().to_string());
+        if let Ok(ready) = &missing {
+            write_out(&format!("{ready}\n"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if Instant::now() >= deadline {
+            let lines = missing.err().unwrap_or_default();
+            let more = lines.len().saturating_sub(LINES_MAX);
+            for line in lines.iter().take(LINES_MAX) {
+                write_out(&format!("{line}\n"));
+            }
+            if more > 0 {
+                write_out(&format!("… and {more} more\n"));
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What is Ready, in words; or what is missing, in words.
+fn missing(state: &StateDir, shown: &str) -> Result<String, Vec<String>> {
+    if !state.is_running() {
+        let text = format!(
+            "nothing runs with state {shown}: start it with `mqtt-operator local up -f DIR`"
+        );
+        return Err(vec![text]);
+    }
+    let session = state.session().filter(|session| session.is_started);
+    let Some(session) = session else { return Err(vec!["it is starting".to_owned()]) };
+    let objects = Store::new(state).load();
+    let mut missing: Vec<String> = session
+        .complaints
+        .iter()
+        .filter(|complaint| complaint.is_refusal)
+        .map(|complaint| format!("refused: {complaint}"))
+        .collect();
+    missing.extend(
+        objects.iter().filter_map(|(identity, stored)| not_ready(identity, &stored.object)),
+    );
+    if objects.is_empty() {
+        missing.push(format!("{} holds no objects", session.manifests));
+    }
+    if missing.is_empty() {
+        Ok(format!("all {} are Ready", counted(&objects)))
+    } else {
+        Err(missing)
+    }
+}
+
+fn counted(objects: &Objects) -> String {
+    match objects.len() {
+        1 => "of 1 object".to_owned(),
+        count => format!("{count} objects"),
+    }
+}
+
+fn not_ready(identity: &Identity, object: &ManifestObject) -> Option<String> {
+    let conditions: &[Condition] = match object {
+        ManifestObject::Cluster(object) => object.status.as_ref().map(|s| &*s.conditions),
+        ManifestObject::User(object) => object.status.as_ref().map(|s| &*s.conditions),
+        ManifestObject::Acl(object) => object.status.as_ref().map(|s| &*s.conditions),
+        ManifestObject::Secret(_) => return None,
+    }
+    .unwrap_or_default();
+    let generation = object.metadata().generation;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    match ready {
+        Some(ready) if ready.observed_generation != generation => {
+            Some(format!("{identity}: its newest edit was not looked at yet"))
+        }
+        Some(ready) if ready.status == "True" => None,
+        Some(ready) => Some(format!("{identity}: {}: {}", ready.reason, ready.message)),
+        None => Some(format!("{identity}: it was not looked at yet")),
+    }
+}
