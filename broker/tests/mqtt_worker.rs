@@ -285,3 +285,83 @@ fn a_client_that_says_nothing_is_closed() {
     // The listener's places are given back.
     eventually("nobody is connected", || (node.plain_reading().connections == 0).then_some(()));
 }
+
+#[test]
+fn clients_that_dawdle_in_the_handshake_take_nobodys_place() {
+    let node = Node::start(Options { workers: 1, ..Options::default() });
+    let dawdlers: Vec<_> = (0..200)
+        .map(|n| {
+            let mut client = Client::plain(node.secure);
+            if n % 2 == 0 {
+                // The start of a TLS record that never ends.
+                client.send(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]);
+            }
+            client
+        })
+        .collect();
+    Client::secure(node.secure, &node.pki.device()).log_in("in time").ping();
+    drop(dawdlers);
+    eventually("their places are free", || (node.worker_readings()[0].sockets == 0).then_some(()));
+}
+
+#[test]
+fn rubbish_before_and_behind_the_handshake_ends_only_its_own_connection() {
+    let node = Node::start(Options { workers: 1, ..Options::default() });
+    let mut bystander = Client::secure(node.secure, &node.pki.device()).log_in("bystander");
+    let mut rubbish = Client::plain(node.secure);
+    rubbish.send(&connect("c", Some("pump"), b"secret", true));
+    rubbish.until_closed();
+    let mut broken = Client::secure(node.secure, &node.pki.device()).log_in("broken");
+    broken.send_beneath_tls(&[0x17, 0x03, 0x03, 0x00, 0x20]);
+    broken.send_beneath_tls(&[7; 0x20]);
+    broken.until_closed();
+    bystander.ping();
+    assert!(node.worker_readings()[0].tls_handshakes_failed > 0);
+}
+
+#[test]
+fn random_bytes_at_any_stage_leave_the_others_alone() {
+    let node = Node::start(Options { workers: 1, ..Options::default() });
+    let mut bystander = plain(&node, "bystander");
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = || {
+        // xorshift64: the same bytes in every run.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..200 {
+        let mut client = Client::plain(node.plain);
+        if round % 2 == 0 {
+            client = client.log_in("victim");
+        }
+        let bytes: Vec<u8> = (0..random() % 64).map(|_| random().to_be_bytes()[0]).collect();
+        // The broker may close before everything is sent.
+        let _ = client.try_send(&bytes);
+    }
+    bystander.ping();
+    eventually("only the bystander is left", || {
+        (node.plain_reading().connections == 1).then_some(())
+    });
+}
+
+#[test]
+fn nothing_is_lost_while_the_hub_does_not_take() {
+    let mut node =
+        Node::start(Options { workers: 1, hub_queue: 2, hub_runs: false, ..Options::default() });
+    let mut clients: Vec<_> = (0..30)
+        .map(|n| {
+            let mut client = Client::plain(node.plain);
+            client.send(&connect(&format!("c{n}"), Some("pump"), b"secret", true));
+            client
+        })
+        .collect();
+    eventually("claims wait in the worker", || {
+        (node.worker_readings()[0].forwards_waiting > 0).then_some(())
+    });
+    node.run_hub();
+    for client in &mut clients {
+        assert_eq!(client.expect(CONNACK).body[1], 0);
+    }
+}

@@ -2,18 +2,16 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use broker_core::engine::{ConnectionOrigin, Intake};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
+use super::handshake::shake_hands;
 use super::socket::{Phase, ReadProgress, Socket, Transport};
 use super::state::Worker;
 use crate::node::AcceptedSocket;
-use crate::tls::common_name;
 
 /// How long a closed connection's socket is read on, so that the client gets what was written last:
 /// closing a socket with unread bytes makes the kernel throw away what it has not sent.
@@ -62,22 +60,6 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
             }
         }
     });
-}
-
-async fn shake_hands(
-    worker: &Worker,
-    tcp: TcpStream,
-    listener: usize,
-) -> std::io::Result<(Transport, ConnectionOrigin)> {
-    let _permit = worker.handshakes.acquire().await.map_err(std::io::Error::other)?;
-    let asks = worker.shared.listeners[listener].client_certificates;
-    let config = worker.shared.tls.listeners().for_listener(asks).map(Arc::clone);
-    let config = config.ok_or_else(|| std::io::Error::other("no trust anchors for clients"))?;
-    let (tcp, tls) = TlsAcceptor::from(config).accept(tcp).await?.into_inner();
-    let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-    worker.handle.counters.handshake_succeeded(resumed);
-    let certificate_name = tls.peer_certificates().and_then(<[_]>::first).and_then(common_name);
-    Ok((Transport::Tls { tcp, tls: Box::new(tls) }, ConnectionOrigin { certificate_name }))
 }
 
 fn open(worker: &Rc<Worker>, socket: Socket) {
@@ -158,13 +140,15 @@ pub(super) fn write_when_there_is_room(worker: &Rc<Worker>, socket: &Rc<Socket>)
 }
 
 /// Ends a socket whose connection the engine has forgotten.
-pub(super) fn linger(socket: &Rc<Socket>) {
+pub(super) fn linger(worker: &Rc<Worker>, socket: &Rc<Socket>) {
     socket.shut_down();
     socket.wake_reader();
-    let socket = Rc::clone(socket);
+    worker.lingering.set(worker.lingering.get() + 1);
+    let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));
     tokio::task::spawn_local(async move {
         let until_closed = poll_fn(|context| socket.poll_discard(context));
         let _ = tokio::time::timeout(LINGER, until_closed).await;
+        worker.lingering.set(worker.lingering.get() - 1);
     });
 }
 

@@ -100,7 +100,7 @@ impl Worker {
         }
         if socket.phase() == Phase::Closing {
             self.forget(socket);
-            linger(socket);
+            linger(self, socket);
         }
     }
 

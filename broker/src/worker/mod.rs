@@ -10,6 +10,7 @@
 mod authentication;
 mod connection;
 mod flush;
+mod handshake;
 mod inbox;
 mod outbox;
 mod password;

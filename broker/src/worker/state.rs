@@ -6,18 +6,15 @@ use std::task::{Context, Waker};
 
 use broker_core::engine::{Destination, Engine};
 use broker_core::types::{ConnectionId, Millis};
-use tokio::sync::Semaphore;
 
 use super::WorkerShared;
 use super::authentication::Proofs;
+use super::handshake::Handshakes;
 use super::outbox::Outbox;
 use super::signal::Signal;
 use super::socket::{Phase, Scratch, Socket};
 use super::timer::Timer;
 use crate::node::{ToHub, ToWorker, WorkerHandle, WorkerId};
-
-/// TLS handshakes under way in one worker: a storm of connects must not starve those who are in.
-pub(super) const HANDSHAKES_MAX: usize = 32;
 
 /// One worker.
 pub(super) struct Worker {
@@ -26,7 +23,7 @@ pub(super) struct Worker {
     pub(super) engine: RefCell<Engine>,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) proofs: Vec<Proofs>,
-    pub(super) handshakes: Semaphore,
+    pub(super) handshakes: Handshakes,
     /// Asks for the end of the pass.
     pub(super) flush: Signal,
     pub(super) timer: Timer,
@@ -34,6 +31,8 @@ pub(super) struct Worker {
     /// By worker id; `None` at this worker's own.
     pub(super) workers: Vec<Option<Outbox<ToWorker>>>,
     pub(super) is_stopping: Cell<bool>,
+    /// Sockets that the engine has forgotten and that wait for their clients to close.
+    pub(super) lingering: Cell<usize>,
     sockets: RefCell<Sockets>,
     /// Reading tasks that wait until the outboxes are empty.
     held_back: RefCell<Vec<Waker>>,
@@ -67,10 +66,11 @@ impl Worker {
             shared,
             engine: RefCell::new(engine),
             scratch: RefCell::new(Scratch::new()),
-            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            handshakes: Handshakes::default(),
             flush: Signal::default(),
             timer: Timer::default(),
             is_stopping: Cell::new(false),
+            lingering: Cell::new(0),
             sockets: RefCell::default(),
             held_back: RefCell::default(),
             now: Cell::new(None),
@@ -93,6 +93,7 @@ impl Worker {
 
     pub(super) fn end_pass(&self) {
         self.now.set(None);
+        self.handshakes.begin_pass();
     }
 
     // ---- sockets ----
@@ -128,8 +129,9 @@ impl Worker {
         self.flush.set();
     }
 
+    /// Sockets that are not closed yet, handshakes aside.
     pub(super) fn socket_count(&self) -> usize {
-        self.sockets.borrow().count
+        self.sockets.borrow().count + self.lingering.get()
     }
 
     // ---- outboxes ----

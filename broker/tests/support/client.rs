@@ -88,6 +88,31 @@ impl Client {
         }
     }
 
+    /// Puts bytes on the wire that TLS knows nothing of.
+    pub(crate) fn send_beneath_tls(&mut self, bytes: &[u8]) {
+        let Self::Secure(stream) = self else { panic!("no TLS") };
+        stream.sock.write_all(bytes).unwrap();
+    }
+
+    /// Reads until the broker has closed the connection, in whatever way.
+    pub(crate) fn until_closed(&mut self) {
+        let mut sink = [0; 1024];
+        loop {
+            let read = match self {
+                Self::Plain(tcp) => tcp.read(&mut sink),
+                Self::Secure(stream) => stream.read(&mut sink),
+            };
+            match read {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(!is_timeout(&error), "the connection is still open");
+                    return;
+                }
+            }
+        }
+    }
+
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.read_exact(bytes),
@@ -180,6 +205,10 @@ impl Client {
         self.send(&[0xC0, 0]);
         self.expect(PINGRESP);
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn is_close(error: &io::Error) -> bool {

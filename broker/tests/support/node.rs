@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::listener::{self, BoundListener};
 use broker::node::{
-    Clock, Gate, GateHandle, GateState, HUB_QUEUE_MESSAGES_MAX, ListenerId, ListenerReading,
+    Clock, Gate, GateHandle, GateState, HUB_QUEUE_MESSAGES_MAX, ListenerId, ListenerReading, ToHub,
     ToWorker, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId, WorkerReading,
 };
 use broker::tls::{TlsFiles, TlsStore};
@@ -33,6 +33,7 @@ pub(crate) struct Node {
     threads: Vec<std::thread::JoinHandle<std::io::Result<()>>>,
     listeners: Vec<Arc<broker::node::ListenerCounters>>,
     runtime: Option<Runtime>,
+    hub_queue: Option<mpsc::Receiver<ToHub>>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,6 +44,10 @@ pub(crate) struct Options {
     pub(crate) engine: EngineConfig,
     pub(crate) policy: Policy,
     pub(crate) client_certificates: ClientCertificates,
+    /// Bound of the queue to the hub.
+    pub(crate) hub_queue: usize,
+    /// Otherwise it starts with [`Node::run_hub`].
+    pub(crate) hub_runs: bool,
 }
 
 impl Default for Options {
@@ -53,6 +58,8 @@ impl Default for Options {
             engine: EngineConfig::default(),
             policy: policy(&["pump"]),
             client_certificates: ClientCertificates::Optional,
+            hub_queue: HUB_QUEUE_MESSAGES_MAX,
+            hub_runs: true,
         }
     }
 }
@@ -93,7 +100,7 @@ impl Node {
             listener(&options, "secure", Protocol::Mqtts),
         ]
         .into();
-        let (hub, hub_queue) = mpsc::channel(HUB_QUEUE_MESSAGES_MAX);
+        let (hub, hub_queue) = mpsc::channel(options.hub_queue);
         let (workers, inboxes): (Vec<_>, Vec<_>) = (0..options.workers)
             .map(|number| {
                 let (inbox, queue) = mpsc::channel(WORKER_QUEUE_MESSAGES_MAX);
@@ -123,7 +130,6 @@ impl Node {
         let (gate, watcher) = GateHandle::closed("starting");
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(super::hub::run(Arc::clone(&workers), hub_queue));
         let bound = bind(&listeners);
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let counters = bound.iter().map(|bound| Arc::clone(&bound.counters)).collect();
@@ -133,7 +139,7 @@ impl Node {
         }
         runtime.spawn(broker::tls::watch(Arc::clone(&tls)));
         gate.set(GateState::Open);
-        let node = Self {
+        let mut node = Self {
             pki,
             tls,
             plain: addresses[0],
@@ -143,10 +149,22 @@ impl Node {
             threads,
             listeners: counters,
             runtime: Some(runtime),
+            hub_queue: Some(hub_queue),
             _folder: folder,
         };
+        if options.hub_runs {
+            node.run_hub();
+        }
         node.wait_until_open();
         node
+    }
+
+    /// Starts the hub, once.
+    pub(crate) fn run_hub(&mut self) {
+        let (Some(queue), Some(runtime)) = (self.hub_queue.take(), &self.runtime) else {
+            panic!("the hub runs already");
+        };
+        runtime.spawn(super::hub::run(Arc::clone(&self.workers), queue));
     }
 
     /// Waits until both listeners accept, and have forgotten who asked.
