@@ -1,6 +1,7 @@
 //! The controllers against the API server in memory, with brokers and a kubelet in memory too:
 //! from manifests to Ready, edits, upgrades, deletions, and a restart that writes nothing.
 
+mod api_server;
 mod world;
 
 use serde_json::json;

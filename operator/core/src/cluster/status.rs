@@ -3,7 +3,7 @@
 use broker_admin_api::{BrokerState, BrokerStatus, Role};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use operator_api::cluster::{BrokerReport, Endpoint, PlannedStep, PolicyReport};
+use operator_api::cluster::{BrokerReport, Endpoint, PlannedStep};
 use operator_api::{MqttCluster, MqttClusterStatus};
 
 use super::names::ClusterNames;

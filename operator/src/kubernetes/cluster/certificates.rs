@@ -48,8 +48,9 @@ pub(super) async fn ensure(
         leaves.push((names.peer_secret(ordinal), request));
     }
     let mut problems = Vec::new();
+    let issuer = Issuer { scope, key, cluster, authority: &authority, now };
     for (secret, request) in leaves {
-        if let Err(problem) = leaf(scope, key, cluster, &authority, &secret, &request, now).await {
+        if let Err(problem) = issuer.leaf(&secret, &request).await {
             problems.push(format!("{secret}: {}", problem.chain()));
         }
     }
@@ -86,24 +87,28 @@ async fn authority(
     Ok(ensured.into_value())
 }
 
-async fn leaf(
-    scope: &Scope,
-    key: &ClusterKey,
-    cluster: &ValidatedCluster,
-    authority: &Authority,
-    secret: &str,
-    request: &LeafRequest,
+/// Issues the leaf certificates of one cluster.
+struct Issuer<'a> {
+    scope: &'a Scope,
+    key: &'a ClusterKey,
+    cluster: &'a ValidatedCluster,
+    authority: &'a Authority,
     now: Timestamp,
-) -> Result<SecretData, Error> {
-    let existing = existing(scope, key, secret).await?;
-    let ensured = ensure_leaf(existing.as_ref(), authority, request, now)
-        .map_err(|source| Error::Certificate { cluster: cluster.name.clone(), source })?;
-    let data = ensured.value().secret_data();
-    if let Ensured::Issued { reason, .. } = &ensured {
-        store(scope, key, cluster, secret.to_owned(), "kubernetes.io/tls", &data).await?;
-        events::certificate_issued(scope, cluster, secret, reason).await;
+}
+
+impl Issuer<'_> {
+    async fn leaf(&self, secret: &str, request: &LeafRequest) -> Result<SecretData, Error> {
+        let Self { scope, key, cluster, .. } = *self;
+        let existing = existing(scope, key, secret).await?;
+        let ensured = ensure_leaf(existing.as_ref(), self.authority, request, self.now)
+            .map_err(|source| Error::Certificate { cluster: cluster.name.clone(), source })?;
+        let data = ensured.value().secret_data();
+        if let Ensured::Issued { reason, .. } = &ensured {
+            store(scope, key, cluster, secret.to_owned(), "kubernetes.io/tls", &data).await?;
+            events::certificate_issued(scope, cluster, secret, reason).await;
+        }
+        Ok(data)
     }
-    Ok(data)
 }
 
 /// What a Secret of ours holds. The cache may be behind a Secret that was just written, and issuing
