@@ -238,6 +238,9 @@ impl InterestExchange {
         destination: Destination,
         changes: &[InterestChange],
     ) -> u64 {
+        if changes.is_empty() {
+            return self.updates.last();
+        }
         let update = self.updates.send(except);
         let remote = |change: &InterestChange| match change {
             InterestChange::Added(filter) => RemoteInterest::Added(destination, filter.clone()),

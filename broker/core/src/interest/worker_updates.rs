@@ -27,6 +27,11 @@ impl WorkerUpdates {
         self.last
     }
 
+    /// The number of the newest update; 0 before the first.
+    pub(super) const fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The worker has applied everything that it was sent up to `update`.
     pub(super) fn applied(&mut self, worker: WorkerIndex, update: u64) {
         if let Some(outstanding) = self.outstanding.get_mut(usize::from(worker.0)) {
