@@ -5,6 +5,7 @@ mod backoff;
 mod cache;
 mod cluster;
 mod dirty;
+mod entry;
 mod error;
 mod events;
 pub mod lease;
@@ -15,6 +16,7 @@ mod scope;
 mod start;
 
 pub use apply::APPLIED_ANNOTATION;
+pub use entry::main;
 pub use error::Error;
 pub use run::{Options, run, run_scope};
 pub use scope::{AdminFactory, Settings};

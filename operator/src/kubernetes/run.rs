@@ -45,10 +45,12 @@ pub struct Options {
 
 /// Runs the operator until `shutdown` says so or the Lease is lost.
 ///
+/// `lease_client` must not try again by itself: a renewal that is late by that is worse than none.
+///
 /// # Errors
 /// The Lease was lost: the process should end, so that nothing of it goes on.
 pub async fn run(
-    kube_client: Client,
+    (kube_client, lease_client): (Client, Client),
     options: Options,
     metrics: Metrics,
     readiness: Readiness,
@@ -58,7 +60,7 @@ pub async fn run(
     readiness.ready();
     let settings = &options.settings;
     let mut election = options.lease.as_ref().map(|name| {
-        let api: Api<Lease> = Api::namespaced(kube_client.clone(), &settings.operator_namespace);
+        let api: Api<Lease> = Api::namespaced(lease_client.clone(), &settings.operator_namespace);
         Election::new(api, name, &settings.identity, LEASE_DURATION)
     });
     if let Some(election) = &mut election {

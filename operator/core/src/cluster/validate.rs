@@ -311,6 +311,8 @@ fn server_names(
 ) -> Vec<String> {
     let listeners = cluster.spec.listeners.iter().map(|l| names.listener_service(&l.name));
     let mut all = cluster.spec.tls.subject_alt_names.clone();
+    // What a person reaches by `kubectl port-forward`.
+    all.push("localhost".to_owned());
     for service in listeners {
         all.push(format!("{service}.{namespace}"));
         all.push(format!("{service}.{namespace}.svc"));

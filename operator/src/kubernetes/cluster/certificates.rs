@@ -56,7 +56,7 @@ pub(super) async fn ensure(
     }
     let admin_request = LeafRequest::admin("mqtt-operator", lifetime);
     let admin_secret = names.admin_secret();
-    let admin = leaf(scope, key, cluster, &authority, &admin_secret, &admin_request, now).await?;
+    let admin = issuer.leaf(&admin_secret, &admin_request).await?;
     let bundle = SecretData::from([("ca.crt".into(), authority.root_pem().as_bytes().to_vec())]);
     store(scope, key, cluster, names.ca_bundle_secret(), "Opaque", &bundle).await?;
     forget_peers(scope, key, cluster).await?;
