@@ -79,7 +79,11 @@ async fn carry(
     name: ServerName<'static>,
 ) {
     // Whatever fails here, the plain client sees its connection end, as it would without a tunnel.
-    let Ok(tcp) = TcpStream::connect(broker).await else { return };
-    let Ok(mut tls) = connector.connect(name, tcp).await else { return };
-    let _ = tokio::io::copy_bidirectional(&mut plain, &mut tls).await;
+    let connected = async { connector.connect(name, TcpStream::connect(broker).await?).await };
+    match connected.await {
+        Ok(mut tls) => {
+            let _ = tokio::io::copy_bidirectional(&mut plain, &mut tls).await;
+        }
+        Err(error) => eprintln!("     tunnel to {broker}: {error}"),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -30,6 +30,8 @@ pub struct Cluster {
 pub struct Forward {
     child: Child,
     address: SocketAddr,
+    /// Kept open: kubectl prints a line per connection and ends when it can't.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Drop for Forward {
@@ -183,15 +185,16 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()?;
         let mut line = String::new();
-        let stdout = child.stdout.take().context("stdout")?;
-        BufReader::new(stdout).read_line(&mut line)?;
+        let mut stdout = BufReader::new(child.stdout.take().context("stdout")?);
+        stdout.read_line(&mut line)?;
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
         let Some(port) = port.and_then(|p| p.parse::<u16>().ok()) else {
             let _ = child.kill();
             let _ = child.wait();
             bail!("kubectl port-forward pod/{pod} printed {line:?}");
         };
-        Ok(Forward { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) })
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Forward { child, address, _stdout: stdout })
     }
 
     /// What `user`'s Secret gives a device: what to trust, and how to log in.

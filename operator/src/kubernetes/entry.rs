@@ -35,7 +35,8 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let config = Config::infer().await.context(
         "find Kubernetes: run inside a cluster, set KUBECONFIG, or use `mqtt-operator local up`",
     )?;
-    let lease_config = Config { default_retry: false, ..config.clone() };
+    let mut lease_config = config.clone();
+    lease_config.default_retry = false;
     let clients = (
         Client::try_from(config).context("make a client of Kubernetes")?,
         Client::try_from(lease_config).context("make a client of Kubernetes")?,

@@ -13,11 +13,9 @@ mod random;
 mod rights;
 mod run;
 mod scope;
-mod start;
 
 pub use apply::APPLIED_ANNOTATION;
 pub use entry::main;
 pub use error::Error;
 pub use run::{Options, run, run_scope};
 pub use scope::{AdminFactory, Settings};
-pub use start::main;
