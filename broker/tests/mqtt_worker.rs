@@ -1,4 +1,5 @@
 //! Workers, listeners and TLS of one node over loopback, with a hub that grants everything.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! One broker as a process: founded, given a policy, used, reloaded, stopped.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod support;
 

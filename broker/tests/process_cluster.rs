@@ -1,4 +1,5 @@
 //! Three brokers as processes: messages, client ids and policy across them, and the loss of one.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod support;
 

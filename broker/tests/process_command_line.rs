@@ -1,4 +1,5 @@
 //! What the program says when it is called in the wrong way or asked about itself.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod support;
 

@@ -6,6 +6,7 @@
 
 mod cluster_thread;
 mod config;
+mod limits;
 mod stop;
 mod workers;
 
@@ -209,6 +210,7 @@ async fn start(
         cluster = config.cluster.name,
         "starting"
     );
+    limits::raise_open_files(&config);
     let tls = TlsStore::load(files).map_err(|source| StartError::Tls { source })?;
     let tls = Arc::new(tls);
     let listeners = bind(&config)?;

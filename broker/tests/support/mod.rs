@@ -1,6 +1,7 @@
 //! What the tests of the broker's process share: certificates, a node in this process, a broker
 //! process, and clients.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 pub(crate) mod broker;
 pub(crate) mod client;
