@@ -44,9 +44,9 @@ impl Metrics {
     /// All of them in Prometheus' text format; a comment that says why where that can't be.
     #[must_use]
     pub fn text(&self) -> String {
-        let written = self.write().and_then(|registry| {
-            TextEncoder::new().encode_to_string(&registry.gather())
-        });
+        let written = self
+            .write()
+            .and_then(|registry| TextEncoder::new().encode_to_string(&registry.gather()));
         written.unwrap_or_else(|error| format!("# {error}\n"))
     }
 
@@ -74,37 +74,67 @@ impl Metrics {
     fn traffic(&self, page: &mut Page) -> Result<(), prometheus::Error> {
         let readings = self.readings();
         let sum = |get: fn(&WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
-        page.counter("bytes_total", "Bytes of MQTT packets.", "direction", &[
-            ("received", sum(|r| r.engine.bytes_received)),
-            ("sent", sum(|r| r.engine.bytes_sent)),
-        ])?;
-        page.counter("publishes_received_total", "PUBLISH packets received.", "qos", &[
-            ("0", sum(|r| r.engine.publishes_received[0])),
-            ("1", sum(|r| r.engine.publishes_received[1])),
-            ("2", sum(|r| r.engine.publishes_received[2])),
-        ])?;
-        page.counter("publishes_sent_total", "PUBLISH packets sent.", "qos", &[
-            ("0", sum(|r| r.engine.publishes_sent[0])),
-            ("1", sum(|r| r.engine.publishes_sent[1])),
-            ("2", sum(|r| r.engine.publishes_sent[2])),
-        ])?;
-        page.counter("messages_dropped_total", "Messages not accepted or delivered.", "reason", &[
-            ("publish_denied", sum(|r| r.engine.dropped.publish_denied)),
-            ("receive_denied", sum(|r| r.engine.dropped.receive_denied)),
-            ("queue_full", sum(|r| r.engine.dropped.queue_full)),
-            ("slow_consumer", sum(|r| r.engine.dropped.slow_consumer)),
-            ("expired", sum(|r| r.engine.dropped.expired)),
-            ("too_large", sum(|r| r.engine.dropped.too_large)),
-            ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
-        ])?;
-        page.counter("connects_total", "CONNECT packets.", "outcome", &[
-            ("accepted", sum(|r| r.engine.connects_accepted)),
-            ("refused", sum(|r| r.engine.connects_refused)),
-        ])?;
-        page.gauge("queued", "What waits in sessions.", "unit", &[
-            ("messages", sum(|r| r.engine.queued_messages)),
-            ("bytes", sum(|r| r.engine.queued_bytes)),
-        ])
+        page.counter(
+            "bytes_total",
+            "Bytes of MQTT packets.",
+            "direction",
+            &[
+                ("received", sum(|r| r.engine.bytes_received)),
+                ("sent", sum(|r| r.engine.bytes_sent)),
+            ],
+        )?;
+        page.counter(
+            "publishes_received_total",
+            "PUBLISH packets received.",
+            "qos",
+            &[
+                ("0", sum(|r| r.engine.publishes_received[0])),
+                ("1", sum(|r| r.engine.publishes_received[1])),
+                ("2", sum(|r| r.engine.publishes_received[2])),
+            ],
+        )?;
+        page.counter(
+            "publishes_sent_total",
+            "PUBLISH packets sent.",
+            "qos",
+            &[
+                ("0", sum(|r| r.engine.publishes_sent[0])),
+                ("1", sum(|r| r.engine.publishes_sent[1])),
+                ("2", sum(|r| r.engine.publishes_sent[2])),
+            ],
+        )?;
+        page.counter(
+            "messages_dropped_total",
+            "Messages not accepted or delivered.",
+            "reason",
+            &[
+                ("publish_denied", sum(|r| r.engine.dropped.publish_denied)),
+                ("receive_denied", sum(|r| r.engine.dropped.receive_denied)),
+                ("queue_full", sum(|r| r.engine.dropped.queue_full)),
+                ("slow_consumer", sum(|r| r.engine.dropped.slow_consumer)),
+                ("expired", sum(|r| r.engine.dropped.expired)),
+                ("too_large", sum(|r| r.engine.dropped.too_large)),
+                ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
+            ],
+        )?;
+        page.counter(
+            "connects_total",
+            "CONNECT packets.",
+            "outcome",
+            &[
+                ("accepted", sum(|r| r.engine.connects_accepted)),
+                ("refused", sum(|r| r.engine.connects_refused)),
+            ],
+        )?;
+        page.gauge(
+            "queued",
+            "What waits in sessions.",
+            "unit",
+            &[
+                ("messages", sum(|r| r.engine.queued_messages)),
+                ("bytes", sum(|r| r.engine.queued_bytes)),
+            ],
+        )
     }
 
     fn workers(&self, page: &mut Page) -> Result<(), prometheus::Error> {
@@ -117,24 +147,38 @@ impl Metrics {
         page.gauge("connections", "Open Network Connections.", "worker", &each(|r| r.sockets))?;
         page.gauge("sessions", "Sessions.", "worker", &each(|r| r.engine.sessions))?;
         page.gauge("subscriptions", "Subscriptions.", "worker", &each(|r| r.engine.subscriptions))?;
-        page.counter("tls_handshakes_total", "TLS handshakes of clients.", "outcome", &[
-            ("succeeded", sum(|r| r.tls_handshakes)),
-            ("resumed", sum(|r| r.tls_resumptions)),
-            ("failed", sum(|r| r.tls_handshakes_failed)),
-        ])?;
-        page.counter("authentications_total", "Clients by what came of their login.", "outcome", &[
-            ("verified", sum(|r| r.passwords_verified)),
-            ("remembered", sum(|r| r.passwords_remembered)),
-            ("refused", sum(|r| r.authentications_refused)),
-            ("shed", sum(|r| r.authentications_shed)),
-        ])?;
+        page.counter(
+            "tls_handshakes_total",
+            "TLS handshakes of clients.",
+            "outcome",
+            &[
+                ("succeeded", sum(|r| r.tls_handshakes)),
+                ("resumed", sum(|r| r.tls_resumptions)),
+                ("failed", sum(|r| r.tls_handshakes_failed)),
+            ],
+        )?;
+        page.counter(
+            "authentications_total",
+            "Clients by what came of their login.",
+            "outcome",
+            &[
+                ("verified", sum(|r| r.passwords_verified)),
+                ("remembered", sum(|r| r.passwords_remembered)),
+                ("refused", sum(|r| r.authentications_refused)),
+                ("shed", sum(|r| r.authentications_shed)),
+            ],
+        )?;
         let waiting = each(|r| r.forwards_waiting);
         page.gauge("forwards_waiting", "Batches that wait for a queue.", "worker", &waiting)
     }
 
     fn listeners(&self, page: &mut Page) -> Result<(), prometheus::Error> {
-        let readings: Vec<_> =
-            self.0.listeners.iter().map(|(name, counters)| (name.as_str(), counters.read())).collect();
+        let readings: Vec<_> = self
+            .0
+            .listeners
+            .iter()
+            .map(|(name, counters)| (name.as_str(), counters.read()))
+            .collect();
         let open: Vec<_> = readings.iter().map(|(name, r)| (*name, r.connections)).collect();
         let accepted: Vec<_> = readings.iter().map(|(name, r)| (*name, r.accepted)).collect();
         let refused: Vec<_> = readings.iter().map(|(name, r)| (*name, r.refused)).collect();
@@ -147,63 +191,102 @@ impl Metrics {
         let meta = self.0.meta.status();
         let links = self.0.links.status();
         let is = |role: MetaRole| u64::from(meta.role == role);
-        page.gauge("raft_role", "1 for this node's part in the meta group.", "role", &[
-            ("leader", is(MetaRole::Leader)),
-            ("follower", is(MetaRole::Follower)),
-            ("learner", is(MetaRole::Learner)),
-        ])?;
-        page.gauge("raft_index", "Indexes of the meta group's log.", "index", &[
-            ("term", meta.term),
-            ("last", meta.last_log_index.unwrap_or(0)),
-            ("applied", meta.last_applied_index.unwrap_or(0)),
-        ])?;
-        page.gauge("peer_links", "Links to other brokers.", "direction", &[
-            ("dialled", links.live.len() as u64),
-            ("accepted", links.accepted.len() as u64),
-        ])?;
-        page.counter("peer_frames_dropped_total", "QoS 0 batches dropped for a slow peer.", "cause", &[
-            ("slow_peer", links.frames_dropped),
-        ])?;
+        page.gauge(
+            "raft_role",
+            "1 for this node's part in the meta group.",
+            "role",
+            &[
+                ("leader", is(MetaRole::Leader)),
+                ("follower", is(MetaRole::Follower)),
+                ("learner", is(MetaRole::Learner)),
+            ],
+        )?;
+        page.gauge(
+            "raft_index",
+            "Indexes of the meta group's log.",
+            "index",
+            &[
+                ("term", meta.term),
+                ("last", meta.last_log_index.unwrap_or(0)),
+                ("applied", meta.last_applied_index.unwrap_or(0)),
+            ],
+        )?;
+        page.gauge(
+            "peer_links",
+            "Links to other brokers.",
+            "direction",
+            &[("dialled", links.live.len() as u64), ("accepted", links.accepted.len() as u64)],
+        )?;
+        page.counter(
+            "peer_frames_dropped_total",
+            "QoS 0 batches dropped for a slow peer.",
+            "cause",
+            &[("slow_peer", links.frames_dropped)],
+        )?;
         let policy = self.0.meta.policy().borrow().policy.clone();
         let counts = policy.counts();
         let is_behind = *self.0.hub.enforced().borrow() != Some(policy.revision());
-        page.gauge("policy_records", "Records of the policy.", "kind", &[
-            ("clients", counts.clients as u64),
-            ("groups", counts.groups as u64),
-            ("roles", counts.roles as u64),
-            ("acls", counts.acls as u64),
-        ])?;
-        page.gauge("policy_behind", "1 while a worker enforces an older policy.", "scope", &[
-            ("broker", u64::from(is_behind)),
-        ])
+        page.gauge(
+            "policy_records",
+            "Records of the policy.",
+            "kind",
+            &[
+                ("clients", counts.clients as u64),
+                ("groups", counts.groups as u64),
+                ("roles", counts.roles as u64),
+                ("acls", counts.acls as u64),
+            ],
+        )?;
+        page.gauge(
+            "policy_behind",
+            "1 while a worker enforces an older policy.",
+            "scope",
+            &[("broker", u64::from(is_behind))],
+        )
     }
 
     fn hub(&self, page: &mut Page) -> Result<(), prometheus::Error> {
         let hub = self.0.hub.read();
-        page.gauge("claims", "Client Identifiers.", "state", &[
-            ("known", hub.claims_known),
-            ("arbitrated", hub.claims_arbitrated),
-        ])?;
-        page.counter("claims_refused_total", "Connections refused by the arbiter.", "reason", &[
-            ("unavailable", hub.claims_unavailable),
-            ("superseded", hub.claims_superseded),
-        ])?;
-        page.gauge("interest_filters", "Topic Filters known.", "of", &[
-            ("own", hub.local_filters),
-            ("peers", hub.peer_filters),
-        ])?;
-        page.counter("interest_given_up_total", "Subscriptions confirmed without a peer.", "cause", &[
-            ("timeout", hub.interest_given_up),
-        ])?;
-        page.counter("forward_bytes_total", "Bytes of messages between brokers.", "direction", &[
-            ("sent", hub.forwarded_bytes),
-            ("received", hub.received_bytes),
-        ])?;
-        page.counter("forward_batches_dropped_total", "Batches between brokers lost.", "reason", &[
-            ("no_link", hub.dropped_no_link),
-            ("slow_peer", hub.dropped_slow_peer),
-            ("slow_worker", hub.dropped_slow_worker),
-        ])
+        page.gauge(
+            "claims",
+            "Client Identifiers.",
+            "state",
+            &[("known", hub.claims_known), ("arbitrated", hub.claims_arbitrated)],
+        )?;
+        page.counter(
+            "claims_refused_total",
+            "Connections refused by the arbiter.",
+            "reason",
+            &[("unavailable", hub.claims_unavailable), ("superseded", hub.claims_superseded)],
+        )?;
+        page.gauge(
+            "interest_filters",
+            "Topic Filters known.",
+            "of",
+            &[("own", hub.local_filters), ("peers", hub.peer_filters)],
+        )?;
+        page.counter(
+            "interest_given_up_total",
+            "Subscriptions confirmed without a peer.",
+            "cause",
+            &[("timeout", hub.interest_given_up)],
+        )?;
+        page.counter(
+            "forward_bytes_total",
+            "Bytes of messages between brokers.",
+            "direction",
+            &[("sent", hub.forwarded_bytes), ("received", hub.received_bytes)],
+        )?;
+        page.counter(
+            "forward_batches_dropped_total",
+            "Batches between brokers lost.",
+            "reason",
+            &[
+                ("no_link", hub.dropped_no_link),
+                ("slow_peer", hub.dropped_slow_peer),
+                ("slow_worker", hub.dropped_slow_worker),
+            ],
+        )
     }
 
     fn certificates(&self, page: &mut Page) -> Result<(), prometheus::Error> {
@@ -211,14 +294,19 @@ impl Metrics {
         let end = |served: Option<&broker_admin_api::ServedCertificate>| {
             served.and_then(|served| u64::try_from(served.not_after).ok()).unwrap_or(0)
         };
-        page.gauge("certificate_not_after_seconds", "End of validity, Unix time.", "certificate", &[
-            ("server", end(status.server.as_ref())),
-            ("peer", end(status.peer.as_ref())),
-        ])?;
+        page.gauge(
+            "certificate_not_after_seconds",
+            "End of validity, Unix time.",
+            "certificate",
+            &[("server", end(status.server.as_ref())), ("peer", end(status.peer.as_ref()))],
+        )?;
         let failed = u64::from(status.last_reload_error.is_some());
-        page.gauge("tls_reload_failed", "1 while the newest files are not in force.", "files", &[
-            ("certificates", failed),
-        ])
+        page.gauge(
+            "tls_reload_failed",
+            "1 while the newest files are not in force.",
+            "files",
+            &[("certificates", failed)],
+        )
     }
 }
 

@@ -219,6 +219,7 @@ async fn drain(
         return Err(Refusal::new(Reason::InvalidField, message));
     }
     let pace = request.enabled.then_some(request.clients_per_second);
+    // The hub closes the gate and has the workers move their clients.
     context.drain.send_replace(pace);
     Ok(drain_status(State(context)).await)
 }

@@ -88,15 +88,15 @@ impl Core {
     }
 
     /// Takes a worker's messages in; proposals are not the core's.
-    pub(super) fn from_workers(&mut self, messages: impl IntoIterator<Item = ToHub>) {
+    pub(super) fn handle_workers(&mut self, messages: impl IntoIterator<Item = ToHub>) {
         let now = self.clock.now();
         for message in messages {
-            self.from_worker(now, message);
+            self.handle_worker(now, message);
         }
         self.carry_out(now);
     }
 
-    fn from_worker(&mut self, now: Millis, message: ToHub) {
+    fn handle_worker(&mut self, now: Millis, message: ToHub) {
         match message {
             ToHub::Claim { worker, connection, client_id, clean_start } => {
                 let place = Place { worker: WorkerIndex(worker.0), connection };
@@ -139,7 +139,7 @@ impl Core {
                     }
                 };
                 match message {
-                    Some(message) => self.from_peer(now, from, message),
+                    Some(message) => self.handle_peer(now, from, message),
                     None => {
                         HubCounters::add(&self.counters.malformed_frames, 1);
                         tracing::warn!(node_id = %from, kind, "a peer's frame can't be read");
@@ -150,12 +150,12 @@ impl Core {
         self.carry_out(now);
     }
 
-    fn from_peer(&mut self, now: Millis, from: NodeId, message: PeerMessage) {
+    fn handle_peer(&mut self, now: Millis, from: NodeId, message: PeerMessage) {
         match message {
             PeerMessage::Interest(message) => self.interest.handle(from, message),
-            PeerMessage::ToArbiter(message) => self.to_arbiter(now, from, message),
-            PeerMessage::FromArbiter(message) => self.claims.from_arbiter(now, from, message),
-            PeerMessage::ToPeer(message) => self.claims.from_peer(from, message),
+            PeerMessage::ToArbiter(message) => self.handle_to_arbiter(now, from, message),
+            PeerMessage::FromArbiter(message) => self.claims.handle_arbiter(now, from, message),
+            PeerMessage::ToPeer(message) => self.claims.handle_peer(from, message),
         }
     }
 
@@ -217,19 +217,19 @@ impl Core {
     /// A policy is to be enforced.
     pub(super) fn set_policy(&mut self, policy: &Arc<Policy>) {
         self.enforcement.sent(policy.revision());
-        self.to_all_workers(|| ToWorker::Policy(Arc::clone(policy)));
+        self.tell_workers(|| ToWorker::Policy(Arc::clone(policy)));
     }
 
     /// Sends the same to every worker.
-    pub(super) fn to_all_workers(&mut self, message: impl Fn() -> ToWorker) {
+    pub(super) fn tell_workers(&mut self, message: impl Fn() -> ToWorker) {
         for worker in 0..self.outboxes.len() {
-            self.to_worker(worker, message());
+            self.tell_worker(worker, message());
         }
     }
 
     /// Sends to one worker.
     pub(super) fn answer(&mut self, worker: WorkerId, message: ToWorker) {
-        self.to_worker(usize::from(worker.0), message);
+        self.tell_worker(usize::from(worker.0), message);
     }
 
     /// Does what is due.
@@ -252,6 +252,11 @@ impl Core {
     /// Whether a worker is so far behind that the hub must take nothing more.
     pub(super) fn is_backed_up(&self) -> bool {
         self.outboxes.iter().any(Outbox::is_stuck)
+    }
+
+    /// Whether this node knows what the sessions of all these nodes want to hear.
+    pub(super) fn has_heard(&self, nodes: impl IntoIterator<Item = NodeId>) -> bool {
+        nodes.into_iter().all(|node| node == self.this || self.interest.is_heard(node))
     }
 
     /// Publishes the numbers that are not counted as they happen.
@@ -282,7 +287,7 @@ impl Core {
         self.claims.leader_changed(now, leader.filter(usable).map(|leader| (leader, term)));
     }
 
-    fn to_arbiter(&mut self, now: Millis, from: NodeId, message: ToArbiter) {
+    fn handle_to_arbiter(&mut self, now: Millis, from: NodeId, message: ToArbiter) {
         let Some(arbiter) = &mut self.arbiter else { return };
         // A leader that a quorum no longer follows may have been replaced: it grants nothing.
         if self.is_quorum_fresh || !matches!(message, ToArbiter::Request { .. }) {
@@ -303,7 +308,7 @@ impl Core {
                 self.carry_out_claim(now, action);
             }
             for (node, message) in arbiter {
-                self.from_arbiter(now, node, message);
+                self.tell_node(now, node, message);
             }
             for action in interest {
                 self.carry_out_interest(action);
@@ -315,9 +320,9 @@ impl Core {
         }
     }
 
-    fn from_arbiter(&mut self, now: Millis, node: NodeId, message: FromArbiter) {
+    fn tell_node(&mut self, now: Millis, node: NodeId, message: FromArbiter) {
         if node == self.this {
-            self.claims.from_arbiter(now, node, message);
+            self.claims.handle_arbiter(now, node, message);
         } else {
             self.to_peer(node, &PeerMessage::FromArbiter(message));
         }
@@ -326,7 +331,7 @@ impl Core {
     fn carry_out_claim(&mut self, now: Millis, action: NodeAction<Session>) {
         match action {
             NodeAction::ToArbiter { leader, message } if leader == self.this => {
-                self.to_arbiter(now, leader, message);
+                self.handle_to_arbiter(now, leader, message);
             }
             NodeAction::ToArbiter { leader, message } => {
                 self.to_peer(leader, &PeerMessage::ToArbiter(message));
@@ -337,7 +342,7 @@ impl Core {
             NodeAction::TakeOver { worker, client_id, claim, clean_start, ticket } => {
                 let (reply, session) = oneshot::channel();
                 let message = ToWorker::TakeOver { client_id, claim, clean_start, reply };
-                self.to_worker(usize::from(worker.0), message);
+                self.tell_worker(usize::from(worker.0), message);
                 self.await_session(ticket, session);
             }
             NodeAction::Answer { place, client_id: _, answer } => {
@@ -355,7 +360,7 @@ impl Core {
                     }
                 };
                 let message = ToWorker::Claimed { connection: place.connection, outcome };
-                self.to_worker(usize::from(place.worker.0), message);
+                self.tell_worker(usize::from(place.worker.0), message);
             }
         }
     }
@@ -367,7 +372,7 @@ impl Core {
                 for worker in 0..self.outboxes.len() {
                     if except.is_none_or(|except| usize::from(except.0) != worker) {
                         let changes = Arc::clone(&changes);
-                        self.to_worker(worker, ToWorker::InterestUpdate { update, changes });
+                        self.tell_worker(worker, ToWorker::InterestUpdate { update, changes });
                     }
                 }
             }
@@ -375,7 +380,7 @@ impl Core {
                 self.to_peer(node, &PeerMessage::Interest(message));
             }
             InterestAction::Confirm { worker, seq } => {
-                self.to_worker(usize::from(worker.0), ToWorker::InterestConfirmed { seq });
+                self.tell_worker(usize::from(worker.0), ToWorker::InterestConfirmed { seq });
             }
             InterestAction::GivenUp { nodes } => {
                 HubCounters::add(&self.counters.interest_given_up, nodes.len());
@@ -447,11 +452,11 @@ impl Core {
                 HubCounters::add(&self.counters.dropped_slow_worker, 1);
                 continue;
             }
-            self.to_worker(worker, ToWorker::Deliver { batch: batch.clone() });
+            self.tell_worker(worker, ToWorker::Deliver { batch: batch.clone() });
         }
     }
 
-    fn to_worker(&mut self, worker: usize, message: ToWorker) {
+    fn tell_worker(&mut self, worker: usize, message: ToWorker) {
         if let Some(outbox) = self.outboxes.get_mut(worker)
             && outbox.push(message)
         {

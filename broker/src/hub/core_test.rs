@@ -111,8 +111,8 @@ impl Pair {
         }
     }
 
-    fn from_worker(&mut self, id: NodeId, message: ToHub) {
-        lock(&self.node(id).core).from_workers([message]);
+    fn handle_worker(&mut self, id: NodeId, message: ToHub) {
+        lock(&self.node(id).core).handle_workers([message]);
         self.carry();
     }
 
@@ -123,7 +123,7 @@ impl Pair {
     fn claim(&mut self, id: NodeId, worker: u8, connection: u64) {
         let (worker, connection) = (WorkerId(worker), ConnectionId(connection));
         let client_id = ClientId::new("x");
-        self.from_worker(id, ToHub::Claim { worker, connection, client_id, clean_start: false });
+        self.handle_worker(id, ToHub::Claim { worker, connection, client_id, clean_start: false });
     }
 
     /// The claim that a connection was granted, and the session that came with it.
@@ -139,7 +139,7 @@ impl Pair {
     fn subscribe(&mut self, id: NodeId, worker: u8, seq: u64, filter: &str) {
         let changes = vec![InterestChange::Added(Arc::from(filter))];
         let (worker, seq) = (WorkerId(worker), InterestSeq(seq));
-        self.from_worker(id, ToHub::Interest { worker, seq, changes });
+        self.handle_worker(id, ToHub::Interest { worker, seq, changes });
     }
 
     /// Has a worker apply its next update.
@@ -147,7 +147,7 @@ impl Pair {
         let Some(ToWorker::InterestUpdate { update, changes }) = self.received(id, worker) else {
             panic!("no update")
         };
-        self.from_worker(id, ToHub::InterestApplied { worker: WorkerId(worker), update });
+        self.handle_worker(id, ToHub::InterestApplied { worker: WorkerId(worker), update });
         changes.to_vec()
     }
 }
@@ -203,7 +203,7 @@ async fn messages_of_a_peer_go_to_the_workers_that_hold_filters() {
     while pair.received(A, 0).is_some() || pair.received(A, 1).is_some() {}
     let destination = Destination::new(WORKERS_MAX as u8).unwrap();
     let batch = batch(QoS::AtMostOnce);
-    pair.from_worker(B, ToHub::Forward { destination, batch: batch.clone() });
+    pair.handle_worker(B, ToHub::Forward { destination, batch: batch.clone() });
     assert!(pair.received(A, 0).is_none());
     match pair.received(A, 1) {
         Some(ToWorker::Deliver { batch: delivered }) => assert_eq!(delivered, batch),
@@ -219,7 +219,7 @@ async fn a_peer_that_is_behind_loses_messages_that_nobody_acknowledges_and_no_ot
     *pair.carried.lock().unwrap() = Carried::Behind;
     let destination = Destination::new(WORKERS_MAX as u8).unwrap();
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-        pair.from_worker(B, ToHub::Forward { destination, batch: batch(qos) });
+        pair.handle_worker(B, ToHub::Forward { destination, batch: batch(qos) });
     }
     match pair.received(A, 1) {
         Some(ToWorker::Deliver { batch: delivered }) => {

@@ -10,6 +10,10 @@ use crate::node::GateState;
 /// an election takes.
 const LEADERLESS_MILLIS_MAX: u64 = 5_000;
 
+/// How long a node that could let clients in waits to hear what those of the other members want to
+/// hear, in milliseconds. A member that is not reached by then counts as gone.
+const INTEREST_MILLIS_MAX: u64 = 3_000;
+
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
@@ -18,6 +22,8 @@ pub(super) struct Facts {
     pub(super) is_draining: bool,
     /// Whether every worker enforces a policy.
     pub(super) is_policy_enforced: bool,
+    /// Whether it is known what the sessions of all other members want to hear.
+    pub(super) is_interest_known: bool,
 }
 
 /// What follows.
@@ -36,22 +42,46 @@ pub(super) struct Readiness {
     /// It has served, and belongs to the cluster no more.
     is_expelled: bool,
     lost_since: Option<Millis>,
+    /// Since when clients could come in, were it not for the others' interest.
+    waits_since: Option<Millis>,
+    is_open: bool,
 }
 
 impl Readiness {
     pub(super) const fn new(policy: PartitionPolicy) -> Self {
-        Self { policy, has_served: false, is_expelled: false, lost_since: None }
+        Self {
+            policy,
+            has_served: false,
+            is_expelled: false,
+            lost_since: None,
+            waits_since: None,
+            is_open: false,
+        }
     }
 
     pub(super) fn judge(&mut self, now: Millis, facts: Facts) -> Verdict {
-        match self.cluster(now, facts) {
-            Ok(()) if facts.is_draining => closed("the broker is being drained", false),
-            Ok(()) if !facts.is_policy_enforced => {
-                closed("not every worker enforces the policy yet", false)
-            }
-            Ok(()) => Verdict { gate: GateState::Open, is_fenced: false },
-            Err(verdict) => verdict,
+        let verdict = self.verdict(now, facts);
+        self.is_open = verdict.gate == GateState::Open;
+        verdict
+    }
+
+    fn verdict(&mut self, now: Millis, facts: Facts) -> Verdict {
+        if let Err(verdict) = self.cluster(now, facts) {
+            self.waits_since = None;
+            return verdict;
         }
+        if facts.is_draining {
+            return closed("the broker is being drained", false);
+        }
+        if !facts.is_policy_enforced {
+            return closed("not every worker enforces the policy yet", false);
+        }
+        // Who is let in may publish at once: to sessions elsewhere, too.
+        let since = *self.waits_since.get_or_insert(now);
+        if self.is_open || facts.is_interest_known || now.since(since) >= INTEREST_MILLIS_MAX {
+            return Verdict { gate: GateState::Open, is_fenced: false };
+        }
+        closed("waiting to hear what the other brokers' clients subscribe to", false)
     }
 
     /// Whether this node may speak for the cluster.
@@ -109,6 +139,7 @@ mod tests {
         role: MetaRole::Follower,
         is_draining: false,
         is_policy_enforced: true,
+        is_interest_known: true,
     };
     const LOST: Facts = Facts { phase: MetaPhase::Joining, ..SERVING };
 
@@ -169,5 +200,18 @@ mod tests {
         let late = Facts { is_policy_enforced: false, ..SERVING };
         let verdict = readiness.judge(Millis(0), late);
         assert!(!verdict.is_fenced && reason(&verdict).contains("policy"));
+    }
+
+    #[test]
+    fn the_others_interest_is_waited_for_once_and_not_for_ever() {
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        let deaf = Facts { is_interest_known: false, ..SERVING };
+        assert!(reason(&readiness.judge(Millis(0), deaf)).contains("subscribe"));
+        assert!(reason(&readiness.judge(Millis(2_999), deaf)).contains("subscribe"));
+        assert_eq!(readiness.judge(Millis(3_000), deaf).gate, GateState::Open);
+
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        assert_eq!(readiness.judge(Millis(0), SERVING).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(1), deaf).gate, GateState::Open, "a new member");
     }
 }

@@ -60,6 +60,8 @@ pub(super) fn start(parts: HubParts) -> Hub {
         enforced: enforced.clone(),
         drain: drain.subscribe(),
         is_fenced: false,
+        workers: u32::try_from(parts.workers.len()).unwrap_or(u32::MAX).max(1),
+        pace: 0,
     };
     tokio::spawn(task.run());
     Hub { enforced, drain, counters }
@@ -75,6 +77,9 @@ struct HubTask {
     enforced: watch::Receiver<Option<broker_policy::Revision>>,
     drain: watch::Receiver<Option<u32>>,
     is_fenced: bool,
+    workers: u32,
+    /// Clients that each worker moves away a second now.
+    pace: u32,
 }
 
 impl HubTask {
@@ -97,7 +102,7 @@ impl HubTask {
                     if count == 0 {
                         return;
                     }
-                    self.from_workers(&mut batch);
+                    self.take_in(&mut batch);
                 }
                 () = sleep_until(self.clock, due) => lock(&self.core).handle_timeout(),
                 () = wake.notified() => {}
@@ -117,7 +122,7 @@ impl HubTask {
         }
     }
 
-    fn from_workers(&self, batch: &mut Vec<ToHub>) {
+    fn take_in(&self, batch: &mut Vec<ToHub>) {
         let core = &self.core;
         let rest = batch.drain(..).filter_map(|message| match message {
             ToHub::Propose { worker, proposal, change } => {
@@ -134,7 +139,7 @@ impl HubTask {
             }
             message => Some(message),
         });
-        lock(core).from_workers(rest);
+        lock(core).handle_workers(rest);
     }
 
     /// Looks at the group's leadership, and at whether a quorum still follows this node.
@@ -153,23 +158,33 @@ impl HubTask {
             role: status.role,
             is_draining: self.drain.borrow_and_update().is_some(),
             is_policy_enforced: self.enforced.borrow_and_update().is_some(),
+            is_interest_known: lock(&self.core)
+                .has_heard(status.members.iter().map(|member| member.node)),
         };
         let verdict = self.readiness.judge(self.clock.now(), facts);
         if let GateState::Closed { reason } = &verdict.gate {
             tracing::debug!(reason, "clients are not let in");
         }
         self.gate.set(verdict.gate);
-        if verdict.is_fenced == self.is_fenced {
-            return;
+        if verdict.is_fenced && !self.is_fenced {
+            tracing::warn!("this broker may not speak for the cluster: disconnecting its clients");
         }
         self.is_fenced = verdict.is_fenced;
-        let clients_per_second = if self.is_fenced {
-            tracing::warn!("this broker may not speak for the cluster: disconnecting its clients");
-            FENCE_CLIENTS_PER_SECOND
-        } else {
-            0
+        self.set_pace();
+    }
+
+    /// Has the workers move their clients away, each at its share of the pace, or stop to.
+    fn set_pace(&mut self) {
+        let share = |pace: u32| pace.div_ceil(self.workers).max(1);
+        let pace = match *self.drain.borrow() {
+            _ if self.is_fenced => FENCE_CLIENTS_PER_SECOND,
+            Some(pace) => share(pace),
+            None => 0,
         };
-        lock(&self.core).to_all_workers(|| ToWorker::Drain { clients_per_second });
+        if std::mem::replace(&mut self.pace, pace) != pace {
+            let drain = || ToWorker::Drain { clients_per_second: pace };
+            lock(&self.core).tell_workers(drain);
+        }
     }
 }
 

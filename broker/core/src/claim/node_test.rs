@@ -39,7 +39,7 @@ fn grant(claims: &mut Claims, request: u64, seq: u64, previous: &[NodeId]) {
         claim: claim(seq),
         previous: previous.to_vec(),
     };
-    claims.from_arbiter(Millis(0), LEADER, granted);
+    claims.handle_arbiter(Millis(0), LEADER, granted);
 }
 
 fn answer(connection: u64, answer: ClaimAnswer<u32>) -> NodeAction<u32> {
@@ -110,7 +110,7 @@ fn a_connection_is_live_only_when_all_before_it_have_let_go() {
     assert_eq!(actions.len(), 2);
     claims.extracted(ticket, Some(77));
     assert_eq!(claims.take_actions(), []);
-    claims.from_peer(OTHER, taken(3, None));
+    claims.handle_peer(OTHER, taken(3, None));
     let settled =
         ToArbiter::Settled { client_id: x(), claim: claim(3), cleared: vec![SELF, OTHER] };
     assert_eq!(claims.take_actions(), [live(2, 3, Some(77)), to_leader(settled)]);
@@ -142,9 +142,9 @@ fn a_broken_link_ends_the_waiting_for_its_node() {
 #[test]
 fn what_is_held_is_handed_over_to_a_newer_claim_only() {
     let mut claims = holding();
-    claims.from_peer(OTHER, take(1));
+    claims.handle_peer(OTHER, take(1));
     assert_eq!(claims.take_actions(), [to_peer(OTHER, taken(1, None))]);
-    claims.from_peer(OTHER, take(2));
+    claims.handle_peer(OTHER, take(2));
     let ticket = ticket(&claims.take_actions());
     claims.extracted(ticket, Some(77));
     assert_eq!(claims.take_actions(), [to_peer(OTHER, taken(2, Some(77)))]);
@@ -156,7 +156,7 @@ fn a_grant_that_another_nodes_newer_claim_has_overtaken_is_refused() {
     let mut claims = claims();
     claims.claim(Millis(0), place(1), &x(), false);
     claims.take_actions();
-    claims.from_peer(OTHER, take(3));
+    claims.handle_peer(OTHER, take(3));
     assert_eq!(claims.take_actions(), [to_peer(OTHER, taken(3, None))]);
     grant(&mut claims, 10, 2, &[]);
     assert_eq!(claims.take_actions(), [answer(1, ClaimAnswer::Superseded), released(2)]);
@@ -166,7 +166,7 @@ fn a_grant_that_another_nodes_newer_claim_has_overtaken_is_refused() {
 fn a_grant_above_the_claim_that_came_by_is_accepted() {
     let mut claims = claims();
     claims.claim(Millis(0), place(1), &x(), false);
-    claims.from_peer(OTHER, take(3));
+    claims.handle_peer(OTHER, take(3));
     grant(&mut claims, 10, 4, &[]);
     assert!(claims.take_actions().contains(&live(1, 4, None)));
 }
@@ -189,7 +189,7 @@ fn a_clean_start_gets_no_session() {
     grant(&mut claims, 10, 2, &[OTHER]);
     let asked = ToPeer::TakeOver { client_id: x(), claim: claim(2), clean_start: true };
     assert!(claims.take_actions().contains(&to_peer(OTHER, asked)));
-    claims.from_peer(OTHER, taken(2, Some(77)));
+    claims.handle_peer(OTHER, taken(2, Some(77)));
     assert!(claims.take_actions().contains(&live(1, 2, None)));
 }
 
@@ -221,7 +221,7 @@ fn after_an_election_everything_is_reported_and_asked_for_again() {
         claim: claim(9),
         previous: Vec::new(),
     };
-    claims.from_arbiter(Millis(3), LEADER, late);
+    claims.handle_arbiter(Millis(3), LEADER, late);
     let refused = ToArbiter::Release { client_id: y, claim: claim(9) };
     assert_eq!(claims.take_actions(), [to_other(refused)]);
 }
@@ -238,10 +238,10 @@ fn long_reports_come_in_parts() {
             claim: claim(1 + number),
             previous: Vec::new(),
         };
-        claims.from_arbiter(Millis(0), LEADER, granted);
+        claims.handle_arbiter(Millis(0), LEADER, granted);
     }
     claims.take_actions();
-    claims.from_arbiter(Millis(0), LEADER, FromArbiter::AskReport { term: TERM });
+    claims.handle_arbiter(Millis(0), LEADER, FromArbiter::AskReport { term: TERM });
     let part = |action: NodeAction<u32>| match action {
         NodeAction::ToArbiter { message: ToArbiter::Report { first, last, held, .. }, .. } => {
             (first, last, held.len())
@@ -268,9 +268,9 @@ fn without_a_leader_claims_wait_for_an_election_and_then_are_refused() {
 fn a_revocation_closes_what_is_older_and_says_so() {
     let mut claims = holding();
     let revoke = |seq| FromArbiter::Revoke { client_id: x(), claim: claim(seq) };
-    claims.from_arbiter(Millis(0), LEADER, revoke(1));
+    claims.handle_arbiter(Millis(0), LEADER, revoke(1));
     assert_eq!(claims.take_actions(), [], "its own claim is no newer one");
-    claims.from_arbiter(Millis(0), LEADER, revoke(2));
+    claims.handle_arbiter(Millis(0), LEADER, revoke(2));
     let ticket = ticket(&claims.take_actions());
     claims.extracted(ticket, Some(77));
     assert_eq!(claims.take_actions(), [released(1)]);

@@ -170,8 +170,8 @@ impl World {
                     arbiter.handle(now, from, message);
                 }
             }
-            Letter::FromArbiter(message) => node.claims.from_arbiter(now, from, message),
-            Letter::ToPeer(message) => node.claims.from_peer(from, message),
+            Letter::FromArbiter(message) => node.claims.handle_arbiter(now, from, message),
+            Letter::ToPeer(message) => node.claims.handle_peer(from, message),
         }
         self.collect(to);
     }

@@ -202,6 +202,13 @@ impl InterestExchange {
         self.outbound.has_filters(worker)
     }
 
+    /// Whether all that `node` wants is known here, and in every worker's routing table.
+    #[must_use]
+    pub fn is_heard(&self, node: NodeId) -> bool {
+        self.inbound.is_complete(node)
+            && !self.unacknowledged.iter().any(|(_, waiting, _)| *waiting == node)
+    }
+
     /// The filters that `node` wants, as known here.
     pub fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
         self.inbound.filters(node)

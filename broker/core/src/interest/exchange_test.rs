@@ -154,7 +154,9 @@ fn a_peers_filters_are_acknowledged_when_the_workers_route_by_them() {
     assert_eq!(exchange.take_actions().len(), 1);
     exchange.applied(WorkerIndex(0), 1);
     assert_eq!(exchange.take_actions(), []);
+    assert!(!exchange.is_heard(PEER));
     exchange.applied(WorkerIndex(1), 1);
+    assert!(exchange.is_heard(PEER));
     let message = InterestMessage::Acknowledge { epoch: 5, seq: 4 };
     assert_eq!(exchange.take_actions(), [InterestAction::ToPeer { node: PEER, message }]);
 

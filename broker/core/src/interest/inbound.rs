@@ -121,6 +121,11 @@ impl Inbound {
         gone
     }
 
+    /// Whether the peer has told its whole set.
+    pub(super) fn is_complete(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.seq.is_some())
+    }
+
     /// The filters that a peer wants now.
     pub(super) fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
         self.peers.get(&node).into_iter().flat_map(|peer| &peer.filters)

@@ -167,7 +167,7 @@ impl<S> NodeClaims<S> {
     }
 
     /// A message of the arbiter on `node`.
-    pub fn from_arbiter(&mut self, now: Millis, node: NodeId, message: FromArbiter) {
+    pub fn handle_arbiter(&mut self, now: Millis, node: NodeId, message: FromArbiter) {
         match message {
             FromArbiter::AskReport { term } => {
                 if self.leader.is_none_or(|(_, known)| known < term) {
@@ -188,7 +188,7 @@ impl<S> NodeClaims<S> {
     }
 
     /// A message of another node's registry.
-    pub fn from_peer(&mut self, node: NodeId, message: ToPeer<S>) {
+    pub fn handle_peer(&mut self, node: NodeId, message: ToPeer<S>) {
         match message {
             ToPeer::TakeOver { client_id, claim, clean_start } => {
                 self.take_over(node, client_id, claim, clean_start);
