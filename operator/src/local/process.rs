@@ -62,6 +62,7 @@ impl Launch {
             .arg(&self.config)
             .args(["--name", &self.name])
             .env("DUNLIN_LOG_FORMAT", "text")
+            .env("NO_COLOR", "1")
             .stdin(Stdio::piped())
             .stdout(log)
             .stderr(errors)

@@ -33,14 +33,14 @@ impl Enforcement {
     }
 }
 
-/// How far the brokers are with `revision`; brokers that don't serve clients don't count.
+/// How far the brokers are with `revision`; brokers that neither take nor have clients don't count.
 pub fn enforcement<'a>(
     revision: Revision,
     statuses: impl IntoIterator<Item = &'a BrokerStatus>,
 ) -> Enforcement {
     let revision = revision.to_string();
     let mut found = Enforcement::default();
-    for status in statuses.into_iter().filter(|status| status.state == BrokerState::Serving) {
+    for status in statuses.into_iter().filter(|status| is_serving(status)) {
         if status.policy.enforced_revision == revision {
             found.enforced.push(status.name.clone());
         } else {
@@ -48,6 +48,15 @@ pub fn enforcement<'a>(
         }
     }
     found
+}
+
+/// Whether a client can do anything there: new ones are let in, or old ones are still connected.
+fn is_serving(status: &BrokerStatus) -> bool {
+    match status.state {
+        BrokerState::Uninitialised => false,
+        BrokerState::Serving | BrokerState::Draining => true,
+        BrokerState::Joining | BrokerState::Unknown => status.ready || status.connections > 0,
+    }
 }
 
 /// Which records every serving broker is known to enforce: of two edits, the one that is through is `Ready` while the other is

@@ -204,7 +204,7 @@ impl ClusterTask {
     }
 
     fn note_exit(&mut self, exited: &Exited) {
-        tracing::warn!(broker = exited.name, pid = exited.pid, how = exited.how, "a broker ended");
+        tracing::debug!(broker = exited.name, pid = exited.pid, how = exited.how, "a broker ended");
         let program = program(&self.platform, &self.namespace);
         self.brokers.exited(exited, &program);
     }

@@ -1,6 +1,7 @@
 //! What is said of a cluster after a pass: the object's status, lines at the terminal. IO.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use operator_api::MqttCluster;
 use operator_api::cluster::{Endpoint, PlannedStep};
@@ -15,6 +16,9 @@ use super::super::manifest::{Identity, Kind};
 use super::desired::Edit;
 use super::summary::Summary;
 use super::{ClusterTask, now};
+
+/// What passes within this time is not told: an election, a status that is a moment behind.
+const PASSING: Duration = Duration::from_secs(1);
 
 /// What one pass found.
 #[derive(Debug)]
@@ -31,8 +35,12 @@ pub(super) struct Found {
 pub(super) struct Told {
     is_ready: bool,
     was_ever_ready: bool,
+    /// Since when it is not Ready though it is told to be.
+    unready_since: Option<Instant>,
     serving: BTreeSet<String>,
     membership: String,
+    /// Since when the membership planner refuses.
+    refused_since: Option<Instant>,
     halt: String,
     objects: BTreeSet<String>,
 }
@@ -41,7 +49,7 @@ impl ClusterTask {
     /// Writes what differs and says what is new.
     pub(super) fn report(&mut self, cluster: &ValidatedCluster, found: &Found, is_enforced: bool) {
         self.tell_brokers(found);
-        self.tell_edits(is_enforced);
+        self.tell_edits(found, is_enforced);
         let store = self.platform.store.clone();
         let now = now();
         self.rights.write_statuses(&store, &self.desired, &self.brokers, &mut self.statuses, now);
@@ -122,11 +130,14 @@ impl ClusterTask {
             self.platform.console.step(broker, "serves");
         }
         self.told.serving = serving;
-        if let Step::Refuse { message, .. } = &found.membership
-            && self.told.membership != *message
-        {
-            self.told.membership.clone_from(message);
-            self.say(message);
+        if let Step::Refuse { message, .. } = &found.membership {
+            let since = self.told.refused_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= PASSING && self.told.membership != *message {
+                self.told.membership.clone_from(message);
+                self.say(message);
+            }
+        } else {
+            self.told.refused_since = None;
         }
         let halt = match &found.rollout {
             NextStep::Halt { message, .. } => message.as_str(),
@@ -140,24 +151,35 @@ impl ClusterTask {
         }
     }
 
-    /// What came of edits, once it is known.
-    fn tell_edits(&mut self, is_enforced: bool) {
+    /// What came of edits, once it is known: for rights when they are enforced, for the cluster when its brokers run with it.
+    fn tell_edits(&mut self, found: &Found, is_enforced: bool) {
         self.tell_objects();
         if self.edits.is_empty() || !is_enforced || !self.told.was_ever_ready {
             return;
         }
-        let took = human(self.edits_noticed.elapsed());
-        let brokers = self.told.serving.len();
+        let is_rolling = !matches!(found.rollout, NextStep::Done | NextStep::Halt { .. });
+        let is_halted = matches!(found.rollout, NextStep::Halt { .. });
+        let (of_cluster, of_rights): (Vec<Edit>, Vec<Edit>) = std::mem::take(&mut self.edits)
+            .into_iter()
+            .partition(|edit| edit.kind == "MqttCluster");
+        if is_rolling {
+            self.edits = of_cluster;
+        } else if !of_cluster.is_empty() && !is_halted {
+            let took = human(self.edits_noticed.elapsed());
+            self.say(&format!("{}: in force after {took}", describe(&of_cluster)));
+        }
+        if of_rights.is_empty() {
+            return;
+        }
+        let took = self.edits_noticed.elapsed();
+        let brokers = self.rights.enforced_by(&self.brokers);
         let revision = self.rights.revision().map(|revision| revision.short()).unwrap_or_default();
-        let what = describe(&self.edits);
-        self.platform
-            .metrics
-            .policy_push_seconds
-            .observe(self.edits_noticed.elapsed().as_secs_f64());
+        self.platform.metrics.policy_push_seconds.observe(took.as_secs_f64());
         self.say(&format!(
-            "{what}: enforced by all {brokers} brokers in {took} (policy {revision})"
+            "{}: enforced by all {brokers} brokers in {} (policy {revision})",
+            describe(&of_rights),
+            human(took)
         ));
-        self.edits.clear();
     }
 
     /// Objects that are not in force as they are written, each once.
@@ -192,13 +214,18 @@ impl ClusterTask {
         problem: Option<&str>,
     ) {
         if is_ready == self.told.is_ready {
+            self.told.unready_since = None;
             return;
         }
-        self.told.is_ready = is_ready;
         if !is_ready {
-            self.say(&format!("not Ready: {}", problem.unwrap_or_default()));
+            let since = self.told.unready_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= PASSING {
+                self.told.is_ready = false;
+                self.say(&format!("not Ready: {}", problem.unwrap_or_default()));
+            }
             return;
         }
+        self.told.is_ready = true;
         let revision = self.rights.revision().map(|revision| revision.short()).unwrap_or_default();
         let text = format!(
             "Ready: all {} brokers serve and enforce policy {revision} ({} users, {} ACLs)",

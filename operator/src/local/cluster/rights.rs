@@ -122,6 +122,13 @@ impl Rights {
         is_complete
     }
 
+    /// How many brokers enforce what is wanted.
+    pub(super) fn enforced_by(&self, brokers: &Brokers) -> usize {
+        self.revision().map_or(0, |revision| {
+            policy_sync::enforcement(revision, brokers.statuses()).enforced.len()
+        })
+    }
+
     /// Since when the brokers are behind.
     pub(super) fn behind_since(&self) -> Option<Instant> {
         self.behind_since

@@ -25,6 +25,12 @@ pub(super) struct Summary<'a> {
     pub(super) manifests: &'a str,
 }
 
+/// Lines to paste: who publishes what, and who is given it under which filter.
+struct Pair<'a> {
+    publication: (&'a MqttUser, String),
+    subscription: Option<(&'a MqttUser, String)>,
+}
+
 impl Summary<'_> {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
@@ -86,24 +92,40 @@ impl Summary<'_> {
     fn lines(&self) -> Vec<String> {
         let records = self.compiled.records.records().map(|record| (**record).clone());
         let Ok(policy) = Policy::from_records(records) else { return Vec::new() };
-        let Some((publisher, topic)) = self.publication(&policy) else { return Vec::new() };
+        let Some(pair) = self.pair(&policy) else { return Vec::new() };
         let mut lines = Vec::new();
-        if let Some((subscriber, filter)) = self.subscription(&policy, publisher, &topic) {
-            let port = self.port(1);
-            let login = self.login(subscriber);
+        let ca = quoted(&self.ca());
+        if let Some((subscriber, filter)) = pair.subscription {
+            let (port, login, filter) = (self.port(1), self.login(subscriber), quoted(&filter));
             lines.push(format!(
-                "mosquitto_sub -V mqttv5 -h localhost -p {port} --cafile {} {login} -t {} -v",
-                quoted(&self.ca()),
-                quoted(&filter)
+                "mosquitto_sub -V mqttv5 -h localhost -p {port} --cafile {ca} {login} -t {filter} -v"
             ));
         }
-        let (port, login) = (self.port(0), self.login(publisher));
+        let (publisher, topic) = pair.publication;
+        let (port, login, topic) = (self.port(0), self.login(publisher), quoted(&topic));
         lines.push(format!(
-            "mosquitto_pub -V mqttv5 -h localhost -p {port} --cafile {} {login} -q 1 -t {} -m hello",
-            quoted(&self.ca()),
-            quoted(&topic)
+            "mosquitto_pub -V mqttv5 -h localhost -p {port} --cafile {ca} {login} -q 1 -t {topic} -m hello"
         ));
         lines
+    }
+
+    /// Somebody who publishes, and somebody, rather else, who is given it.
+    fn pair(&self, policy: &Policy) -> Option<Pair<'_>> {
+        let mut pairs = self.publications(policy).into_iter().map(|publication| {
+            let (publisher, topic) = &publication;
+            let subscription = self.subscription(policy, publisher, topic);
+            Pair { publication, subscription }
+        });
+        let first = pairs.next()?;
+        let is_between_two = |pair: &Pair<'_>| {
+            let name = &pair.publication.0.metadata.name;
+            pair.subscription.as_ref().is_some_and(|(other, _)| other.metadata.name != *name)
+        };
+        if is_between_two(&first) {
+            Some(first)
+        } else {
+            Some(pairs.find(is_between_two).unwrap_or(first))
+        }
     }
 
     /// The port of the first encrypted listener on one of the brokers.
@@ -135,10 +157,12 @@ impl Summary<'_> {
         }
     }
 
-    /// A user and a topic that it may publish to.
-    fn publication(&self, policy: &Policy) -> Option<(&MqttUser, String)> {
+    /// Users and topics that they may publish to, one each, users with passwords first.
+    fn publications(&self, policy: &Policy) -> Vec<(&MqttUser, String)> {
         let topics = self.topics(RuleAction::Publish);
-        self.users().find_map(|user| {
+        let mut users: Vec<&MqttUser> = self.users().collect();
+        users.sort_by_key(|user| user.spec.authentication.x509.is_some());
+        let of = |user: &'_ MqttUser| {
             let (username, id) = (user.username(), client_id(user).unwrap_or_default());
             let authorizer = policy.authorizer(Some(&username), &id);
             topics
@@ -146,8 +170,8 @@ impl Summary<'_> {
                 .filter(|topic| can_be_filled(topic, user))
                 .map(|topic| concrete(&filled(topic, user)))
                 .find(|topic| authorizer.allows(Action::Publish, topic))
-                .map(|topic| (user, topic))
-        })
+        };
+        users.into_iter().filter_map(|user| Some((user, of(user)?))).collect()
     }
 
     /// A user, rather another one than `publisher`, and a filter under which it is given what is published to `topic`.
