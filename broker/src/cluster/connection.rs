@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
 use super::frame::{FRAME_BODY_BYTES_MAX, Frame, FrameKind, append_frame, split_frame};
-use super::links::{Counters, LinkError, LinkTiming, PeerHandler};
+use super::link_types::{LinkError, LinkTiming, PeerHandler};
+use super::links::Counters;
 use super::sync::lock;
 
 /// Unsent bytes from which droppable frames are dropped.

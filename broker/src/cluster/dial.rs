@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use super::connection::Connection;
 use super::handshake::{self, HandshakeError};
-use super::links::{LinkTiming, Shared};
+use super::link_types::LinkTiming;
+use super::links::Shared;
 use super::sync::lock;
 
 /// One address that is dialled; told to end when discovery no longer finds it.

@@ -5,20 +5,20 @@
 //! answer travels on the connection of its request.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use broker_core::types::NodeId;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::connection::{Connection, Handlers, Replier};
+use super::connection::{Connection, Handlers};
 use super::discovery::Discovery;
-use super::frame::FRAME_BODY_BYTES_MAX;
+use super::link_types::{
+    LinkError, LinkEvent, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
+};
 use super::peer_tls::PeerTls;
 use super::sync::lock;
 use super::{accept, dial};
@@ -28,171 +28,6 @@ const REFUSALS_KEPT: usize = 16;
 
 /// Most connections accepted from one node at a time (an old one may be dying yet).
 const ACCEPTED_PER_NODE_MAX: usize = 4;
-
-/// Who this node is to its peers, and how it reaches them.
-#[derive(Debug, Clone)]
-pub struct LinksConfig {
-    /// This node.
-    pub node_id: NodeId,
-    /// This broker's name, which its peer certificate carries as common name.
-    pub name: String,
-    /// The cluster's identity; a peer of another is refused.
-    pub cluster_id: String,
-    /// Where peers may be found.
-    pub discovery: Discovery,
-    /// Intervals; the default is the production setting.
-    pub timing: LinkTiming,
-}
-
-/// Intervals of the links.
-#[derive(Debug, Clone, Copy)]
-pub struct LinkTiming {
-    /// Between two PINGs on a dialled link.
-    pub ping_interval: Duration,
-    /// Ping intervals in a row without a byte received after which a link counts as dead.
-    pub silent_intervals_max: u32,
-    /// From the connect to the end of the handshake.
-    pub handshake_timeout: Duration,
-    /// First wait before a dial is tried again; doubles up to `backoff_max`, with jitter.
-    pub backoff_min: Duration,
-    /// Longest wait before a dial is tried again.
-    pub backoff_max: Duration,
-    /// Between two rounds of discovery.
-    pub discovery_interval: Duration,
-}
-
-impl Default for LinkTiming {
-    fn default() -> Self {
-        Self {
-            ping_interval: Duration::from_millis(500),
-            silent_intervals_max: 4,
-            handshake_timeout: Duration::from_secs(5),
-            backoff_min: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(3),
-            discovery_interval: Duration::from_secs(2),
-        }
-    }
-}
-
-/// Why a frame did not reach a peer, or its answer did not come back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    /// There is no link to this node now.
-    #[error("no link to node {node}")]
-    NoLink {
-        /// The node.
-        node: NodeId,
-    },
-    /// The link closed before the answer came; the request may have been served.
-    #[error("link to node {node} closed")]
-    Closed {
-        /// The node.
-        node: NodeId,
-    },
-    /// The peer answered that it can't serve this.
-    #[error("node {node} refused: {reason}")]
-    Refused {
-        /// The node.
-        node: NodeId,
-        /// What it said.
-        reason: String,
-    },
-    /// The link has as many unanswered requests, or as many unsent bytes, as it may.
-    #[error("link to node {node} is overloaded")]
-    Overloaded {
-        /// The node.
-        node: NodeId,
-    },
-    /// The body is longer than a frame's may be.
-    #[error("frame body of {bytes} bytes is longer than {FRAME_BODY_BYTES_MAX}")]
-    TooLong {
-        /// The body's length.
-        bytes: usize,
-    },
-}
-
-/// What happened to a link. Events of one node come in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// The link that this node dialled is up: requests to the node can be made.
-    Up {
-        /// The node.
-        node: NodeId,
-        /// Its broker's name.
-        name: String,
-    },
-    /// The link that this node dialled is gone; all its requests failed.
-    Down {
-        /// The node.
-        node: NodeId,
-        /// Its broker's name.
-        name: String,
-    },
-    /// The node has dialled here (its first such link): its requests may come.
-    Accepted {
-        /// The node.
-        node: NodeId,
-        /// Its broker's name.
-        name: String,
-    },
-    /// The last link that the node dialled here is gone.
-    AcceptedClosed {
-        /// The node.
-        node: NodeId,
-        /// Its broker's name.
-        name: String,
-    },
-}
-
-/// Serves what peers send. Called on the cluster thread, between two reads of a link: must not
-/// block and should be brief; what takes longer goes to a task that holds the [`Replier`].
-pub trait PeerHandler: Send + Sync + 'static {
-    /// A frame of a kind that this handler serves. `replier` of a one-way frame does nothing.
-    /// Frames of one link come in the order in which the peer sent them.
-    fn peer_frame(&self, from: NodeId, kind: u8, body: Bytes, replier: Replier);
-
-    /// A link came or went.
-    fn link_event(&self, event: &LinkEvent);
-}
-
-/// A peer that was turned away, or that turned this node away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Common name of its certificate, where one was seen.
-    pub common_name: Option<String>,
-    /// The cluster it says, or its certificate says, that it is of.
-    pub cluster_id: Option<String>,
-    /// Why.
-    pub reason: String,
-}
-
-/// A node to which requests can be made now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveNode {
-    /// The node.
-    pub node: NodeId,
-    /// Its broker's name.
-    pub name: String,
-    /// Where it was dialled.
-    pub address: SocketAddr,
-}
-
-/// The links as the status report and the metrics show them.
-#[derive(Debug, Clone, Default)]
-pub struct LinksStatus {
-    /// Nodes with a link dialled from here.
-    pub live: Vec<LiveNode>,
-    /// Nodes with a link accepted here.
-    pub accepted: Vec<NodeId>,
-    /// The last refusals, newest last.
-    pub refusals: Vec<Refusal>,
-    /// Droppable frames that were dropped because a peer read too slowly, since the start.
-    pub frames_dropped: u64,
-    /// Links closed because a peer read too slowly, since the start.
-    pub links_overloaded: u64,
-}
 
 /// Counters of all links together.
 #[derive(Debug, Default)]

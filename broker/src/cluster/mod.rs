@@ -9,6 +9,7 @@ mod dial;
 mod discovery;
 mod frame;
 mod handshake;
+mod link_types;
 mod links;
 pub mod meta;
 mod peer_tls;
@@ -18,8 +19,8 @@ pub use broker_core::types::NodeId;
 pub use connection::Replier;
 pub use discovery::Discovery;
 pub use frame::{FRAME_BODY_BYTES_MAX, FrameKind};
-pub use links::{
-    LinkError, LinkEvent, LinkTiming, Links, LinksConfig, LinksStatus, LiveNode, PeerHandler,
-    Refusal,
+pub use link_types::{
+    LinkError, LinkEvent, LinkTiming, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
 };
+pub use links::Links;
 pub use peer_tls::{PeerTls, PeerTlsError, peer_server_name};

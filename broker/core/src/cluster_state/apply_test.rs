@@ -64,3 +64,53 @@ fn a_cut_batch_is_an_error_at_every_length() {
         assert!(cut.decode().is_err(), "{length} bytes");
     }
 }
+
+/// What is in the log of a running cluster must stay readable: these bytes are never changed.
+#[test]
+fn a_batch_keeps_its_form() {
+    use crate::codec::packet::{Publish, PublishProperties};
+    use crate::retained::{RetainedChange, RetainedMessage};
+    use crate::types::{Millis, QoS};
+
+    let publish = Publish {
+        dup: false,
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        topic: "a/b",
+        packet_id: crate::types::PacketId::new(1),
+        properties: PublishProperties::default(),
+        payload: b"xyz",
+    };
+    let message = RetainedMessage::new(&publish, Millis(300)).unwrap();
+    let commands = [
+        Command::Retain(RetainedChange { topic: "a/b".into(), message: Some(message) }),
+        Command::Retain(RetainedChange { topic: "c".into(), message: None }),
+        Command::ExpireRetained { now: Millis(5), messages_max: 7 },
+    ];
+    let limits = RetainedLimits { messages_max: 1, bytes_max: 2 };
+    let items: Vec<_> = commands.iter().map(|command| command.encode().unwrap()).collect();
+    let batch = CommandBatch::new(limits, &items);
+    let hex: String = batch.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = [
+        "01",
+        "0100000000000000",
+        "0200000000000000",
+        "02",
+        "15000000",
+        "03612f62",
+        "01",
+        "0101ac02",
+        "0b",
+        "30090003612f620078797a",
+        "02",
+        "03000000",
+        "0163",
+        "00",
+        "03",
+        "0c000000",
+        "0500000000000000",
+        "07000000",
+    ];
+    assert_eq!(hex, expected.concat());
+    assert_eq!(batch.decode().unwrap(), (limits, commands.to_vec()));
+}

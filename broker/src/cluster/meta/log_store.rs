@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
-use super::encoding::{decode, encode};
+use super::layout::{decode, encode};
 use super::type_config::{Entry, LogId, TypeConfig, Vote};
 use crate::cluster::sync::lock;
 use crate::storage::{GroupId, LogWriter, Record, RecordKind, RecoveredGroup};
@@ -61,6 +61,15 @@ impl LogStore {
     pub(super) fn is_pristine(&self) -> bool {
         let tail = lock(&self.tail);
         tail.vote.is_none() && tail.entries.is_empty() && tail.purged.is_none()
+    }
+
+    /// Bytes of the commands in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes_of = |entry: &Entry| match &entry.payload {
+            EntryPayload::Normal(batch) => batch.as_bytes().len() as u64,
+            EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+        };
+        lock(&self.tail).entries.iter().map(bytes_of).sum()
     }
 
     fn record(&self, kind: RecordKind, index: u64, payload: Bytes) -> Record {

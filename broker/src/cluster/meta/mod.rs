@@ -3,7 +3,8 @@
 //! Runs on the cluster thread. Only [`MetaGroup::bootstrap`] ever founds a cluster; a node with an
 //! empty disk waits to be added.
 
-mod encoding;
+mod config;
+mod layout;
 mod log_store;
 mod membership;
 mod network;
@@ -12,16 +13,17 @@ mod service;
 mod state_machine;
 mod status;
 mod type_config;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_core::cluster_state::{Command, RetainedLimits, RetainedStore};
-use broker_core::types::{Millis, NodeId};
+use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::types::NodeId;
 use openraft::async_runtime::WatchReceiver;
-use openraft::{Config, SnapshotPolicy};
 use tokio::sync::watch;
 
+pub use config::{MetaConfig, MetaError, MetaTiming};
 pub use membership::MembershipError;
 pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
 pub use state_machine::AppliedPolicy;
@@ -30,24 +32,16 @@ pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 use super::frame::FrameKind;
 use super::links::Links;
 use crate::storage::{
-    DataDirectory, GroupId, LogError, LogWriter, LogWriterStats, RecoveryReport, SnapshotStore,
+    DataDirectory, GroupId, LogWriter, LogWriterStats, RecoveryReport, SnapshotStore,
 };
+use config::raft_config;
 use log_store::LogStore;
 use network::NetworkFactory;
 use proposals::{ProposalQueue, Proposer};
 use service::{Heard, RaftService};
 use state_machine::StateMachine;
 use type_config::Raft;
-
-/// Bytes of log entries after which a snapshot is made before there are enough of them:
-/// the entries since the last one are in memory.
-const SNAPSHOT_BYTES: u64 = 64 << 20;
-
-/// Retained messages dropped by one command, which holds up readers for as long.
-const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
-
-/// How often the bytes since the last snapshot are looked at.
-const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
+use upkeep::{expire_retained, follow_leadership, make_snapshots};
 
 /// Longest silence, in times of the longest election timeout, of a leader that counts as heard.
 /// An election is over by then, so that a change of leader does not show as a loss of it.
@@ -55,81 +49,6 @@ const HEARD_ELECTIONS: u32 = 3;
 
 /// Longest wait for another leader when this one shuts down.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How the group runs.
-#[derive(Debug, Clone)]
-pub struct MetaConfig {
-    /// Names the group in openraft's logs.
-    pub cluster_id: String,
-    /// Most that retained messages may take; the leader's is in force.
-    pub retained_limits: RetainedLimits,
-    /// Intervals; the default is the production setting.
-    pub timing: MetaTiming,
-}
-
-/// Intervals of consensus, in time and in log entries.
-#[derive(Debug, Clone, Copy)]
-pub struct MetaTiming {
-    /// Between two of the leader's heartbeats.
-    pub heartbeat: Duration,
-    /// Shortest silence after which a follower stands for election.
-    pub election_min: Duration,
-    /// Longest such silence, and the leader's lease.
-    pub election_max: Duration,
-    /// Log entries between two snapshots.
-    pub snapshot_entries: u64,
-    /// Entries kept behind a snapshot, for followers that lag a little.
-    pub kept_entries: u64,
-    /// How often the leader looks for expired retained messages.
-    pub expiry_interval: Duration,
-}
-
-impl Default for MetaTiming {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_millis(125),
-            election_min: Duration::from_millis(450),
-            election_max: Duration::from_millis(900),
-            snapshot_entries: 5000,
-            kept_entries: 1000,
-            expiry_interval: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Why the group can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum MetaError {
-    /// The write-ahead log can't be used.
-    #[error("open the write-ahead log")]
-    Log {
-        /// Why.
-        source: LogError,
-    },
-    /// What the log or the snapshot holds can't be used.
-    #[error("recover the meta group's state")]
-    State {
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The log begins behind the snapshot.
-    #[error(
-        "the log begins at entry {first}, but the snapshot ends at {applied}: \
-         start this broker with an empty data directory"
-    )]
-    SnapshotMissing {
-        /// First entry of the log.
-        first: u64,
-        /// Last entry that the snapshot covers.
-        applied: u64,
-    },
-    /// openraft does not start.
-    #[error("start consensus: {reason}")]
-    Raft {
-        /// Why.
-        reason: String,
-    },
-}
 
 /// Who leads, for those who act on a change of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -196,7 +115,8 @@ impl MetaGroup {
         tokio::spawn(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), sender));
-        tokio::spawn(snapshot_by_bytes(raft.clone(), machine.clone()));
+        let entries = config.timing.snapshot_entries;
+        tokio::spawn(make_snapshots(raft.clone(), machine.clone(), log.clone(), entries));
         tokio::spawn(expire_retained(
             raft.clone(),
             machine.retained(),
@@ -330,91 +250,4 @@ fn log_recovery(report: &RecoveryReport) {
         cut_records = report.cut_records,
         "write-ahead log read"
     );
-}
-
-fn raft_config(config: &MetaConfig) -> Config {
-    let millis = |duration: Duration| duration.as_millis() as u64;
-    Config {
-        cluster_name: config.cluster_id.clone(),
-        heartbeat_interval: millis(config.timing.heartbeat),
-        election_timeout_min: millis(config.timing.election_min),
-        election_timeout_max: millis(config.timing.election_max),
-        enable_pre_vote: Some(true),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.timing.snapshot_entries),
-        max_in_snapshot_log_to_keep: config.timing.kept_entries,
-        ..Config::default()
-    }
-}
-
-async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadership>) {
-    let mut metrics = raft.server_metrics();
-    loop {
-        let leadership = {
-            let metrics = metrics.borrow_watched();
-            let leader = metrics.current_leader.map(NodeId);
-            Leadership { term: metrics.vote.leader_id.term, leader }
-        };
-        sender.send_if_modified(|current| {
-            let is_new = *current != leadership;
-            *current = leadership;
-            is_new
-        });
-        if metrics.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// openraft counts entries between snapshots; a few large ones count for many here.
-async fn snapshot_by_bytes(raft: Raft, machine: StateMachine) {
-    let mut interval = tokio::time::interval(SNAPSHOT_CHECK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        if raft.metrics().borrow_watched().running_state.is_err() {
-            return;
-        }
-        if machine.bytes_since_snapshot() < SNAPSHOT_BYTES {
-            continue;
-        }
-        if raft.trigger().snapshot().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Expired messages are invisible at once; this gives their room back. The leader does it for
-/// all, with its own clock.
-async fn expire_retained(
-    raft: Raft,
-    retained: Arc<RetainedStore>,
-    proposals: ProposalQueue,
-    every: Duration,
-) {
-    let mut interval = tokio::time::interval(every);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        loop {
-            if raft.metrics().borrow_watched().running_state.is_err() {
-                return;
-            }
-            let now = unix_now();
-            let is_due = retained.next_expiry().is_some_and(|at| at <= now);
-            if !is_due || !raft.is_leader() {
-                break;
-            }
-            let command = Command::ExpireRetained { now, messages_max: EXPIRED_AT_ONCE_MAX };
-            if let Err(error) = proposals.propose(&command).await {
-                tracing::debug!(%error, "expired messages were not dropped");
-                break;
-            }
-        }
-    }
-}
-
-fn unix_now() -> Millis {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A clock before 1970 expires nothing.
-    Millis(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
 }

@@ -11,13 +11,12 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RPCTypes};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::encoding::{decode, encode};
-use super::type_config::{Entry, MemberNode, Snapshot, SnapshotMeta, TypeConfig, Vote};
+use super::layout::{Layout, SnapshotMetaForm, VoteForm, decode, encode, encode_form};
+use super::type_config::{Entry, MemberNode, Snapshot, TypeConfig, Vote};
 use crate::cluster::frame::FRAME_BODY_BYTES_MAX;
-use crate::cluster::links::{LinkError, Links};
+use crate::cluster::link_types::LinkError;
+use crate::cluster::links::Links;
 
 /// Kinds of the frames that carry consensus.
 pub(super) mod kind {
@@ -42,11 +41,11 @@ const SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(60);
 const APPEND_BYTES_MAX: usize = 4 << 20;
 
 /// One part of a snapshot on its way.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct SnapshotPart {
     /// The sender's vote: the leader on whose behalf it is sent.
-    pub(super) vote: Vote,
-    pub(super) meta: SnapshotMeta,
+    pub(super) vote: VoteForm,
+    pub(super) meta: SnapshotMetaForm,
     /// Bytes of the whole.
     pub(super) total_bytes: u64,
     /// Where this part belongs; 0 starts anew.
@@ -75,7 +74,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    async fn call<T: DeserializeOwned>(
+    async fn call<T: Layout>(
         &self,
         kind: u8,
         body: &[u8],
@@ -97,7 +96,7 @@ impl Network {
         }
     }
 
-    async fn ask<Q: Serialize, T: DeserializeOwned>(
+    async fn ask<Q: Layout, T: Layout>(
         &self,
         kind: u8,
         request: &Q,
@@ -118,13 +117,14 @@ impl Network {
         loop {
             let end = (offset + SNAPSHOT_PART_BYTES).min(content.len());
             let part = SnapshotPart {
-                vote,
-                meta: snapshot.meta.clone(),
+                vote: vote.to_form(),
+                meta: snapshot.meta.to_form(),
                 total_bytes: content.len() as u64,
                 offset: offset as u64,
                 content_bytes: (end - offset) as u32,
             };
-            let mut body = encode(&part).map_err(|error| unreachable(&error.to_string()))?.to_vec();
+            let mut body =
+                encode_form(&part).map_err(|error| unreachable(&error.to_string()))?.to_vec();
             body.extend_from_slice(&content[offset..end]);
             let timeout = SNAPSHOT_PART_TIMEOUT;
             let answer: Option<SnapshotResponse<TypeConfig>> =

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::encoding::{decode, encode};
+use super::layout::{decode_form, encode_form};
 use super::network::kind;
 use super::type_config::{Raft, TypeConfig};
 use crate::cluster::connection::Replier;
@@ -178,7 +178,7 @@ impl ProposalQueue {
 }
 
 fn answer_not_leader(replier: Replier) {
-    match encode(&ForwardAnswer::NotLeader) {
+    match encode_form(&ForwardAnswer::NotLeader) {
         Ok(body) => replier.reply(&body),
         Err(error) => replier.fail(&error.to_string()),
     }
@@ -294,7 +294,7 @@ impl Proposer {
         let request = self.links.request(leader, kind::PROPOSE, &body);
         mark_submitted(units);
         match tokio::time::timeout_at(latest(units), request).await {
-            Ok(Ok(body)) => match decode("forward answer", &body) {
+            Ok(Ok(body)) => match decode_form("forward answer", &body) {
                 Ok(ForwardAnswer::Committed { log_index, outcomes }) => Some((log_index, outcomes)),
                 Ok(ForwardAnswer::NotLeader) => {
                     unmark_submitted(units);
@@ -402,7 +402,7 @@ fn answer(units: Vec<Unit>, log_index: u64, outcomes: Vec<Outcome>) {
             }
             Origin::Forwarded { replier, .. } => {
                 let outcomes = outcomes.by_ref().take(unit.count).collect();
-                match encode(&ForwardAnswer::Committed { log_index, outcomes }) {
+                match encode_form(&ForwardAnswer::Committed { log_index, outcomes }) {
                     Ok(body) => replier.reply(&body),
                     Err(error) => replier.fail(&error.to_string()),
                 }

@@ -9,12 +9,12 @@ use broker_core::types::NodeId;
 use bytes::{Bytes, BytesMut};
 use openraft::raft::SnapshotResponse;
 
-use super::encoding::{decode, encode};
+use super::layout::{Layout, decode, decode_form, encode};
 use super::network::{SnapshotPart, kind};
 use super::proposals::ProposalQueue;
-use super::type_config::{Raft, Snapshot, TypeConfig};
+use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::connection::Replier;
-use crate::cluster::links::{LinkEvent, PeerHandler};
+use crate::cluster::link_types::{LinkEvent, PeerHandler};
 use crate::cluster::sync::lock;
 
 /// Largest snapshot taken from a peer.
@@ -100,8 +100,10 @@ async fn answer(
             let answer: Option<SnapshotResponse<TypeConfig>> =
                 match take_part(incoming, from, body)? {
                     Some((part, content)) => {
-                        let snapshot = Snapshot { meta: part.meta, snapshot: content };
-                        let installed = raft.install_full_snapshot(part.vote, snapshot).await;
+                        let vote = Vote::from_form(part.vote)?;
+                        let meta = SnapshotMeta::from_form(part.meta)?;
+                        let snapshot = Snapshot { meta, snapshot: content };
+                        let installed = raft.install_full_snapshot(vote, snapshot).await;
                         Some(installed.map_err(io::Error::other)?)
                     }
                     None => None,
@@ -120,7 +122,7 @@ fn take_part(
 ) -> io::Result<Option<(SnapshotPart, Bytes)>> {
     let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     // The content stands behind the encoded part; postcard leaves it alone.
-    let part: SnapshotPart = decode("snapshot part", body)?;
+    let part: SnapshotPart = decode_form("snapshot part", body)?;
     let content_bytes = part.content_bytes as usize;
     let Some(start) = body.len().checked_sub(content_bytes) else {
         return Err(invalid("snapshot part is shorter than it says"));

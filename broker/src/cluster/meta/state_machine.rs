@@ -13,7 +13,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
-use super::encoding::{decode, encode};
+use super::layout::{decode, encode};
 use super::type_config::{
     BatchOutcome, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -35,8 +35,22 @@ struct Inner {
     membership: StoredMembership,
     /// What the snapshot on disk covers.
     snapshot: Option<SnapshotMeta>,
-    /// Bytes of the entries applied since that snapshot.
-    bytes_since_snapshot: u64,
+    growth: Growth,
+}
+
+/// How far the state has moved from the last snapshot.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Growth {
+    /// Entries applied since.
+    pub(super) entries: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// Bytes of the snapshot.
+    pub(super) snapshot_bytes: u64,
+    /// The last entry that it covers.
+    pub(super) snapshot_index: Option<u64>,
+    /// Whether the next one is under way.
+    pub(super) is_snapshot_being_made: bool,
 }
 
 /// The state machine; a clone is the same one.
@@ -63,15 +77,16 @@ impl StateMachine {
                 applied: None,
                 membership: StoredMembership::default(),
                 snapshot: None,
-                bytes_since_snapshot: 0,
+                growth: Growth::default(),
             })),
             file: Arc::default(),
             policy: watch::Sender::new(AppliedPolicy::default()),
         };
         if let Some(SnapshotFile { meta, content }) = found {
             let meta: SnapshotMeta = decode("snapshot meta", &meta)?;
+            let bytes = content.len() as u64;
             let state = StateSnapshot::decode(content).map_err(io::Error::other)?;
-            machine.install(meta, state);
+            machine.install(meta, state, bytes);
         }
         Ok(machine)
     }
@@ -91,18 +106,23 @@ impl StateMachine {
         lock(&self.inner).applied.map(|applied| applied.index)
     }
 
-    /// Bytes of the entries applied since the last snapshot.
-    pub(super) fn bytes_since_snapshot(&self) -> u64 {
-        lock(&self.inner).bytes_since_snapshot
+    /// How far the state has moved from the last snapshot.
+    pub(super) fn growth(&self) -> Growth {
+        lock(&self.inner).growth
     }
 
-    fn install(&self, meta: SnapshotMeta, state: StateSnapshot) {
+    fn install(&self, meta: SnapshotMeta, state: StateSnapshot, bytes: u64) {
         let mut inner = lock(&self.inner);
         inner.state.install(state);
         inner.applied = meta.last_log_id;
         inner.membership = meta.last_membership.clone();
+        inner.growth = Growth {
+            snapshot_bytes: bytes,
+            snapshot_index: meta.last_log_id.map(|last| last.index),
+            is_snapshot_being_made: inner.growth.is_snapshot_being_made,
+            ..Growth::default()
+        };
         inner.snapshot = Some(meta);
-        inner.bytes_since_snapshot = 0;
         self.announce_policy(&inner);
     }
 
@@ -130,7 +150,7 @@ impl StateMachine {
                         format!("apply log entry {log_index}: {error}"),
                     )
                 })?;
-                inner.bytes_since_snapshot += batch.as_bytes().len() as u64;
+                inner.growth.bytes += batch.as_bytes().len() as u64;
                 for effect in applied.effects {
                     match effect {
                         Effect::PolicyChanged { .. } => has_new_policy = true,
@@ -140,6 +160,7 @@ impl StateMachine {
             }
         }
         inner.applied = Some(entry.log_id);
+        inner.growth.entries += 1;
         if has_new_policy {
             self.announce_policy(&inner);
         }
@@ -170,9 +191,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let inner = lock(&self.inner);
+        let mut inner = lock(&self.inner);
+        inner.growth.is_snapshot_being_made = true;
         SnapshotBuilder {
             machine: self.clone(),
+            replaced: inner.growth,
             meta: SnapshotMeta {
                 last_log_id: inner.applied,
                 last_membership: inner.membership.clone(),
@@ -183,6 +206,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Bytes) -> io::Result<()> {
         let (store, group, meta) = (self.store.clone(), self.group, meta.clone());
+        let bytes = content.len() as u64;
         let for_disk = meta.clone();
         let _file = self.file.lock().await;
         let state = blocking(move || {
@@ -192,7 +216,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Ok(state)
         })
         .await?;
-        self.install(meta, state);
+        self.install(meta, state, bytes);
         Ok(())
     }
 
@@ -215,6 +239,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 /// A snapshot being made: the state is taken, encoding and writing are still to come.
 pub(super) struct SnapshotBuilder {
     machine: StateMachine,
+    /// The entries that this snapshot will make superfluous.
+    replaced: Growth,
     meta: SnapshotMeta,
     state: StateSnapshot,
 }
@@ -223,9 +249,16 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let built = self.build().await;
+        lock(&self.machine.inner).growth.is_snapshot_being_made = false;
+        built
+    }
+}
+
+impl SnapshotBuilder {
+    async fn build(&self) -> io::Result<Snapshot> {
         let (store, group) = (self.machine.store.clone(), self.machine.group);
         let (meta, state) = (self.meta.clone(), self.state.clone());
-        let bytes_before = self.machine.bytes_since_snapshot();
         let content =
             blocking(move || state.encode().map(Bytes::from).map_err(io::Error::other)).await?;
         let _file = self.machine.file.lock().await;
@@ -239,14 +272,17 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             store.write(group, &meta, &for_disk).map_err(io::Error::other)
         })
         .await?;
-        let mut inner = lock(&self.machine.inner);
-        inner.snapshot = Some(self.meta.clone());
-        inner.bytes_since_snapshot = inner.bytes_since_snapshot.saturating_sub(bytes_before);
-        tracing::info!(
-            log_index = self.meta.last_log_id.map_or(0, |last| last.index),
-            bytes = content.len(),
-            "snapshot written"
-        );
+        let last = self.meta.last_log_id.map(|last| last.index);
+        {
+            let mut inner = lock(&self.machine.inner);
+            inner.snapshot = Some(self.meta.clone());
+            let growth = &mut inner.growth;
+            growth.entries = growth.entries.saturating_sub(self.replaced.entries);
+            growth.bytes = growth.bytes.saturating_sub(self.replaced.bytes);
+            growth.snapshot_bytes = content.len() as u64;
+            growth.snapshot_index = last;
+        }
+        tracing::info!(log_index = last, bytes = content.len(), "snapshot written");
         Ok(Snapshot { meta: self.meta.clone(), snapshot: content })
     }
 }

@@ -1,0 +1,99 @@
+//! How the meta group is set up, and why it may not start.
+
+use std::time::Duration;
+
+use broker_core::cluster_state::RetainedLimits;
+use openraft::{Config, SnapshotPolicy};
+
+use crate::storage::LogError;
+
+/// How the group runs.
+#[derive(Debug, Clone)]
+pub struct MetaConfig {
+    /// Names the group in openraft's logs.
+    pub cluster_id: String,
+    /// Most that retained messages may take; the leader's is in force.
+    pub retained_limits: RetainedLimits,
+    /// Intervals; the default is the production setting.
+    pub timing: MetaTiming,
+}
+
+/// Intervals of consensus, in time and in log entries.
+#[derive(Debug, Clone, Copy)]
+pub struct MetaTiming {
+    /// Between two of the leader's heartbeats.
+    pub heartbeat: Duration,
+    /// Shortest silence after which a follower stands for election.
+    pub election_min: Duration,
+    /// Longest such silence, and the leader's lease.
+    pub election_max: Duration,
+    /// Log entries between two snapshots, while the state is small.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot, for followers that lag a little.
+    pub kept_entries: u64,
+    /// How often the leader looks for expired retained messages.
+    pub expiry_interval: Duration,
+}
+
+impl Default for MetaTiming {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(125),
+            election_min: Duration::from_millis(450),
+            election_max: Duration::from_millis(900),
+            snapshot_entries: 5000,
+            kept_entries: 1000,
+            expiry_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why the group can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The write-ahead log can't be used.
+    #[error("open the write-ahead log")]
+    Log {
+        /// Why.
+        source: LogError,
+    },
+    /// What the log or the snapshot holds can't be used.
+    #[error("recover the meta group's state")]
+    State {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The log begins behind the snapshot.
+    #[error(
+        "the log begins at entry {first}, but the snapshot ends at {applied}: \
+         start this broker with an empty data directory"
+    )]
+    SnapshotMissing {
+        /// First entry of the log.
+        first: u64,
+        /// Last entry that the snapshot covers.
+        applied: u64,
+    },
+    /// openraft does not start.
+    #[error("start consensus: {reason}")]
+    Raft {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The same for openraft.
+pub(super) fn raft_config(config: &MetaConfig) -> Config {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    Config {
+        cluster_name: config.cluster_id.clone(),
+        heartbeat_interval: millis(config.timing.heartbeat),
+        election_timeout_min: millis(config.timing.election_min),
+        election_timeout_max: millis(config.timing.election_max),
+        enable_pre_vote: Some(true),
+        // Made by `upkeep`, which knows how large entries and state are.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: config.timing.kept_entries,
+        ..Config::default()
+    }
+}

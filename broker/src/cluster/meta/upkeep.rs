@@ -1,0 +1,154 @@
+//! What a node does for the meta group from time to time. Layer: beside the group's handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::types::{Millis, NodeId};
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::watch;
+
+use super::Leadership;
+use super::log_store::LogStore;
+use super::proposals::ProposalQueue;
+use super::state_machine::{Growth, StateMachine};
+use super::type_config::Raft;
+
+/// Bytes of log entries since the last snapshot that are always too many: they are in memory,
+/// and are read again at the next start.
+const SNAPSHOT_BYTES: u64 = 64 << 20;
+
+/// A large state may have so many times the entries between two snapshots.
+const LARGE_STATE_FACTOR: u64 = 100;
+
+/// Bytes of the log in memory beyond which what the snapshot covers is not kept for followers
+/// that lag: they get the snapshot.
+const KEPT_BYTES_MAX: u64 = 2 * SNAPSHOT_BYTES;
+
+/// Retained messages dropped by one command, which holds up readers for as long.
+const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
+
+/// How often the log's length is looked at.
+const SNAPSHOT_CHECK: Duration = Duration::from_millis(500);
+
+/// Tells who leads, as openraft sees it.
+pub(super) async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadership>) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let leadership = {
+            let metrics = metrics.borrow_watched();
+            let leader = metrics.current_leader.map(NodeId);
+            Leadership { term: metrics.vote.leader_id.term, leader }
+        };
+        sender.send_if_modified(|current| {
+            let is_new = *current != leadership;
+            *current = leadership;
+            is_new
+        });
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes snapshots when the log has grown by enough. openraft would count entries alone; here a
+/// few large ones count for many, and a large state is not written again for a few small ones.
+pub(super) async fn make_snapshots(
+    raft: Raft,
+    machine: StateMachine,
+    log: LogStore,
+    snapshot_entries: u64,
+) {
+    let mut interval = tokio::time::interval(SNAPSHOT_CHECK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if raft.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        let growth = machine.growth();
+        if is_snapshot_due(&growth, snapshot_entries) && raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+        if let Some(covered) = growth.snapshot_index
+            && log.bytes() > KEPT_BYTES_MAX
+            && raft.trigger().purge_log(covered).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// A snapshot may cost as much again as the entries that it replaces, not many times as much.
+const fn is_snapshot_due(growth: &Growth, snapshot_entries: u64) -> bool {
+    if growth.is_snapshot_being_made {
+        return false;
+    }
+    let is_worth_it = growth.bytes >= growth.snapshot_bytes / 2;
+    let are_many = growth.entries >= snapshot_entries;
+    let are_large = growth.bytes >= SNAPSHOT_BYTES;
+    let are_too_many = growth.entries >= snapshot_entries.saturating_mul(LARGE_STATE_FACTOR);
+    ((are_many || are_large) && is_worth_it) || are_too_many
+}
+
+/// Expired messages are invisible at once; this gives their room back. The leader does it for
+/// all, with its own clock.
+pub(super) async fn expire_retained(
+    raft: Raft,
+    retained: Arc<RetainedStore>,
+    proposals: ProposalQueue,
+    every: Duration,
+) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        loop {
+            if raft.metrics().borrow_watched().running_state.is_err() {
+                return;
+            }
+            let now = unix_now();
+            let is_due = retained.next_expiry().is_some_and(|at| at <= now);
+            if !is_due || !raft.is_leader() {
+                break;
+            }
+            let command = Command::ExpireRetained { now, messages_max: EXPIRED_AT_ONCE_MAX };
+            if let Err(error) = proposals.propose(&command).await {
+                tracing::debug!(%error, "expired messages were not dropped");
+                break;
+            }
+        }
+    }
+}
+
+fn unix_now() -> Millis {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 expires nothing.
+    Millis(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_by_entries_or_bytes_but_not_for_a_fraction_of_the_state() {
+        let growth = |entries, bytes, snapshot_bytes| Growth {
+            entries,
+            bytes,
+            snapshot_bytes,
+            snapshot_index: None,
+            is_snapshot_being_made: false,
+        };
+        let is_due = |growth: Growth| is_snapshot_due(&growth, 5000);
+        assert!(!is_due(growth(4999, 1 << 20, 0)));
+        assert!(is_due(growth(5000, 1 << 20, 0)));
+        assert!(is_due(growth(10, SNAPSHOT_BYTES, 0)));
+        assert!(!is_due(growth(5000, 1 << 20, 1 << 30)));
+        assert!(!is_due(growth(10, SNAPSHOT_BYTES, 1 << 30)));
+        assert!(is_due(growth(5000, 1 << 29, 1 << 30)));
+        assert!(is_due(growth(500_000, 1 << 20, 1 << 30)));
+        let being_made = Growth { is_snapshot_being_made: true, ..growth(5000, 1 << 20, 0) };
+        assert!(!is_due(being_made));
+    }
+}
