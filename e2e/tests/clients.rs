@@ -3,15 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result};
 use e2e::local::LocalUp;
 use e2e::program::{run, run_with_input};
 use serde_json::json;
 
-/// One cluster for all tests here, one test at a time: each check speaks as the same two users.
-static CLUSTER: Mutex<Option<Running>> = Mutex::new(None);
+/// One cluster for all tests here, one test at a time: each check speaks as the same two users. The
+/// tests that wait for their turn keep it; the last one takes it down.
+static CLUSTER: Mutex<Weak<Mutex<Running>>> = Mutex::new(Weak::new());
 
 struct Running {
     up: LocalUp,
@@ -29,12 +30,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("repository").to_owned()
 }
 
-fn cluster() -> MutexGuard<'static, Option<Running>> {
-    let mut guard = CLUSTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if guard.is_none() {
-        *guard = Some(start().expect("a running cluster"));
+fn cluster() -> Arc<Mutex<Running>> {
+    let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = shared.upgrade() {
+        return running;
     }
-    guard
+    let running = Arc::new(Mutex::new(start().expect("a running cluster")));
+    *shared = Arc::downgrade(&running);
+    running
 }
 
 fn start() -> Result<Running> {
@@ -89,8 +92,8 @@ fn paho(check: &str) {
         eprintln!("left out: DUNLIN_TEST_PYTHON is not set (make test sets it)");
         return;
     };
-    let guard = cluster();
-    let running = guard.as_ref().expect("started");
+    let cluster = cluster();
+    let running = cluster.lock().unwrap_or_else(PoisonError::into_inner);
     let script = root().join("e2e/python/clients.py");
     let outcome = run_with_input(
         &python.to_string_lossy(),
@@ -128,8 +131,8 @@ fn printed_mosquitto_lines_work_as_pasted() {
         eprintln!("left out: mosquitto_pub and mosquitto_sub are not installed");
         return;
     }
-    let guard = cluster();
-    let running = guard.as_ref().expect("started");
+    let cluster = cluster();
+    let running = cluster.lock().unwrap_or_else(PoisonError::into_inner);
     let printed = running.up.printed();
     let line = |program: &str| {
         let found =
