@@ -1,6 +1,6 @@
 //! The Secret of each user: made, kept, renewed. IO.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -65,7 +65,8 @@ pub(super) async fn ensure_all(
 ) {
     let now = Timestamp::now();
     let mut due = Vec::new();
-    known.retain(|name, _| users.iter().any(|user| user.name_any() == *name));
+    let names: HashSet<String> = users.iter().map(|user| user.name_any()).collect();
+    known.retain(|name, _| names.contains(name));
     for user in users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()) {
         let inputs = inputs(scope, prepared, user);
         let is_current = known.get(&user.name_any()).is_some_and(|known| {
