@@ -348,21 +348,43 @@ fn random_bytes_at_any_stage_leave_the_others_alone() {
 }
 
 #[test]
-fn nothing_is_lost_while_the_hub_does_not_take() {
-    let mut node =
-        Node::start(Options { workers: 1, hub_queue: 2, hub_runs: false, ..Options::default() });
-    let mut clients: Vec<_> = (0..30)
-        .map(|n| {
-            let mut client = Client::plain(node.plain);
-            client.send(&connect(&format!("c{n}"), Some("pump"), b"secret", true));
-            client
-        })
-        .collect();
-    eventually("claims wait in the worker", || {
-        (node.worker_readings()[0].forwards_waiting > 0).then_some(())
-    });
+fn a_worker_reads_nothing_while_the_hub_does_not_take_and_loses_nothing() {
+    let options = Options { workers: 1, hub_queue: 2, hub_runs: false, ..Options::default() };
+    let mut node = Node::start(options);
+    let mut clients: Vec<_> = (0..30).map(|_| Client::plain(node.plain)).collect();
+    let ask = |n: usize, client: &mut Client| {
+        client.send(&connect(&format!("c{n}"), Some("pump"), b"secret", true));
+    };
+    let waiting = |node: &Node| node.worker_readings()[0].forwards_waiting;
+    // Two claims find room with the hub, the others wait in the worker.
+    clients.iter_mut().take(5).enumerate().for_each(|(n, client)| ask(n, client));
+    eventually("claims wait in the worker", || (waiting(&node) > 0).then_some(()));
+    clients.iter_mut().enumerate().skip(5).for_each(|(n, client)| ask(n, client));
+    // A newcomer is taken in, so the worker has had a look at its sockets.
+    let newcomer = Client::plain(node.plain);
+    eventually("the newcomer is in", || (node.worker_readings()[0].sockets == 31).then_some(()));
+    assert!(waiting(&node) <= 3, "{} claims wait", waiting(&node));
     node.run_hub();
     for client in &mut clients {
         assert_eq!(client.expect(CONNACK).body[1], 0);
     }
+    drop(newcomer);
+}
+
+#[test]
+fn a_drain_moves_clients_away_at_its_pace_until_it_is_ended() {
+    let node = Node::start(Options { workers: 1, ..Options::default() });
+    let mut clients: Vec<_> = (0..20).map(|n| plain(&node, &format!("c{n}"))).collect();
+    let gone = |node: &Node| 20 - node.plain_reading().connections;
+    node.tell_workers(|| ToWorker::Drain { clients_per_second: 2 });
+    eventually("one has gone", || (gone(&node) >= 1).then_some(()));
+    node.tell_workers(|| ToWorker::Drain { clients_per_second: 0 });
+    assert!(gone(&node) < 20, "ten seconds of clients are not gone at once");
+    node.tell_workers(|| ToWorker::Drain { clients_per_second: 10_000 });
+    for client in &mut clients {
+        assert_eq!(client.expect(DISCONNECT).body[0], 0x8B);
+    }
+    node.tell_workers(|| ToWorker::Drain { clients_per_second: 0 });
+    // The drain is over: who comes stays.
+    plain(&node, "back").ping();
 }

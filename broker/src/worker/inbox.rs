@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::STOP_TIMEOUT;
 use super::connection::accept;
+use super::drain::set_pace;
 use super::state::Worker;
 use crate::node::{ToHub, ToWorker};
 
@@ -79,14 +80,10 @@ impl Worker {
             ToWorker::Committed { proposal, outcome } => engine.committed(now, proposal, outcome),
             ToWorker::Drain { clients_per_second } => {
                 drop(engine);
-                self.pace_drain(clients_per_second);
+                set_pace(self, clients_per_second);
             }
             ToWorker::Stop => return true,
         }
         false
-    }
-
-    fn pace_drain(self: &Rc<Self>, _clients_per_second: u32) {
-        self.engine.borrow_mut().drain(self.now());
     }
 }

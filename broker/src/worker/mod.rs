@@ -9,6 +9,7 @@
 
 mod authentication;
 mod connection;
+mod drain;
 mod flush;
 mod handshake;
 mod inbox;

@@ -9,6 +9,7 @@ use broker_core::types::{ConnectionId, Millis};
 
 use super::WorkerShared;
 use super::authentication::Proofs;
+use super::drain::Pace;
 use super::handshake::Handshakes;
 use super::outbox::Outbox;
 use super::signal::Signal;
@@ -27,6 +28,7 @@ pub(super) struct Worker {
     /// Asks for the end of the pass.
     pub(super) flush: Signal,
     pub(super) timer: Timer,
+    pub(super) pace: Pace,
     pub(super) hub: Outbox<ToHub>,
     /// By worker id; `None` at this worker's own.
     pub(super) workers: Vec<Option<Outbox<ToWorker>>>,
@@ -69,6 +71,7 @@ impl Worker {
             handshakes: Handshakes::default(),
             flush: Signal::default(),
             timer: Timer::default(),
+            pace: Pace::default(),
             is_stopping: Cell::new(false),
             lingering: Cell::new(0),
             sockets: RefCell::default(),

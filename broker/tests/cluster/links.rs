@@ -229,6 +229,20 @@ async fn new_certificates_are_used_from_the_next_connection_on() {
 }
 
 #[tokio::test]
+async fn peers_are_found_behind_a_dns_name() {
+    let ca = PeerCa::new();
+    let b = end(ca.tls(CLUSTER_ID, "b"), 2, "b", None).await;
+    let a = end(ca.tls(CLUSTER_ID, "a"), 1, "a", None).await;
+    let (host, port) = ("localhost".to_owned(), b.address.port());
+    a.links.set_discovery(Discovery::Dns { host, port });
+    eventually("link", || a.links.is_live(NodeId(2))).await;
+    // A name that no longer resolves does not cost the link.
+    let (host, port) = ("nowhere.invalid".to_owned(), b.address.port());
+    a.links.set_discovery(Discovery::Dns { host, port });
+    assert_eq!(a.links.request(NodeId(2), ECHO, b"x").await.unwrap()[..], *b"x");
+}
+
+#[tokio::test]
 async fn a_node_leaves_itself_alone_and_links_a_peer_once_under_two_addresses() {
     let ca = PeerCa::new();
     let a = end(ca.tls(CLUSTER_ID, "a"), 1, "a", None).await;

@@ -94,6 +94,21 @@ async fn a_new_node_gets_a_snapshot_in_parts_and_a_restarted_one_reads_its_own()
 }
 
 #[tokio::test]
+async fn a_follower_that_was_away_gets_more_log_than_fits_one_frame() {
+    let cluster = Cluster::new(3);
+    let [a, b, c] = three(&cluster).await;
+    c.kill().await;
+    let payload = vec![7; 500_000];
+    for topic in 0..40 {
+        propose(&a, retain(&format!("t/{topic}"), &payload, Millis::NEVER)).await;
+    }
+    let c = cluster.start(2).await;
+    eventually("messages", || count(&c, "t/+") == 40).await;
+    assert_eq!(c.meta.status().purged_index, None);
+    eventually("messages", || count(&b, "t/+") == 40).await;
+}
+
+#[tokio::test]
 async fn expired_messages_give_their_room_back() {
     let timing = MetaTiming { expiry_interval: Duration::from_millis(20), ..MetaTiming::default() };
     let cluster = Cluster::with_timing(1, timing);

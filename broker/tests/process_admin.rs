@@ -1,0 +1,162 @@
+//! The admin API over TLS: who may ask, and what it says to those who ask wrongly.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+mod support;
+
+use broker_admin_api::{
+    AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, DrainRequest, ErrorBody,
+    NodeId, Reason, RemoveRequest, Role, TransferRequest, path,
+};
+use broker_policy::Policy;
+
+use support::broker::Broker;
+use support::client::DISCONNECT;
+use support::eventually;
+use support::process::request;
+
+fn refusal(broker: &Broker, method: &str, path: &str, body: &str) -> (u16, ErrorBody) {
+    let (code, answer) = broker.call(method, path, body);
+    let body: ErrorBody =
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{code} {answer:?}: {error}"));
+    assert_eq!(code, body.reason.http_status());
+    (code, body)
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+#[test]
+fn only_probes_and_metrics_are_open_to_who_shows_no_certificate() {
+    let broker = Broker::start();
+    let device = broker.pki.device();
+    let ask = |method: &str, path: &str| {
+        request(broker.process.admin, &device, method, path, "").unwrap()
+    };
+    for closed in [path::STATUS, path::POLICY_DIGESTS, path::DRAIN, "/v1/policy/buckets/0"] {
+        let (code, body) = ask("GET", closed);
+        assert_eq!(code, 401, "{closed}: {body}");
+        let body: ErrorBody = serde_json::from_str(&body).unwrap();
+        assert_eq!(body.reason, Reason::Unauthenticated);
+        assert!(body.message.contains("certificate"), "{}", body.message);
+    }
+    assert_eq!(ask("POST", path::BOOTSTRAP).0, 401);
+    assert_eq!(ask("GET", path::HEALTHZ).0, 200);
+    assert_eq!(ask("GET", path::READYZ).0, 503);
+    let (code, metrics) = ask("GET", path::METRICS);
+    assert_eq!(code, 200);
+    for name in ["raft_term", "connections", "certificate_not_after_seconds", "policy_behind"] {
+        assert!(metrics.contains(&format!("\nmqtt_broker_{name}")), "{name} in\n{metrics}");
+    }
+}
+
+#[test]
+fn a_certificate_of_a_device_opens_nothing() {
+    let broker = Broker::start();
+    let device = broker.pki.device_named("pump");
+    let asked = request(broker.process.admin, &device, "GET", path::STATUS, "");
+    assert!(!matches!(asked, Ok((200, _))), "{asked:?}");
+    assert_eq!(broker.status().state, BrokerState::Uninitialised);
+}
+
+#[test]
+fn a_wrong_request_is_told_what_to_change() {
+    let broker = Broker::start();
+    let (code, body) = refusal(&broker, "POST", path::BOOTSTRAP, "{");
+    assert_eq!((code, body.reason), (400, Reason::BadRequest));
+
+    let (code, body) = refusal(&broker, "POST", path::BOOTSTRAP, r#"{"cluster_id":"x"}"#);
+    assert_eq!(code, 422);
+    assert!(body.message.contains("node_id"), "{}", body.message);
+
+    let typo = r#"{"cluster_id":"x","node_id":"0000000000000001","nodeid":1}"#;
+    let (code, body) = refusal(&broker, "POST", path::BOOTSTRAP, typo);
+    assert_eq!(code, 422);
+    assert!(body.message.contains("nodeid"), "{}", body.message);
+
+    let node_id = broker.status().node_id;
+    let foreign = BootstrapRequest { cluster_id: "other".to_owned(), node_id };
+    let (code, body) = refusal(&broker, "POST", path::BOOTSTRAP, &json(&foreign));
+    assert_eq!(code, 422);
+    assert!(body.message.contains("cluster_id"), "{}", body.message);
+
+    let cluster_id = broker.status().cluster_id;
+    let other_disk = BootstrapRequest { cluster_id, node_id: NodeId(1) };
+    let (code, body) = refusal(&broker, "POST", path::BOOTSTRAP, &json(&other_disk));
+    assert_eq!(code, 422);
+    assert!(body.message.contains(&node_id.to_string()), "{}", body.message);
+
+    assert_eq!(refusal(&broker, "GET", "/v1/nothing", "").1.reason, Reason::NotFound);
+    let (code, body) = refusal(&broker, "DELETE", path::STATUS, "");
+    assert_eq!((code, body.reason), (405, Reason::MethodNotAllowed));
+    let (code, body) = refusal(&broker, "GET", "/v1/policy/buckets/256", "");
+    assert_eq!(code, 400);
+    assert!(body.message.contains("255"), "{}", body.message);
+    let drain = DrainRequest { enabled: true, clients_per_second: 0 };
+    assert_eq!(refusal(&broker, "POST", path::DRAIN, &json(&drain)).0, 422);
+}
+
+#[test]
+fn steps_that_cannot_be_taken_are_refused_by_their_reason() {
+    let broker = Broker::founded();
+    let status = broker.status();
+    let again = BootstrapRequest { cluster_id: status.cluster_id.clone(), node_id: status.node_id };
+    let (code, body) = refusal(&broker, "POST", path::BOOTSTRAP, &json(&again));
+    assert_eq!((code, body.reason), (409, Reason::AlreadyInitialised));
+
+    let remove = RemoveRequest { node_id: status.node_id, expected_membership_log_index: None };
+    assert_eq!(refusal(&broker, "POST", path::REMOVE, &json(&remove)).1.reason, Reason::IsLeader);
+
+    let learner = AddLearnerRequest {
+        node_id: NodeId(1),
+        name: "fleet-9".to_owned(),
+        expected_membership_log_index: Some(9_999),
+    };
+    let (_, body) = refusal(&broker, "POST", path::LEARNERS, &json(&learner));
+    assert_eq!(body.reason, Reason::MembershipChanged);
+    assert!(body.message.contains("9999"), "{}", body.message);
+
+    let change = json(&Policy::default().change(Vec::new(), Vec::new()).unwrap());
+    let (code, body) = refusal(&broker, "POST", path::POLICY_CHANGES, &change);
+    assert_eq!((code, body.reason), (409, Reason::RevisionMismatch));
+    assert_eq!(body.revision.as_deref(), Some(status.policy.applied_revision.as_str()));
+}
+
+#[test]
+fn a_follower_names_the_leader() {
+    let brokers = Broker::cluster(3);
+    let is_led_by_itself = |broker: &&Broker| broker.status().raft.role != Role::Leader;
+    let follower = brokers.iter().find(is_led_by_itself).unwrap();
+    let body = json(&TransferRequest::default());
+    let (code, body) = refusal(follower, "POST", path::TRANSFER, &body);
+    assert_eq!((code, body.reason), (409, Reason::NotLeader));
+    let leader = body.leader.unwrap();
+    let leads = |broker: &&Broker| broker.status().node_id == leader.node_id;
+    let named: BrokerStatus = brokers.iter().find(leads).unwrap().status();
+    assert_eq!((named.name, named.raft.role), (leader.name, Role::Leader));
+}
+
+#[test]
+fn a_drain_moves_clients_away_lets_none_in_and_can_be_taken_back() {
+    let broker = Broker::founded();
+    let mut client = broker.plain("c");
+    let drain = |enabled| json(&DrainRequest { enabled, clients_per_second: 100 });
+    assert_eq!(broker.call("POST", path::DRAIN, &drain(true)).0, 200);
+    assert_eq!(client.expect(DISCONNECT).body[0], 0x8B);
+    let probe = || {
+        let device = broker.pki.device();
+        request(broker.process.admin, &device, "GET", path::READYZ, "").unwrap()
+    };
+    let (code, why) = probe();
+    assert_eq!(code, 503);
+    assert!(why.contains("drained"), "{why}");
+    assert_eq!(broker.status().state, BrokerState::Draining);
+    eventually("no connection is left", || (broker.status().connections == 0).then_some(()));
+    assert_eq!(broker.call("POST", path::DRAIN, &drain(false)).0, 200);
+    eventually("ready again", || (probe().0 == 200).then_some(()));
+    eventually("clients come in again", || {
+        let address = broker.process.listener("plain");
+        let mut client = support::client::Client::try_plain(address).ok()?;
+        (client.connect("d", Some("pump"), b"secret") == 0).then_some(())
+    });
+}
