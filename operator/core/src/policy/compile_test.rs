@@ -250,6 +250,30 @@ spec:
 "##;
 
 #[test]
+fn a_rule_that_loses_for_some_subjects_only_is_no_conflict() {
+    let conflicts = |narrow: &str, wide: &str| {
+        let acl = |name: &str, priority: i32, subject: &str, effect: &str| {
+            format!(
+                "apiVersion: mqtt.dunlin.io/v1alpha1\nkind: MqttAcl\nmetadata: {{name: {name}}}\n\
+                 spec:\n  clusterRef: {{name: fleet}}\n  priority: {priority}\n  subjects: \
+                 [{subject}]\n  rules: [{{effect: {effect}, actions: [Publish], topics: [t]}}]\n"
+            )
+        };
+        let cluster = "kind: MqttCluster\nspec: {policy: {anonymous: guests}}\n";
+        let [before, after] = [acl("first", 1, narrow, "Deny"), acl("last", 0, wide, "Allow")];
+        let users = CONFLICTING.split("---\n").take(2).collect::<Vec<_>>().join("---\n");
+        let objects = Objects::from_yaml(&[cluster, &users, &before, &after].join("---\n"));
+        objects.compile().acls["last"].conflicts.len()
+    };
+    let both = "{users: {}}";
+    assert_eq!(conflicts("{user: a}", both), 0);
+    assert_eq!(conflicts("{user: b}, {anonymous: true}", "{user: a}"), 0);
+    assert_eq!(conflicts(both, "{user: a}, {anonymous: true}"), 0);
+    assert_eq!(conflicts(both, "{user: a}"), 1);
+    assert_eq!(conflicts("{anonymous: true}, {user: a}", "{group: guests}, {group: g}"), 1);
+}
+
+#[test]
 fn rules_that_always_lose_name_the_winner() {
     insta::assert_snapshot!(facts(&Objects::from_yaml(CONFLICTING).compile()));
 }
