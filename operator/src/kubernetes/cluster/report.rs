@@ -32,7 +32,12 @@ pub(super) async fn write(
     scope.backoff.succeeded(&key.to_string());
     for condition in &after.conditions {
         let was = before.conditions.iter().find(|before| before.type_ == condition.type_);
-        if was.is_none_or(|was| was.status != condition.status || was.reason != condition.reason) {
+        let is_news = match was {
+            Some(was) => was.status != condition.status || was.reason != condition.reason,
+            // Of a new cluster, only what is missing is worth an Event.
+            None => condition.type_ == "Ready",
+        };
+        if is_news {
             say(scope, cluster, condition).await;
         }
     }
