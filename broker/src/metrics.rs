@@ -1,11 +1,14 @@
-//! `/metrics`: read at each scrape from what the threads publish anyway, so that a scrape costs and nothing else does.
+//! `/metrics`: read at each scrape from what the threads publish anyway, so that a scrape costs and
+//! nothing else does.
 //!
-//! Names begin with `mqtt_broker_`; units are base units. Labels are bounded: never a client, a user or a topic.
+//! Names begin with `mqtt_broker_`; units are base units. Labels are bounded: never a client, a user
+//! or a topic.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::cluster::Links;
 use crate::cluster::meta::{MetaGroup, MetaRole};
@@ -201,31 +204,36 @@ impl Metrics {
                 ("learner", is(MetaRole::Learner)),
             ],
         )?;
-        page.gauge(
-            "raft_index",
-            "Indexes of the meta group's log.",
-            "index",
-            &[
-                ("term", meta.term),
-                ("last", meta.last_log_index.unwrap_or(0)),
-                ("applied", meta.last_applied_index.unwrap_or(0)),
-            ],
-        )?;
+        page.number("raft_term", "Current term of the meta group.", meta.term)?;
+        let index = |index: Option<u64>| index.unwrap_or(0);
+        let last = index(meta.last_log_index);
+        page.number("raft_last_log_index", "Last entry of the meta group's log here.", last)?;
+        let applied = index(meta.last_applied_index);
+        page.number("raft_applied_index", "Last entry applied here.", applied)?;
+        let has_leader = u64::from(meta.leader.is_some());
+        page.number("raft_has_leader", "1 while a leader is known.", has_leader)?;
         page.gauge(
             "peer_links",
             "Links to other brokers.",
             "direction",
             &[("dialled", links.live.len() as u64), ("accepted", links.accepted.len() as u64)],
         )?;
-        page.counter(
-            "peer_frames_dropped_total",
-            "QoS 0 batches dropped for a slow peer.",
-            "cause",
-            &[("slow_peer", links.frames_dropped)],
-        )?;
+        let dropped = links.frames_dropped;
+        page.total("peer_frames_dropped_total", "Frames dropped for a slow peer.", dropped)?;
+        let overloaded = links.links_overloaded;
+        page.total("peer_links_overloaded_total", "Links closed to a slow peer.", overloaded)?;
+        let log = self.0.meta.log_stats();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        page.total("log_syncs_total", "Fsyncs of the write-ahead log.", read(&log.syncs))?;
+        page.total("log_records_total", "Records written to it.", read(&log.records))?;
+        page.total("log_bytes_total", "Bytes written to it.", read(&log.bytes))?;
+        self.policy(page)
+    }
+
+    fn policy(&self, page: &mut Page) -> Result<(), prometheus::Error> {
         let policy = self.0.meta.policy().borrow().policy.clone();
+        let enforced = *self.0.hub.enforced().borrow();
         let counts = policy.counts();
-        let is_behind = *self.0.hub.enforced().borrow() != Some(policy.revision());
         page.gauge(
             "policy_records",
             "Records of the policy.",
@@ -237,12 +245,15 @@ impl Metrics {
                 ("acls", counts.acls as u64),
             ],
         )?;
+        let revision = enforced.map(|revision| revision.short()).unwrap_or_default();
         page.gauge(
-            "policy_behind",
-            "1 while a worker enforces an older policy.",
-            "scope",
-            &[("broker", u64::from(is_behind))],
-        )
+            "policy_info",
+            "The revision that every worker enforces.",
+            "revision",
+            &[(revision.as_str(), 1)],
+        )?;
+        let is_behind = u64::from(enforced != Some(policy.revision()));
+        page.number("policy_behind", "1 while a worker enforces an older revision.", is_behind)
     }
 
     fn hub(&self, page: &mut Page) -> Result<(), prometheus::Error> {
@@ -265,12 +276,12 @@ impl Metrics {
             "of",
             &[("own", hub.local_filters), ("peers", hub.peer_filters)],
         )?;
-        page.counter(
-            "interest_given_up_total",
-            "Subscriptions confirmed without a peer.",
-            "cause",
-            &[("timeout", hub.interest_given_up)],
-        )?;
+        let given_up = hub.interest_given_up;
+        page.total("interest_given_up_total", "Times a silent peer was given up.", given_up)?;
+        let malformed = hub.malformed_frames;
+        page.total("peer_frames_malformed_total", "Frames of peers not read.", malformed)?;
+        let waiting = hub.messages_waiting;
+        page.number("hub_messages_waiting", "Messages waiting for workers.", waiting)?;
         page.counter(
             "forward_bytes_total",
             "Bytes of messages between brokers.",
@@ -301,12 +312,7 @@ impl Metrics {
             &[("server", end(status.server.as_ref())), ("peer", end(status.peer.as_ref()))],
         )?;
         let failed = u64::from(status.last_reload_error.is_some());
-        page.gauge(
-            "tls_reload_failed",
-            "1 while the newest files are not in force.",
-            "files",
-            &[("certificates", failed)],
-        )
+        page.number("tls_reload_failed", "1 while the newest files are not in force.", failed)
     }
 }
 
@@ -316,6 +322,18 @@ struct Page {
 }
 
 impl Page {
+    fn number(&mut self, name: &str, help: &str, value: u64) -> Result<(), prometheus::Error> {
+        let gauge = IntGauge::new(format!("mqtt_broker_{name}"), help)?;
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        self.registry.register(Box::new(gauge))
+    }
+
+    fn total(&mut self, name: &str, help: &str, value: u64) -> Result<(), prometheus::Error> {
+        let counter = IntCounter::new(format!("mqtt_broker_{name}"), help)?;
+        counter.inc_by(value);
+        self.registry.register(Box::new(counter))
+    }
+
     fn gauge(
         &mut self,
         name: &str,

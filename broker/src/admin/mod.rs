@@ -1,7 +1,8 @@
 //! The admin API: HTTPS for the operator, for probes and for Prometheus.
 //!
-//! Layer: top. IO, on the main thread. What it reads are shared handles (the meta group, the links, counters); what it changes
-//! goes through the meta group's log or a worker's queue. Paths and bodies are those of `broker_admin_api`.
+//! Layer: top. IO, on the main thread. What it reads are shared handles (the meta group, the links,
+//! counters); what it changes goes through the meta group's log or the hub. Paths and bodies are
+//! those of `broker_admin_api`.
 
 mod refusal;
 mod routes;
@@ -88,6 +89,7 @@ pub async fn start(tasks: &mut JoinSet<()>, parts: AdminParts) -> io::Result<Soc
         gate: parts.gate,
         enforced: parts.hub.enforced(),
         drain: parts.hub.drain().clone(),
+        hub: parts.hub,
         tls: parts.tls,
         metrics: Arc::new(move || metrics.text()),
     };
@@ -130,6 +132,8 @@ pub struct AdminContext {
     pub enforced: watch::Receiver<Option<Revision>>,
     /// Clients moved away a second while draining; `None` when not draining.
     pub drain: watch::Sender<Option<u32>>,
+    /// The hub.
+    pub hub: Hub,
     /// Certificates in use.
     pub tls: Arc<TlsStore>,
     /// `/metrics`.

@@ -1,5 +1,7 @@
 //! Paths and their handlers.
 
+use std::time::Duration;
+
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::StatusCode;
@@ -23,6 +25,9 @@ use crate::cluster::meta::MetaStatus;
 /// Longest body of a policy change: JSON is longer than the log's own form of it.
 const CHANGE_BYTES_MAX: usize = 16 << 20;
 
+/// Longest time of a request; above what the meta group gives a step.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Whether the connection showed a certificate of the admin intermediate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Authenticated(pub(super) bool);
@@ -33,7 +38,7 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 /// All paths.
 pub(super) fn routes(context: AdminContext) -> Router {
     let open = Router::new()
-        .route(path::HEALTHZ, get(async || "ok\n"))
+        .route(path::HEALTHZ, get(healthz))
         .route(path::READYZ, get(readyz))
         .route(path::METRICS, get(metrics));
     let closed = Router::new()
@@ -56,7 +61,19 @@ pub(super) fn routes(context: AdminContext) -> Router {
         .method_not_allowed_fallback(async || {
             Refusal::new(Reason::MethodNotAllowed, "this path does not take that method")
         })
+        .layer(from_fn(in_time))
         .with_state(context)
+}
+
+/// Gives every request its time, the reading of its body included.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = "the request was not answered in time; it may still take effect";
+            Refusal::new(Reason::Timeout, message).into_response()
+        }
+    }
 }
 
 async fn require_certificate(
@@ -70,6 +87,15 @@ async fn require_certificate(
     let message =
         "show a client certificate of the cluster's admin intermediate (Secret <cluster>-admin)";
     Refusal::new(Reason::Unauthenticated, message).into_response()
+}
+
+/// That this is answered shows that the main thread is well; the hub tells of the cluster's.
+async fn healthz(State(context): State<AdminContext>) -> (StatusCode, &'static str) {
+    if context.hub.is_alive() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the cluster thread does not answer\n")
+    }
 }
 
 async fn readyz(State(context): State<AdminContext>) -> (StatusCode, String) {

@@ -24,7 +24,8 @@ pub(super) fn read(context: &AdminContext) -> BrokerStatus {
         state: match meta.phase {
             _ if draining => BrokerState::Draining,
             MetaPhase::Uninitialised => BrokerState::Uninitialised,
-            MetaPhase::Serving if context.gate.is_open() => BrokerState::Serving,
+            // Also while a leader is being elected: the gate stays open meanwhile.
+            _ if context.gate.is_open() => BrokerState::Serving,
             MetaPhase::Joining | MetaPhase::Serving => BrokerState::Joining,
         },
         ready: ready_message.is_none(),

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use broker_core::types::Millis;
+
 /// What the hub has done since it started, and what it holds now.
 #[derive(Debug, Default)]
 pub struct HubCounters {
@@ -21,6 +23,8 @@ pub struct HubCounters {
     pub(super) local_filters: AtomicU64,
     pub(super) peer_filters: AtomicU64,
     pub(super) messages_waiting: AtomicU64,
+    /// When the hub last looked around, Unix milliseconds.
+    pub(super) looked_at: AtomicU64,
 }
 
 /// A reading of [`HubCounters`].
@@ -67,6 +71,14 @@ impl HubCounters {
 
     pub(super) fn set(counter: &AtomicU64, value: usize) {
         counter.store(value as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn looked(&self, now: Millis) {
+        self.looked_at.store(now.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn looked_at(&self) -> Millis {
+        Millis(self.looked_at.load(Ordering::Relaxed))
     }
 
     /// Reads everything; the parts may be of slightly different moments.

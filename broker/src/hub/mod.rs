@@ -54,7 +54,12 @@ pub struct Hub {
     enforced: watch::Receiver<Option<Revision>>,
     drain: watch::Sender<Option<u32>>,
     counters: Arc<HubCounters>,
+    clock: Clock,
 }
+
+/// Silence of the hub, in milliseconds, after which its thread is taken to be stuck. Far above its
+/// interval, as a snapshot of the state may hold the thread up.
+const SILENT_MILLIS_MAX: u64 = 10_000;
 
 impl Hub {
     /// Starts the hub on the current runtime, which must be the links'. It ends when all workers
@@ -74,6 +79,12 @@ impl Hub {
     #[must_use]
     pub const fn drain(&self) -> &watch::Sender<Option<u32>> {
         &self.drain
+    }
+
+    /// Whether the hub's thread has given a sign of life of late.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.clock.now().since(self.counters.looked_at()) < SILENT_MILLIS_MAX
     }
 
     /// Numbers for `/metrics`.

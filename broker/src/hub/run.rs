@@ -39,6 +39,7 @@ pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
 
 pub(super) fn start(parts: HubParts) -> Hub {
     let counters = Arc::<HubCounters>::default();
+    counters.looked(parts.clock.now());
     let core = Core::new(CoreParts {
         this: parts.links.node_id(),
         clock: parts.clock,
@@ -64,7 +65,7 @@ pub(super) fn start(parts: HubParts) -> Hub {
         pace: 0,
     };
     tokio::spawn(task.run());
-    Hub { enforced, drain, counters }
+    Hub { enforced, drain, counters, clock: parts.clock }
 }
 
 struct HubTask {
@@ -86,7 +87,10 @@ impl HubTask {
     async fn run(mut self) {
         let mut leadership = self.meta.leadership();
         let mut policy = self.meta.policy();
-        let wake = Arc::clone(&lock(&self.core).wake);
+        let (wake, counters) = {
+            let core = lock(&self.core);
+            (Arc::clone(&core.wake), Arc::clone(&core.counters))
+        };
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH_MESSAGES_MAX);
@@ -117,6 +121,7 @@ impl HubTask {
                     self.look();
                     self.judge();
                     lock(&self.core).publish_counters();
+                    counters.looked(self.clock.now());
                 }
             }
         }
