@@ -16,8 +16,10 @@ pub struct Arbiter {
     records: BTreeMap<ClientId, Record>,
     /// Nodes that have reported to this term and have stayed linked since.
     reported: BTreeSet<NodeId>,
-    /// Reports that are under way: what they have named so far.
-    reporting: BTreeMap<NodeId, BTreeSet<ClientId>>,
+    /// Nodes that have begun a report in this term: a later one is compared with what they said.
+    has_spoken: BTreeSet<NodeId>,
+    /// Reports that are under way: what they have named so far, where that is to be compared.
+    reporting: BTreeMap<NodeId, Option<BTreeSet<ClientId>>>,
     recovery: Option<Recovery>,
     /// Identifiers whose newest grant is not settled: the next one waits.
     contended: BTreeMap<ClientId, Contended>,
@@ -68,6 +70,7 @@ impl Arbiter {
             last_seq: 0,
             records: BTreeMap::new(),
             reported: BTreeSet::new(),
+            has_spoken: BTreeSet::new(),
             reporting: BTreeMap::new(),
             recovery: Some(Recovery { expected, deadline, waiting: VecDeque::new() }),
             contended: BTreeMap::new(),
@@ -183,22 +186,28 @@ impl Arbiter {
         held: Vec<Holding>,
     ) {
         if first {
-            self.reporting.insert(node, BTreeSet::new());
+            // The first report, of each node after each election, has nothing to compare with: a
+            // look at every record would hold the new leader up.
+            let is_compared = !self.has_spoken.insert(node);
+            self.reporting.insert(node, is_compared.then(BTreeSet::new));
         }
         // A later part of a report whose beginning was lost with its link says nothing on what
         // is gone, but what it names is held nevertheless.
         for holding in held {
-            if let Some(named) = self.reporting.get_mut(&node) {
+            if let Some(Some(named)) = self.reporting.get_mut(&node) {
                 named.insert(holding.client_id.clone());
             }
             self.hold(now, node, holding);
         }
         let Some(requests_below) = ended_below else { return };
         let Some(named) = self.reporting.remove(&node) else { return };
-        self.records.retain(|client_id, record| {
-            named.contains(client_id)
-                || record.retain(|holder| holder.node != node || holder.request >= requests_below)
-        });
+        if let Some(named) = named {
+            self.records.retain(|client_id, record| {
+                named.contains(client_id)
+                    || record
+                        .retain(|holder| holder.node != node || holder.request >= requests_below)
+            });
+        }
         self.reported.insert(node);
         self.end_recovery_when_complete(now);
     }
