@@ -6,6 +6,7 @@
 
 mod cluster;
 mod console;
+mod edits;
 mod homeless;
 mod inspect;
 mod manifest;

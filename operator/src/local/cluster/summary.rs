@@ -234,7 +234,7 @@ fn filled(topic: &str, user: &MqttUser) -> String {
 
 /// A topic name that the filter matches.
 fn concrete(filter: &str) -> String {
-    filter.replace('+', "demo").replace('#', "demo")
+    filter.replace(['+', '#'], "demo")
 }
 
 /// As a shell takes it for one word.
