@@ -78,10 +78,22 @@ async fn serve(shared: &Arc<Shared>, greeted: handshake::Greeted) {
         return;
     }
     shared.add_accepted(&connection);
+    let _registered = Registered { shared, connection: &connection };
     let handlers = shared.handlers();
     let timing = &shared.config.timing;
     let reason = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
     let peer = connection.peer();
     tracing::debug!(node_id = %peer.node, name = peer.name, reason, "accepted link closed");
-    shared.remove_accepted(&connection);
+}
+
+/// Takes the connection out of the registry, also when a handler panics.
+struct Registered<'a> {
+    shared: &'a Shared,
+    connection: &'a Arc<Connection>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.shared.remove_accepted(self.connection);
+    }
 }

@@ -106,14 +106,27 @@ async fn serve(shared: &Arc<Shared>, greeted: handshake::Greeted) -> bool {
     if *shared.stop.borrow() || !shared.add_dialled(&connection) {
         return false;
     }
+    let _registered = Registered { shared, connection: &connection };
     let peer = connection.peer();
     tracing::info!(node_id = %peer.node, name = peer.name, address = %peer.address, "link up");
     let handlers = shared.handlers();
     let timing = &shared.config.timing;
     let reason = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
     tracing::info!(node_id = %peer.node, name = peer.name, reason, "link down");
-    shared.remove_dialled(&connection);
     true
+}
+
+/// Takes the connection out of the registry, also when a handler panics: what stayed behind
+/// would keep a new link from taking its place.
+struct Registered<'a> {
+    shared: &'a Shared,
+    connection: &'a Arc<Connection>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.shared.remove_dialled(self.connection);
+    }
 }
 
 /// Doubling waits with jitter, so that a cluster that starts together does not dial together.

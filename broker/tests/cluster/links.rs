@@ -22,6 +22,7 @@ const KEEP: u8 = 41;
 const REFUSE: u8 = 42;
 const FORGET: u8 = 43;
 const NEVER: u8 = 44;
+const PANIC: u8 = 45;
 
 #[derive(Default)]
 struct Recorder {
@@ -37,6 +38,7 @@ impl PeerHandler for Recorder {
             KEEP => self.kept.lock().unwrap().push(body),
             REFUSE => replier.fail("not today"),
             NEVER => self.held.lock().unwrap().push(replier),
+            PANIC => panic!("a handler with a bug"),
             _ => drop(replier),
         }
     }
@@ -190,6 +192,17 @@ async fn a_silent_link_is_closed_its_calls_fail_and_a_new_one_takes_its_place() 
     let accepted = LinkEvent::Accepted { node, name: name.clone() };
     let closed = LinkEvent::AcceptedClosed { node, name };
     assert_eq!(*b.recorder.events.lock().unwrap(), [accepted.clone(), closed, accepted]);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_costs_the_link_and_not_the_next_one() {
+    let (a, b, _passes) = pair().await;
+    let error = a.links.request(NodeId(2), PANIC, b"").await.unwrap_err();
+    assert_eq!(error, LinkError::Closed { node: NodeId(2) });
+    eventually("down", || !a.links.is_live(NodeId(2))).await;
+    eventually("up again", || a.links.is_live(NodeId(2))).await;
+    assert_eq!(a.links.request(NodeId(2), ECHO, b"x").await.unwrap()[..], *b"x");
+    eventually("one link", || b.links.status().accepted == [NodeId(1)]).await;
 }
 
 #[tokio::test]

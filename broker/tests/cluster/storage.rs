@@ -99,6 +99,12 @@ async fn whole_records_behind_a_hole_in_the_last_batch_are_counted_and_cut() {
     let (writer, group, report) = open(directory.path());
     assert_eq!(indices(&group), [1]);
     assert_eq!(report.cut_records, 3);
+    // As long as the damaged one: what stood behind that one must not come back.
+    writer.append_durably(vec![entry(2)]).await.unwrap();
+    writer.close();
+    let (writer, group, report) = open(directory.path());
+    assert_eq!(indices(&group), [1, 2]);
+    assert_eq!((report.cut_bytes, report.cut_records), (0, 0));
     writer.close();
 }
 
