@@ -15,7 +15,7 @@ pub fn start(log: Log) {
     // openraft tells each of its steps at INFO; a broker's log is for what its operator can act on.
     let default = match log.level.as_str() {
         level @ ("debug" | "trace") => level.to_owned(),
-        level => format!("{level},openraft=warn,fjall=warn,lsm_tree=warn"),
+        level => format!("{level},openraft=warn"),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);

@@ -137,7 +137,7 @@ fn messages_expire_in_their_order_so_many_at_a_time() {
     apply(&mut state, RetainedLimits::default(), &commands);
     assert_eq!(state.retained().next_expiry(), Some(Millis(20)));
     let expire = Command::ExpireRetained { now: Millis(100), messages_max: 2 };
-    let outcomes = apply(&mut state, RetainedLimits::default(), &[expire.clone()]);
+    let outcomes = apply(&mut state, RetainedLimits::default(), std::slice::from_ref(&expire));
     assert_eq!(outcomes, [Outcome::Expired { messages: 2 }]);
     assert_eq!(state.retained().next_expiry(), Some(Millis(40)));
     // A restored state knows when messages expire, too.

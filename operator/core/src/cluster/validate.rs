@@ -219,7 +219,8 @@ pub fn validate(
             ProblemReason::SecretMissing,
             format!(
                 "the Secret {secret} of tls.authority.secretName is not there: create it with \
-                 tls.crt and tls.key and the label mqtt.dunlin.io/watch=true"
+                 root.crt and, for each purpose (server, peer, client, admin), <purpose>.crt and \
+                 <purpose>.key, and the label mqtt.dunlin.io/watch=true"
             ),
         ));
     }
