@@ -6,6 +6,8 @@
 mod error;
 pub mod fake;
 mod https;
+#[cfg(test)]
+mod https_test;
 mod identity;
 
 use broker_admin_api::{

@@ -19,6 +19,14 @@ pub(crate) struct BrokerPorts {
     pub(crate) admin: u16,
 }
 
+impl BrokerPorts {
+    /// A port of these that another program listens on.
+    pub(crate) fn occupied(&self) -> Option<u16> {
+        let mut all = self.listeners.values().copied().chain([self.peer, self.admin]);
+        all.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_err())
+    }
+}
+
 /// Hands out ports, none twice.
 #[derive(Debug, Default)]
 pub(crate) struct PortAllocator {
@@ -88,6 +96,15 @@ mod tests {
         assert_eq!(PortAllocator::default().any(Some(port)), Some(port));
         let (_listener, other) = occupied();
         assert_ne!(PortAllocator::default().any(Some(other)), Some(other));
+    }
+
+    #[test]
+    fn a_brokers_port_that_another_program_has_is_named() {
+        let (_listener, port) = occupied();
+        let free = any().unwrap();
+        let ports = |admin| BrokerPorts { listeners: BTreeMap::new(), peer: free, admin };
+        assert_eq!(ports(port).occupied(), Some(port));
+        assert_eq!(ports(any().unwrap()).occupied(), None);
     }
 
     #[test]

@@ -31,15 +31,18 @@ impl Store {
 
     /// Reads all objects that were in force when the last operator stopped. What can't be read is as if it were not there.
     pub(crate) fn load(&self) -> Objects {
+        Kind::ALL.into_iter().flat_map(|kind| self.load_kind(kind)).collect()
+    }
+
+    /// As [`Store::load`], of one kind.
+    pub(crate) fn load_kind(&self, kind: Kind) -> Objects {
         let mut objects = Objects::new();
         for namespace in entries(&self.state.path(OBJECTS)) {
-            for kind in Kind::ALL {
-                for path in entries(&namespace.join(kind.plural())) {
-                    let Ok(text) = std::fs::read(&path) else { continue };
-                    let Some(object) = parse(kind, &text) else { continue };
-                    self.note(&path, &text);
-                    insert(&mut objects, kind, object);
-                }
+            for path in entries(&namespace.join(kind.plural())) {
+                let Ok(text) = std::fs::read(&path) else { continue };
+                let Some(object) = parse(kind, &text) else { continue };
+                self.note(&path, &text);
+                insert(&mut objects, kind, object);
             }
         }
         objects

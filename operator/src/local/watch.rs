@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct FolderWatch {
     told: mpsc::Receiver<()>,
+    /// A change was told and its neighbours are waited for.
+    is_settling: bool,
     _watcher: Option<notify::RecommendedWatcher>,
 }
 
@@ -43,19 +45,41 @@ impl FolderWatch {
                 "the system does not tell of changes in this folder; it is looked at every two seconds"
             );
         }
-        Self { told, _watcher: watcher }
+        Self { told, is_settling: false, _watcher: watcher }
     }
 
-    /// Ends when the folder should be read again. Cancel-safe.
+    /// Ends when the folder should be read again. Cancel-safe: a change that was told is not forgotten.
     pub(crate) async fn changed(&mut self) {
-        match tokio::time::timeout(LOOK, self.told.recv()).await {
-            Ok(Some(())) => {
-                tokio::time::sleep(SETTLE).await;
-                while self.told.try_recv().is_ok() {}
+        if !self.is_settling {
+            match tokio::time::timeout(LOOK, self.told.recv()).await {
+                Ok(Some(())) => self.is_settling = true,
+                // The watcher is gone, so the sender is.
+                Ok(None) => return tokio::time::sleep(LOOK).await,
+                Err(_) => return,
             }
-            // The watcher is gone, so the sender is.
-            Ok(None) => tokio::time::sleep(LOOK).await,
-            Err(_) => {}
         }
+        tokio::time::sleep(SETTLE).await;
+        while self.told.try_recv().is_ok() {}
+        self.is_settling = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_told_even_when_waiting_for_it_was_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = FolderWatch::new(dir.path());
+        std::fs::write(dir.path().join("a.yaml"), "x").unwrap();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while !watch.is_settling {
+            assert!(tokio::time::Instant::now() < deadline);
+            // Given up while the change settles.
+            let _ = tokio::time::timeout(Duration::from_millis(5), watch.changed()).await;
+        }
+        watch.changed().await;
+        assert!(!watch.is_settling);
     }
 }

@@ -131,3 +131,24 @@ fn a_lost_disk_comes_back_under_another_identity() {
     assert_ne!(identity(&desk), before);
     assert!(desk.printed().contains("is no member any more: LostDisk"), "{}", desk.printed());
 }
+
+#[test]
+fn a_damaged_authority_is_named_and_what_is_there_serves_on() {
+    let Some(mut desk) = Desk::with_brokers() else { return };
+    desk.up();
+    desk.is_ready_within("60s");
+    desk.stop();
+    let ca = desk.read("secrets/fleet-ca/root.crt");
+    std::fs::write(desk.state("secrets/fleet-ca/root.crt"), "nothing").unwrap();
+    desk.up();
+    desk.until("a condition", || {
+        let (status, message) = desk.condition("mqc", "fleet", "CertificatesValid");
+        status == "False" && message.contains("root.crt")
+    });
+    desk.until("the brokers to serve", || desk.condition("mqc", "fleet", "Available").0 == "True");
+    assert_eq!(desk.read("secrets/fleet-ca/root.crt"), "nothing", "it is not replaced");
+    desk.stop();
+    std::fs::write(desk.state("secrets/fleet-ca/root.crt"), ca).unwrap();
+    desk.up();
+    desk.is_ready_within("60s");
+}

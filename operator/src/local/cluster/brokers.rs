@@ -218,6 +218,9 @@ impl Broker {
         self.started_at = Instant::now();
         self.started_with.clone_from(&self.configured.digest);
         self.readiness = Readiness::Unready(Timestamp::now());
+        if let Some(port) = self.configured.ports.occupied() {
+            return self.crashed(format!("port {port} is in use by another program"), program);
+        }
         match launch.start(exits.clone()) {
             Ok(process) => {
                 let ports: Vec<String> = self

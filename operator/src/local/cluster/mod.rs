@@ -14,6 +14,8 @@ mod report;
 mod rights;
 mod steps;
 mod summary;
+#[cfg(test)]
+mod summary_test;
 
 use std::path::PathBuf;
 use std::sync::Arc;

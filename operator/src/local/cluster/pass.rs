@@ -187,8 +187,19 @@ impl ClusterTask {
                     self.say(&format!("certificates: {problem}"));
                 }
                 self.certificate_problems = vec![problem];
+                self.keep_admin(cluster);
             }
         }
+    }
+
+    /// The operator's certificate that is there already serves while no new one can be made.
+    fn keep_admin(&mut self, cluster: &ValidatedCluster) {
+        if self.admin.is_some() {
+            return;
+        }
+        let data = self.platform.store.secret(&self.namespace, &cluster.names.admin_secret());
+        let identity = data.and_then(|data| AdminIdentity::from_secret_data(&data).ok());
+        self.admin = identity.map(|identity| Arc::new(HttpsAdmin::new(identity)));
     }
 
     /// Where clients connect: the first listener that takes their way of authentication, by preference an encrypted one.

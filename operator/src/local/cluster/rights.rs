@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker_policy::{RecordKey, Revision};
+use broker_policy::{Record, RecordKey, Revision};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use operator_api::{MqttAcl, MqttUser};
@@ -24,7 +24,7 @@ use crate::broker_admin::BrokerAdmin;
 use crate::policy_sync::{self, EnforcedRecords, PolicySync, Pushed};
 
 /// How long statuses wait for a change that is on its way, so that an edit is written once.
-const FRESH: Duration = Duration::from_millis(500);
+const FRESH: Duration = Duration::from_secs(2);
 /// How long a push that failed is left alone.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -43,13 +43,15 @@ pub(super) struct Rights {
     written_for: Option<Written>,
     /// Raised by every compilation.
     compilations: u64,
+    /// Users and rules that were compiled.
+    counts: (usize, usize),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
     compilations: u64,
     is_complete: bool,
-    pending_brokers: Vec<String>,
+    is_served: bool,
 }
 
 impl Rights {
@@ -66,13 +68,20 @@ impl Rights {
                     .map_or(UserCredential::Missing, |known| known.credential.clone()),
             })
             .collect();
-        self.compiled = Some(compile(&PolicyInput {
+        let compiled = compile(&PolicyInput {
             namespace: &cluster.namespace,
             cluster: &cluster.name,
             settings: &cluster.policy,
             users,
             acls: desired.acls.iter().map(|acl| &**acl).collect(),
-        }));
+        });
+        self.counts =
+            compiled.records.records().fold((0, 0), |(users, rules), record| match &**record {
+                Record::Client(_) => (users + 1, rules),
+                Record::Role(role) => (users, rules + role.acls.len()),
+                Record::Group(_) | Record::Settings(_) => (users, rules),
+            });
+        self.compiled = Some(compiled);
         self.compilations += 1;
         self.behind_since.get_or_insert_with(Instant::now);
     }
@@ -136,21 +145,12 @@ impl Rights {
 
     /// What the cluster's status says of the policy.
     pub(super) fn state(&self) -> PolicyState {
-        let counts = self.compiled.as_ref().map(|compiled| {
-            let policy =
-                compiled.records.records().fold((0, 0), |(users, rules), record| match &**record {
-                    broker_policy::Record::Client(_) => (users + 1, rules),
-                    broker_policy::Record::Role(role) => (users, rules + role.acls.len()),
-                    _ => (users, rules),
-                });
-            (policy, compiled.problems.first().map(ToString::to_string))
-        });
-        let ((users, rules), own) = counts.unwrap_or_default();
+        let own = self.compiled.as_ref().and_then(|compiled| compiled.problems.first());
         PolicyState {
             wanted_revision: self.revision().map(|revision| revision.to_string()),
-            users,
-            rules,
-            problem: own.or_else(|| self.problem.clone()),
+            users: self.counts.0,
+            rules: self.counts.1,
+            problem: own.map(ToString::to_string).or_else(|| self.problem.clone()),
         }
     }
 
@@ -168,16 +168,17 @@ impl Rights {
         let written = Written {
             compilations: self.compilations,
             is_complete: found.is_complete(),
-            pending_brokers: found.pending.clone(),
+            is_served: !(found.enforced.is_empty() && found.pending.is_empty()),
         };
         let is_fresh = self.behind_since.is_some_and(|since| since.elapsed() < FRESH);
         if is_fresh || self.written_for.as_ref() == Some(&written) {
             return;
         }
-        let waiting = if found.enforced.is_empty() && found.pending.is_empty() {
-            ("NoBrokerServes", "no broker serves yet".to_owned())
+        // Which brokers are behind is said once, by the cluster's condition, not by every user's.
+        let waiting = if written.is_served {
+            ("Propagating", "not every serving broker enforces it yet")
         } else {
-            ("Propagating", format!("not enforced yet by {}", found.pending.join(", ")))
+            ("NoBrokerServes", "no broker serves yet")
         };
         let pending = self.enforced.pending();
         let progress = Progress {
@@ -203,7 +204,7 @@ struct Progress {
     /// Records that are not known to be enforced; `None`: nothing is known yet.
     pending: Option<HashSet<RecordKey>>,
     revision: String,
-    waiting: (&'static str, String),
+    waiting: (&'static str, &'static str),
 }
 
 impl Progress {
@@ -217,7 +218,7 @@ impl Progress {
             return Enforcement::Enforced { revision: self.revision.clone() };
         }
         let (reason, message) = &self.waiting;
-        Enforcement::Pending { reason, message: message.clone() }
+        Enforcement::Pending { reason, message: (*message).to_owned() }
     }
 }
 
