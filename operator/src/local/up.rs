@@ -101,6 +101,8 @@ struct Up {
     hurry: watch::Sender<bool>,
     session: Session,
     statuses: BTreeMap<Identity, Statuses>,
+    /// A task has ended by itself, which none does.
+    is_faulty: bool,
 }
 
 /// A cluster's task.
@@ -130,6 +132,7 @@ impl Up {
                 ..Session::default()
             },
             statuses,
+            is_faulty: false,
             platform,
         }
     }
@@ -164,10 +167,19 @@ impl Up {
         self.complaints = reading.complaints;
         let edits = edits(&self.objects, &reading.objects);
         self.objects = reading.objects;
+        self.count();
         if !edits.is_empty() || is_first {
             self.apply(edits, noticed);
         }
         self.tell_session();
+    }
+
+    fn count(&self) {
+        for kind in Kind::ALL {
+            let count = self.objects.keys().filter(|identity| identity.kind == kind).count();
+            let gauge = self.platform.metrics.objects.with_label_values(&[kind.as_str()]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Starts, tells and ends tasks.
@@ -313,6 +325,9 @@ impl Up {
                     }
                 }
             }
+            if self.is_faulty {
+                break;
+            }
         }
         self.platform.console.step("local up", "stopping the brokers; once more Ctrl-C hurries");
         for running in self.clusters.values() {
@@ -330,6 +345,7 @@ impl Up {
         }
         let text = format!("stopped; everything is kept in {}", self.platform.state.shown(""));
         self.platform.console.step("local up", text.trim_end_matches('/'));
+        anyhow::ensure!(!self.is_faulty, "a cluster's task has ended by itself");
         Ok(())
     }
 
@@ -342,7 +358,12 @@ impl Up {
                     self.clusters.remove(&identity);
                 }
             }
-            Err(error) => tracing::error!(%error, "a cluster's task has ended by itself"),
+            Err(error) => {
+                self.platform
+                    .console
+                    .step("local up", &format!("a fault of this program: {error}"));
+                self.is_faulty = true;
+            }
         }
     }
 }

@@ -113,10 +113,11 @@ fn make(
         None => password(request, user, uri, existing.as_ref(), given.as_ref()),
     };
     let made = made.and_then(|made| {
-        request
-            .store
-            .write_secret(request.namespace, &user.secret_name(), &made.data)
-            .map_err(|error| problem(chain(&error)))?;
+        if existing.as_ref() != Some(&made.data) {
+            let name = user.secret_name();
+            let written = request.store.write_secret(request.namespace, &name, &made.data);
+            written.map_err(|error| problem(chain(&error)))?;
+        }
         Ok(made)
     });
     let (credential, problem, certificate, renew_at) = match made {

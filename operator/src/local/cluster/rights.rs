@@ -1,6 +1,6 @@
 //! Users and rules of a cluster: compiled, brought to the brokers, and what is said of each object. IO.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(super) struct Rights {
     compilations: u64,
     /// Users and rules that were compiled.
     counts: (usize, usize),
+    /// The users whose objects were written as they are.
+    written: HashMap<String, Arc<MqttUser>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,8 +190,14 @@ impl Rights {
             waiting,
         };
         let writer = Writer { store, compiled, progress, now };
+        let before = std::mem::take(&mut self.written);
         for user in &desired.users {
-            writer.user(user, &self.credentials, statuses);
+            let name = user.name_any();
+            let is_same = before.get(&name).is_some_and(|before| Arc::ptr_eq(before, user));
+            if !(is_same && writer.is_current(user, &self.credentials, statuses)) {
+                writer.user(user, &self.credentials, statuses);
+            }
+            self.written.insert(name, Arc::clone(user));
         }
         for acl in &desired.acls {
             writer.acl(acl, statuses);
@@ -230,6 +238,31 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Whether nothing that is said of a user can have changed: it is Ready, and nothing is wrong or on its way.
+    fn is_current(
+        &self,
+        user: &Arc<MqttUser>,
+        credentials: &AllCredentials,
+        statuses: &Statuses,
+    ) -> bool {
+        let name = user.name_any();
+        let (Some(status), Some(known)) = (statuses.users.get(&name), credentials.get(&name))
+        else {
+            return false;
+        };
+        let is_sound = self
+            .compiled
+            .users
+            .get(&name)
+            .is_some_and(|facts| facts.has_record && facts.problems.is_empty());
+        self.progress.is_complete
+            && is_sound
+            && known.problem.is_none()
+            && known.certificate == status.certificate
+            && status.observed_generation == user.metadata.generation
+            && is_true(&status.conditions, "Ready", user.metadata.generation)
+    }
+
     fn user(&self, user: &Arc<MqttUser>, credentials: &AllCredentials, statuses: &mut Statuses) {
         let name = user.name_any();
         let Some(known) = credentials.get(&name) else { return };
