@@ -37,9 +37,8 @@ impl Metrics {
     /// A name was registered twice.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let seconds = |name: &str, help: &str| {
-            HistogramOpts::new(name, help).buckets(SECONDS.to_vec())
-        };
+        let seconds =
+            |name: &str, help: &str| HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
         let metrics = Self {
             reconcile_seconds: HistogramVec::new(
                 seconds("mqtt_operator_reconcile_seconds", "Duration of reconciles."),

@@ -114,7 +114,7 @@ pub(super) async fn bad_version(cluster: &Cluster, (from, _): (&str, &str)) -> R
             conditions.iter().find(|c| c["type"] == "Upgrading").cloned().unwrap_or_default();
         let message = upgrading["message"].as_str().unwrap_or_default();
         let reason = upgrading["reason"].as_str().unwrap_or_default();
-        ensure!(reason == "RolloutHalted", "Upgrading: {reason}: {message}");
+        ensure!(reason == "BrokerNotReady", "Upgrading: {reason}: {message}");
         println!("     condition: {reason}: {message}");
         Ok(())
     })

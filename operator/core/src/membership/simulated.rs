@@ -91,7 +91,10 @@ impl SimulatedCluster {
     pub(crate) fn alive_voters(&self) -> usize {
         let is_alive = |member: &&Member| {
             member.voter
-                && self.brokers.iter().any(|b| b.node_id == member.node_id && b.is_up && b.has_state)
+                && self
+                    .brokers
+                    .iter()
+                    .any(|b| b.node_id == member.node_id && b.is_up && b.has_state)
         };
         self.members.iter().filter(is_alive).count()
     }

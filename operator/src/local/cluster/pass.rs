@@ -135,7 +135,7 @@ impl ClusterTask {
         if !is_due {
             return;
         }
-        self.certificates_at = Some(Instant::now());
+        let is_new = self.certificates_at.replace(Instant::now()).is_none();
         self.ensure_certificates(cluster);
         let Some(made) = &self.certificates else { return };
         let uris = (
@@ -150,9 +150,10 @@ impl ClusterTask {
             secrets: &self.desired.secrets,
             uris: (&uris.0, &uris.1),
         };
-        // The order is what makes this cheap: only what changed is made, and compiling is for all.
-        self.rights.credentials.ensure(&request, &self.desired.users, now());
-        self.rights.compile(cluster, &self.desired);
+        let is_changed = self.rights.credentials.ensure(&request, &self.desired.users, now());
+        if is_new || is_changed || self.rights.compiled().is_none() {
+            self.rights.compile(cluster, &self.desired);
+        }
     }
 
     fn ensure_certificates(&mut self, cluster: &ValidatedCluster) {
