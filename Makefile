@@ -6,7 +6,7 @@ IMAGE_PREFIX ?= ghcr.io/dunlin
 TARGET       := $(or $(CARGO_TARGET_DIR),target)
 CARGO        ?= cargo
 
-.PHONY: help build run test e2e bench verify fix crds images push chart clean
+.PHONY: help build run test e2e bench verify fix crds images push clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
