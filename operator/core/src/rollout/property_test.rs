@@ -3,13 +3,15 @@
 
 use proptest::prelude::*;
 
-use super::NextStep;
 use super::simulated::{Roll, seconds};
+use super::{NextStep, Readiness};
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Crash(usize),
     Recover(usize),
+    /// It answers and votes, but is not ready.
+    Stall(usize),
     WantVersion(u8),
     WantTemplate(u8),
     Pass(i64),
@@ -22,6 +24,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         1 => (0..5_usize).prop_map(Event::Crash),
         4 => (0..5_usize).prop_map(Event::Recover),
+        2 => (0..5_usize).prop_map(Event::Stall),
         1 => (0..3_u8).prop_map(Event::WantVersion),
         1 => (0..3_u8).prop_map(Event::WantTemplate),
         4 => (1..40_i64).prop_map(Event::Pass),
@@ -41,6 +44,7 @@ fn happens(roll: &mut Roll, event: Event) {
                 roll.becomes_ready(at);
             }
         }
+        Event::Stall(at) => roll.brokers[at % count].readiness = Readiness::Unready(roll.now),
         Event::WantVersion(version) => roll.want_version(&format!("0.{version}.0")),
         Event::WantTemplate(template) => roll.wanted.template = format!("t{template}"),
         Event::Pass(time) => roll.pass(seconds(time)),
