@@ -174,7 +174,8 @@ fn amount(text: &str) -> Option<u128> {
         return number.parse().ok();
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    if fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if fraction.len() <= 3 && is_number(fraction) && is_number(whole) {
         let thousandths: u128 = format!("{fraction:0<3}").parse().ok()?;
         return whole.parse::<u128>().ok()?.checked_mul(1000)?.checked_add(thousandths);
     }
