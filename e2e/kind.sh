@@ -26,6 +26,8 @@ install -m 755 "$target/release/mqtt-broker" "$images/$next/mqtt-broker"
 
 cluster=$(sed -n 's/^name: *//p' kind-config.yaml)
 export KUBECONFIG=$target/e2e-kubeconfig
+# What an interrupted run left may not run any more.
+[ "${E2E_KEEP:-0}" = 1 ] || kind delete cluster --name "$cluster"
 if ! kind get clusters 2>/dev/null | grep -qx "$cluster"; then
 	kind create cluster --config kind-config.yaml ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --wait 180s
 else
