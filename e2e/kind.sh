@@ -17,7 +17,7 @@ prefix=ghcr.io/dunlin # the names in the manifests and the chart; nothing is pus
 
 echo "== building $version and $next"
 mkdir -p "$images/$next"
-DUNLIN_VERSION=$next "$cargo" build --workspace --release --bins
+DUNLIN_VERSION=$next "$cargo" build --workspace --release --bin mqtt-broker
 install -m 755 "$target/release/mqtt-broker" "$images/$next/mqtt-broker"
 "$cargo" build --workspace --release --bins
 ./images/build.sh "$images/$next/mqtt-broker" "$prefix/mqtt-broker:$next"
