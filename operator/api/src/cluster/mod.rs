@@ -300,7 +300,8 @@ impl Default for Tls {
 ]))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Authority {
-    /// A Secret with a CA's certificate and key (`tls.crt`, `tls.key`).
+    /// A Secret laid out as the operator's own `<cluster>-ca`: `root.crt`, and `<purpose>.crt` and
+    /// `<purpose>.key` for server, peer, client and admin.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::name")]
     pub secret_name: Option<String>,
