@@ -11,6 +11,13 @@ use super::BenchArgs;
 use super::edits::copy;
 use crate::local::{LocalUp, resident_bytes};
 
+/// Without a write for so long, none is coming any more: the operator looks at everything again within this time.
+const QUIET: Duration = Duration::from_secs(3);
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long the writes after a restart are waited for.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+
 /// Starts with `count` users more than the quickstart has, restarts, and prints what it took.
 pub(super) async fn run(args: &BenchArgs, count: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -31,8 +38,7 @@ pub(super) async fn run(args: &BenchArgs, count: usize) -> Result<()> {
     let up = LocalUp::start(&args.operator(), &manifests, &state)?;
     up.until("ready", Duration::from_secs(300), async || up.wait_ready(5)).await?;
     let steady = started.elapsed().as_secs_f64();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let after = stamps(&state);
+    let after = settled(&state).await;
     let written: Vec<_> = after.iter().filter(|(path, at)| before.get(*path) != Some(at)).collect();
     println!(
         "users: {count}: after a restart steady in {steady:.1} s, operator {:.1} MiB resident, {} of {} object and secret files written",
@@ -55,6 +61,20 @@ fn many(count: usize) -> Result<String> {
         )?;
     }
     Ok(text)
+}
+
+/// The stamps once nothing was written for [`QUIET`], or when [`SETTLES_WITHIN`] is over.
+async fn settled(state: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let deadline = Instant::now() + SETTLES_WITHIN;
+    let (mut found, mut since) = (stamps(state), Instant::now());
+    while since.elapsed() < QUIET && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+        let now = stamps(state);
+        if now != found {
+            (found, since) = (now, Instant::now());
+        }
+    }
+    found
 }
 
 /// When each object's and each secret's file was written last.
