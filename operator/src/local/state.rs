@@ -26,9 +26,7 @@ const STOP: &str = "stop-requested";
 /// Paths below a state folder.
 #[derive(Debug, Clone)]
 pub(crate) struct StateDir {
-    /// As it was given: paths that are printed begin so.
-    shown: PathBuf,
-    /// Absolute: paths that are handed to brokers begin so.
+    /// Absolute: what is printed can be pasted in any folder.
     absolute: PathBuf,
 }
 
@@ -73,16 +71,24 @@ impl StateDir {
             path: path.display().to_string(),
             source,
         })?;
-        Ok(Self { shown: path.to_owned(), absolute })
+        Ok(Self { absolute })
     }
 
     pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.absolute.join(below)
     }
 
-    /// A path as it is told to people: as short as the state folder was given.
+    /// A path as it is told to people.
     pub(crate) fn shown(&self, below: impl AsRef<Path>) -> String {
-        self.shown.join(below).display().to_string()
+        self.path(below).display().to_string()
+    }
+
+    /// What is said where nothing runs: where it was looked, and what to do.
+    pub(crate) fn nothing_runs(&self) -> String {
+        format!(
+            "nothing runs with state {self}: start it with `mqtt-operator local up -f DIR`, or say with --state or \
+             DUNLIN_STATE where the state folder of what runs is"
+        )
     }
 
     /// Makes the folder (for its owner only) and takes it for this process.
@@ -108,7 +114,7 @@ impl StateDir {
             Err(std::fs::TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 let _ = file.read_to_string(&mut pid);
-                let state = self.shown.display().to_string();
+                let state = self.to_string();
                 return Err(StateError::InUse { state, pid: pid.trim().to_owned() });
             }
             Err(std::fs::TryLockError::Error(source)) => return Err(failed("lock")(source)),
@@ -152,6 +158,12 @@ impl StateDir {
 
     pub(crate) fn is_stop_requested(&self) -> bool {
         self.path(STOP).exists()
+    }
+}
+
+impl std::fmt::Display for StateDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.absolute.display().fmt(f)
     }
 }
 

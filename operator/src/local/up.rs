@@ -50,8 +50,8 @@ pub(crate) async fn up(args: &UpArgs) -> anyhow::Result<()> {
     if let Some(listen) = args.http_listen {
         tokio::spawn(health::serve(listen, metrics.clone(), readiness.clone()));
     }
-    let shown = manifests.display().to_string();
-    let text = format!("manifests {shown}, state {}, broker {version}", args.state.state.display());
+    let shown = std::path::absolute(manifests)?.display().to_string();
+    let text = format!("manifests {shown}, state {state}, broker {version}");
     console.step("local up", &text);
     let store = Store::new(&state);
     let platform = Platform {
@@ -343,8 +343,8 @@ impl Up {
                 },
             }
         }
-        let text = format!("stopped; everything is kept in {}", self.platform.state.shown(""));
-        self.platform.console.step("local up", text.trim_end_matches('/'));
+        let text = format!("stopped; everything is kept in {}", self.platform.state);
+        self.platform.console.step("local up", &text);
         anyhow::ensure!(!self.is_faulty, "a cluster's task has ended by itself");
         Ok(())
     }

@@ -50,6 +50,29 @@ fn what_does_not_exist_is_said() {
 }
 
 #[test]
+fn what_up_prints_works_in_any_folder_and_another_folder_is_told_where_was_looked() {
+    let Some(mut desk) = Desk::with_brokers() else { return };
+    desk.up_with_relative_paths();
+    desk.is_ready_within("60s");
+    desk.until_printed("Ctrl-C stops the brokers");
+    let printed = desk.printed();
+    let state = desk.state("");
+    let state = state.to_str().unwrap().trim_end_matches('/');
+    for line in printed.lines().filter(|line| line.contains("state")) {
+        let all = line.matches("state").count();
+        assert_eq!(line.matches(state).count() + line.matches(", state ").count(), all, "{line}");
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    for what in ["get", "status", "down"] {
+        let said = text(&desk.run_in(elsewhere.path(), what));
+        let looked = elsewhere.path().join(".dunlin");
+        assert!(said.contains(looked.to_str().unwrap()), "{what}: {said}");
+        assert!(said.contains("--state or DUNLIN_STATE"), "{what}: {said}");
+    }
+    assert!(desk.run("status", &[]).status.success());
+}
+
+#[test]
 fn status_without_an_operator_says_how_to_start_one() {
     let Some(mut desk) = Desk::with_brokers() else { return };
     let status = desk.run("status", &["--wait", "1s"]);

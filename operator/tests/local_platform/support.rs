@@ -88,13 +88,26 @@ impl Desk {
 
     /// `local up`, in the background.
     pub(crate) fn up(&mut self) {
+        let manifests = self.dir.path().join("m");
+        let command = self.command("up");
+        self.start(command, &manifests);
+    }
+
+    /// The same, as somebody in the folder above would type it.
+    pub(crate) fn up_with_relative_paths(&mut self) {
+        let mut command = Command::new(OPERATOR);
+        command.args(["local", "up", "--state", "state"]).current_dir(self.dir.path());
+        self.start(command, Path::new("m"));
+    }
+
+    fn start(&mut self, mut command: Command, manifests: &Path) {
         let out = std::fs::File::create(self.dir.path().join("out")).unwrap();
-        let child = self
-            .command("up")
+        let child = command
             .arg("-f")
-            .arg(self.dir.path().join("m"))
+            .arg(manifests)
             .arg("--broker-binary")
             .arg(&self.broker)
+            .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out)
             .spawn()
@@ -112,6 +125,13 @@ impl Desk {
     /// A command's output, once it has ended.
     pub(crate) fn run(&self, what: &str, arguments: &[&str]) -> Output {
         self.command(what).args(arguments).output().unwrap()
+    }
+
+    /// A command in another folder, which says nothing of the state folder.
+    pub(crate) fn run_in(&self, folder: &Path, what: &str) -> Output {
+        let mut command = Command::new(OPERATOR);
+        command.args(["local", what]).current_dir(folder).env_remove("DUNLIN_STATE");
+        command.output().unwrap()
     }
 
     pub(crate) fn is_ready_within(&self, time: &str) {

@@ -77,7 +77,7 @@ impl Scene {
             },
         };
         let brokers: Vec<Configured> = (0..3).map(configured).collect();
-        let state = StateDir::new(std::path::Path::new("my state")).unwrap();
+        let state = StateDir::new(std::path::Path::new("/my state")).unwrap();
         let summary = Summary {
             cluster: &self.cluster,
             desired: &self.desired,
@@ -110,9 +110,12 @@ fn a_publisher_with_a_password_and_another_subscriber_are_chosen() {
     );
     let text = scene.text();
     assert!(text.contains("-p 8884") && text.contains("-t 'plant/#' -v"), "{text}");
-    assert!(text.contains("-u pump -P \"$(cat 'my state/secrets/pump-mqtt/password')\""), "{text}");
+    assert!(
+        text.contains("-u pump -P \"$(cat '/my state/secrets/pump-mqtt/password')\""),
+        "{text}"
+    );
     assert!(text.contains("-t plant/pump/demo/demo -m hello"), "{text}");
-    assert!(text.contains("--cafile 'my state/secrets/fleet-ca-bundle/ca.crt'"), "{text}");
+    assert!(text.contains("--cafile '/my state/secrets/fleet-ca-bundle/ca.crt'"), "{text}");
 }
 
 #[test]

@@ -15,9 +15,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The state folder can't be written to.
 pub(in super::super) async fn down(args: &DownArgs) -> anyhow::Result<ExitCode> {
     let state = StateDir::new(&args.state.state)?;
-    let shown = args.state.state.display();
     if !state.is_running() {
-        write_out(&format!("nothing runs with state {shown}\n"));
+        write_out(&format!("{}\n", state.nothing_runs()));
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
@@ -33,7 +32,7 @@ pub(in super::super) async fn down(args: &DownArgs) -> anyhow::Result<ExitCode> 
         tokio::time::sleep(LOOK).await;
     }
     write_out(&format!(
-        "stopped in {}; data, keys and passwords are kept in {shown}\n",
+        "stopped in {}; data, keys and passwords are kept in {state}\n",
         human(started.elapsed())
     ));
     Ok(ExitCode::SUCCESS)

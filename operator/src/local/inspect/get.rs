@@ -28,11 +28,7 @@ struct Found {
 /// There is no such kind or object, or the state folder is not there.
 pub(in super::super) fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {
     let state = StateDir::new(&args.state.state)?;
-    let shown = args.state.state.display();
-    ensure!(
-        state.path("lock").exists(),
-        "nothing was ever started with state {shown}: start it with `mqtt-operator local up -f DIR`"
-    );
+    ensure!(state.path("lock").exists(), "{}", state.nothing_runs());
     let kinds = kinds(args.kind.as_deref())?;
     let mut found = Vec::new();
     for kind in &kinds {
@@ -43,7 +39,7 @@ pub(in super::super) fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {
         ensure!(!found.is_empty(), "{} {name:?} not found", kinds[0].plural());
     }
     if !state.is_running() {
-        eprintln_note(&format!("nothing runs with state {shown} now; this is how it was left"));
+        eprintln_note(&format!("nothing runs with state {state} now; this is how it was left"));
     }
     write_out(&printed(args, &kinds, &found)?);
     Ok(ExitCode::SUCCESS)

@@ -24,7 +24,7 @@ pub(in super::super) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCo
     let deadline = Instant::now() + args.wait.unwrap_or_default();
     loop {
         let looked = Instant::now();
-        let missing = missing(&state, &args.state.state.display().to_string());
+        let missing = missing(&state);
         if let Ok(ready) = &missing {
             write_out(&format!("{ready}\n"));
             return Ok(ExitCode::SUCCESS);
@@ -46,12 +46,9 @@ pub(in super::super) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCo
 }
 
 /// What is Ready, in words; or what is missing, in words.
-fn missing(state: &StateDir, shown: &str) -> Result<String, Vec<String>> {
+fn missing(state: &StateDir) -> Result<String, Vec<String>> {
     if !state.is_running() {
-        let text = format!(
-            "nothing runs with state {shown}: start it with `mqtt-operator local up -f DIR`"
-        );
-        return Err(vec![text]);
+        return Err(vec![state.nothing_runs()]);
     }
     let session = state.session().filter(|session| session.is_started);
     let Some(session) = session else { return Err(vec!["it is starting".to_owned()]) };
