@@ -80,7 +80,7 @@ impl Folder {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let ending = Path::new(&name).extension().and_then(|ending| ending.to_str());
             let is_manifest = ending.is_some_and(|ending| ENDINGS.contains(&ending));
-            if is_manifest && !name.starts_with('.') && entry.path().is_file() {
+            if is_manifest && !name.starts_with('.') && is_to_be_read(&entry) {
                 names.push(name);
             }
         }
@@ -169,6 +169,14 @@ impl Folder {
             }
         }
         reading
+    }
+}
+
+/// Files, and links that lead nowhere now: a disk that is away for a moment deletes no user and no password.
+fn is_to_be_read(entry: &std::fs::DirEntry) -> bool {
+    match std::fs::metadata(entry.path()) {
+        Ok(found) => found.is_file(),
+        Err(_) => entry.file_type().is_ok_and(|kind| kind.is_symlink()),
     }
 }
 

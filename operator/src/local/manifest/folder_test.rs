@@ -156,6 +156,29 @@ fn deleted_files_and_documents_take_their_objects_with_them() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_for_a_while_deletes_nothing() {
+    let mut desk = Desk::new(&[("cluster.yaml", CLUSTER), ("away.txt", &user("a", ""))]);
+    let link = desk.dir.path().join("users.yaml");
+    std::os::unix::fs::symlink("away.txt", &link).unwrap();
+    assert_eq!(desk.read().objects.len(), 2);
+    desk.remove("away.txt");
+    let reading = desk.read();
+    assert_eq!(reading.objects.len(), 2);
+    let told = told(&reading);
+    assert!(told[0].starts_with("users.yaml") && told[0].contains("can't be read"), "{told:?}");
+    desk.write("away.txt", &user("b", ""));
+    assert_eq!(desk.generation(Kind::User, "a"), Some(1));
+    let reading = desk.read();
+    assert!(reading.complaints.is_empty());
+    assert_eq!(
+        (desk.generation(Kind::User, "a"), desk.generation(Kind::User, "b")),
+        (None, Some(1))
+    );
+    std::fs::remove_file(&link).unwrap();
+    assert_eq!(desk.read().objects.len(), 1);
+}
+
+#[test]
 fn of_two_objects_with_one_name_the_first_is_in_force() {
     let mut desk =
         Desk::new(&[("a.yaml", &user("a", "")), ("b.yaml", &user("a", "  suspended: true\n"))]);
