@@ -54,7 +54,7 @@ impl Launch {
         let failed = |source| StateError::Io {
             act: "start",
             path: self.binary.display().to_string(),
-            source,
+            cause: source,
         };
         let errors = log.try_clone().map_err(failed)?;
         let mut child = Command::new(&self.binary)
@@ -137,8 +137,11 @@ fn describe(status: ExitStatus) -> String {
 }
 
 fn open_log(path: &Path) -> Result<std::fs::File, StateError> {
-    let failed =
-        |source| StateError::Io { act: "open the log", path: path.display().to_string(), source };
+    let failed = |source| StateError::Io {
+        act: "open the log",
+        path: path.display().to_string(),
+        cause: source,
+    };
     if let Some(folder) = path.parent() {
         make_private_dir(folder)?;
     }

@@ -43,8 +43,8 @@ pub(crate) enum StateError {
         "{state} is in use by process {pid}; stop it with `mqtt-operator local down --state {state}`, or use another --state"
     )]
     InUse { state: String, pid: String },
-    #[error("could not {act} {path}")]
-    Io { act: &'static str, path: String, source: std::io::Error },
+    #[error("could not {act} {path}: {cause}")]
+    Io { act: &'static str, path: String, cause: std::io::Error },
 }
 
 /// What the running operator says about itself.
@@ -69,7 +69,7 @@ impl StateDir {
         let absolute = std::path::absolute(path).map_err(|source| StateError::Io {
             act: "find",
             path: path.display().to_string(),
-            source,
+            cause: source,
         })?;
         Ok(Self { absolute })
     }
@@ -100,7 +100,7 @@ impl StateDir {
         let path = self.path(LOCK);
         let failed = |act| {
             let path = path.display().to_string();
-            move |source| StateError::Io { act, path, source }
+            move |source| StateError::Io { act, path, cause: source }
         };
         let mut file = File::options()
             .create(true)
@@ -173,7 +173,7 @@ impl std::fmt::Display for StateDir {
 /// [`StateError::Io`].
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), StateError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| {
-        StateError::Io { act: "make the folder", path: path.display().to_string(), source }
+        StateError::Io { act: "make the folder", path: path.display().to_string(), cause: source }
     })
 }
 
@@ -182,7 +182,8 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<(), StateError> {
 /// # Errors
 /// [`StateError::Io`].
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let failed = |source| StateError::Io { act: "write", path: path.display().to_string(), source };
+    let failed =
+        |source| StateError::Io { act: "write", path: path.display().to_string(), cause: source };
     if let Some(folder) = path.parent()
         && !folder.is_dir()
     {
