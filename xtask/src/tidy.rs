@@ -1,4 +1,5 @@
-//! Checks of the tree that the compiler doesn't make: sizes of files, what the pure crates may know, what is left unfinished.
+//! Checks of the tree that the compiler doesn't make: sizes of files, what the pure crates may know, what is left unfinished, what
+//! docs/ explains.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,12 +38,15 @@ const UNFINISHED: [&str; 4] = ["todo!(", "unimplemented!(", "FIXME", "#[ignore"]
 /// At least one breach, or a file that can't be read.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut breaches = Vec::new();
+    let mut sources = Vec::new();
     for file in rust_files(root)? {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         sizes(&name, &text, &mut breaches);
         layers(&name, &text, &mut breaches);
+        sources.push((name, text));
     }
+    breaches.extend(crate::docs::breaches(root, &sources)?);
     for (package, forbidden) in PURE {
         if depends_on(root, package, forbidden)? {
             breaches.push(format!("{package} depends on {forbidden}: the crate is pure"));
