@@ -84,7 +84,7 @@ pub(super) async fn roll(cluster: &Cluster, (from, to): (&str, &str)) -> Result<
     watch_roll(cluster, from).await?;
     println!("     figure: and back again: {:.1} s", back.elapsed().as_secs_f64());
     traffic.flowing(Duration::from_secs(30)).await?;
-    traffic.stop().await;
+    traffic.stop().await?;
     cluster.wait_all_ready(Duration::from_secs(60)).await
 }
 
