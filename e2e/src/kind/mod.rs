@@ -50,6 +50,7 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     r.required(name, minutes(8), install::run(c)).await;
     r.scenario("objects are as promised", minutes(2), install::objects(c)).await;
     r.scenario("mqtt over tls from outside", minutes(3), policy::traffic(c)).await;
+    r.scenario("passwords are in secrets only", minutes(2), install::secrets(c)).await;
     let name = "bad manifests are refused with a sentence";
     r.scenario(name, minutes(2), policy::refused(c)).await;
     let name = "an edited rule is enforced on all brokers";
