@@ -3,6 +3,7 @@
 #   KIND_NODE_IMAGE   the node image (kind's own default when unset)
 #   E2E_KEEP=1        keep the cluster afterwards and use it again at the next run
 #   E2E_ONLY=a,b      run only the scenarios whose names contain one of these words (the installation always runs)
+#   E2E_EDITS=100     how many edits of a rule are timed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -36,4 +37,4 @@ fi
 [ "${E2E_KEEP:-0}" = 1 ] || trap 'kind delete cluster --name "$cluster"' EXIT
 kind load docker-image --name "$cluster" "$prefix/mqtt-broker:$version" "$prefix/mqtt-broker:$next" "$prefix/mqtt-operator:$version"
 
-"$target/release/dunlin-e2e" kind --version "$version" --next-version "$next" --only "${E2E_ONLY:-}"
+"$target/release/dunlin-e2e" kind --version "$version" --next-version "$next" --edits "${E2E_EDITS:-100}" --only "${E2E_ONLY:-}"

@@ -29,7 +29,7 @@ pub struct KindArgs {
     #[arg(long, default_value = "")]
     pub only: String,
     /// How many edits of a rule are timed.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 100)]
     pub edits: usize,
 }
 
@@ -45,6 +45,7 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     let r = &mut report;
     let minutes = |n: u64| Duration::from_secs(60 * n);
     let v = (args.version.as_str(), args.next_version.as_str());
+    let edits_take = Duration::from_secs(120 + 5 * args.edits as u64);
 
     let name = "chart and manifests give a ready cluster";
     r.required(name, minutes(8), install::run(c)).await;
@@ -54,7 +55,7 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     let name = "bad manifests are refused with a sentence";
     r.scenario(name, minutes(2), policy::refused(c)).await;
     let name = "an edited rule is enforced on all brokers";
-    r.scenario(name, minutes(6), policy::edits(c, args.edits)).await;
+    r.scenario(name, edits_take, policy::edits(c, args.edits)).await;
     r.scenario("a deleted user is refused", minutes(3), policy::deleted_user(c)).await;
     r.scenario("a killed broker comes back", minutes(8), faults::kill_pod(c)).await;
     r.scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c)).await;
