@@ -6,6 +6,7 @@ mod faults;
 mod install;
 mod policy;
 mod removal;
+mod replacement;
 mod traffic;
 mod upgrade;
 
@@ -15,6 +16,10 @@ use anyhow::Result;
 
 use crate::scenario::Report;
 pub use cluster::Cluster;
+use upgrade::Versions;
+
+/// A version that no image has.
+const ABSENT_VERSION: &str = "0.1.0-absent";
 
 /// What the scenarios need to know.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +30,9 @@ pub struct KindArgs {
     /// Another version of the broker, whose image is loaded into the cluster too.
     #[arg(long)]
     pub next_version: String,
+    /// A version whose image is loaded too; its containers start and end again at once.
+    #[arg(long)]
+    pub broken_version: String,
     /// Run only the scenarios whose names contain one of these words (comma-separated).
     #[arg(long, default_value = "")]
     pub only: String,
@@ -44,7 +52,7 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     let mut report = Report::new(&args.only, move || diagnostics::print(&diagnosed));
     let r = &mut report;
     let minutes = |n: u64| Duration::from_secs(60 * n);
-    let v = (args.version.as_str(), args.next_version.as_str());
+    let v = Versions { from: &args.version, to: &args.next_version, broken: &args.broken_version };
     let edits_take = Duration::from_secs(120 + 5 * args.edits as u64);
 
     let name = "chart and manifests give a ready cluster";
@@ -61,8 +69,10 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     r.scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c)).await;
     let name = "upgrade under traffic with an operator restart";
     r.scenario(name, minutes(12), upgrade::roll(c, v)).await;
-    let name = "a bad version stops and goes back";
-    r.scenario(name, minutes(8), upgrade::bad_version(c, v)).await;
+    let name = "a version without an image stops the upgrade and goes back";
+    r.scenario(name, minutes(8), upgrade::bad_version(c, v.from, ABSENT_VERSION)).await;
+    let name = "a version that starts and does not become ready stops the upgrade and goes back";
+    r.scenario(name, minutes(8), upgrade::bad_version(c, v.from, v.broken)).await;
     r.scenario("a stopped node", minutes(8), faults::stop_node(c)).await;
     r.scenario("everything deleted clean", minutes(5), removal::run(c)).await;
     Ok(report.close())
