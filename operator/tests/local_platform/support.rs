@@ -19,6 +19,13 @@ fn broker() -> Option<PathBuf> {
     named.or_else(|| beside.is_file().then_some(beside))
 }
 
+/// Says that a test is left out; where everything is installed (`DUNLIN_TEST_REQUIRE` is `all`), that fails it.
+fn left_out(why: &str) {
+    let all = std::env::var_os("DUNLIN_TEST_REQUIRE").is_some_and(|what| what == "all");
+    assert!(!all, "DUNLIN_TEST_REQUIRE=all, but this test would be left out: {why}");
+    eprintln!("left out: {why}");
+}
+
 /// Manifests and state; what runs on them is stopped when this is dropped.
 pub(crate) struct Desk {
     dir: tempfile::TempDir,
@@ -31,7 +38,7 @@ impl Desk {
     /// With real brokers; `None` (and a line that says so) when they are not built.
     pub(crate) fn with_brokers() -> Option<Self> {
         let Some(broker) = broker() else {
-            eprintln!("left out: mqtt-broker is not built (cargo build -p broker)");
+            left_out("mqtt-broker is not built (cargo build -p broker)");
             return None;
         };
         Some(Self::with_program(broker))
