@@ -68,21 +68,26 @@ impl Desk {
         desk
     }
 
+    /// Where a manifest is.
+    pub(crate) fn manifest(&self, name: &str) -> PathBuf {
+        self.dir.path().join("m").join(name)
+    }
+
     /// Writes a manifest as editors do: another file in its place.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let path = self.dir.path().join("m").join(name);
+        let path = self.manifest(name);
         std::fs::write(path.with_extension("tmp"), text).unwrap();
         std::fs::rename(path.with_extension("tmp"), path).unwrap();
     }
 
     pub(crate) fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = std::fs::read_to_string(self.dir.path().join("m").join(name)).unwrap();
+        let text = std::fs::read_to_string(self.manifest(name)).unwrap();
         assert!(text.contains(from), "{name} does not contain {from:?}");
         self.write(name, &text.replace(from, to));
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        std::fs::remove_file(self.dir.path().join("m").join(name)).unwrap();
+        std::fs::remove_file(self.manifest(name)).unwrap();
     }
 
     pub(crate) fn state(&self, below: &str) -> PathBuf {
