@@ -18,7 +18,8 @@ const LAST: &[u8] = b"last";
 /// Between two messages: some hundred a second say as much as all that the machine can do.
 const PACE: Duration = Duration::from_millis(2);
 
-/// Numbered messages from a client of one broker to a client of another, each acknowledged before the next one.
+/// Numbered messages from a client of one broker to a client of another, each acknowledged before
+/// the next one.
 struct Traffic {
     stop: Arc<AtomicBool>,
     received: Arc<AtomicU64>,

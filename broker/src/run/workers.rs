@@ -42,6 +42,9 @@ pub(super) fn shared(
     let threads = workers.len().min(PASSWORD_THREADS_MAX);
     let passwords = PasswordPool::start(threads)
         .map_err(|source| StartError::Thread { name: "password", source })?;
+    // A statement of its own: while it is borrowed the state machine can't announce another policy,
+    // and `retained` would wait for the state machine: for ever.
+    let policy = meta.policy().borrow().policy.clone();
     Ok(WorkerShared {
         clock,
         engine: engine(config),
@@ -49,7 +52,7 @@ pub(super) fn shared(
         listeners: config.listeners.clone().into(),
         tls: Arc::clone(tls),
         passwords: Arc::new(passwords),
-        policy: meta.policy().borrow().policy.clone(),
+        policy,
         retained: meta.retained(),
         hub,
         workers: Arc::clone(workers),

@@ -79,8 +79,8 @@ impl Broker {
         brokers
     }
 
-    /// A broker that doesn't belong to the cluster whose brokers' addresses it is given: its cluster id is another, or the
-    /// authority of its certificates is.
+    /// A broker that doesn't belong to the cluster whose brokers' addresses it is given: its
+    /// cluster id is another, or the authority of its certificates is.
     pub(crate) fn stranger(
         folder: tempfile::TempDir,
         pki: Pki,
