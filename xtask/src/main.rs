@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 
 mod crds;
+mod dependencies;
 mod tidy;
 
 /// Tasks of the repository.
@@ -18,7 +19,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Checks what the compiler doesn't: sizes of files, layers, unfinished work.
+    /// Checks what the compiler doesn't: sizes of files, layers, dependencies, unfinished work.
     Tidy,
 }
 

@@ -1,4 +1,5 @@
-//! Checks of the tree that the compiler doesn't make: sizes of files, what the pure crates may know, what is left unfinished.
+//! Checks of the tree that the compiler doesn't make: sizes of files, what the pure crates may know, what is left unfinished,
+//! which dependencies nothing uses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::dependencies;
+
 /// Lines that a file may have at most; the aim is 300.
 const FILE_LINES_MAX: usize = 600;
+
 
 /// Crates that know no socket, clock or runtime, and a package that their dependencies must not contain.
 const PURE: [(&str, &str); 4] = [
@@ -37,7 +41,8 @@ const UNFINISHED: [&str; 4] = ["todo!(", "unimplemented!(", "FIXME", "#[ignore"]
 /// At least one breach, or a file that can't be read.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut breaches = Vec::new();
-    for file in rust_files(root)? {
+    let folders = ["broker", "operator", "e2e", "xtask"].map(|name| root.join(name));
+    for file in rust_files(&folders)? {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         sizes(&name, &text, &mut breaches);
@@ -48,6 +53,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             breaches.push(format!("{package} depends on {forbidden}: the crate is pure"));
         }
     }
+    dependencies::check(root, &mut breaches)?;
     if breaches.is_empty() {
         return Ok(());
     }
@@ -66,9 +72,8 @@ fn layers(name: &str, text: &str, breaches: &mut Vec<String>) {
     if name.starts_with("xtask/") {
         return;
     }
-    let is_test = name.contains("/tests/") || name.ends_with("_test.rs");
-    let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text);
-    for (number, line) in code.lines().enumerate() {
+    let is_test = is_test(name);
+    for (number, line) in code_of(text).lines().enumerate() {
         if line.trim_start().starts_with("//") {
             continue;
         }
@@ -85,6 +90,21 @@ fn layers(name: &str, text: &str, breaches: &mut Vec<String>) {
     }
 }
 
+/// Whether a file holds nothing but tests.
+pub(crate) fn is_test(name: &str) -> bool {
+    name.contains("/tests/") || name.ends_with("_test.rs")
+}
+
+/// A file's text without the module of tests at its end.
+pub(crate) fn code_of(text: &str) -> &str {
+    let mut modules = text.match_indices("\n#[cfg(test)]\nmod ");
+    let is_inline = |at: usize, head: &str| {
+        text[at + head.len()..].lines().next().is_some_and(|line| line.ends_with('{'))
+    };
+    let end = modules.find(|(at, head)| is_inline(*at, head)).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
+
 /// Whether `forbidden` is among the package's normal dependencies.
 fn depends_on(root: &Path, package: &str, forbidden: &str) -> Result<bool> {
     let output = Command::new("cargo")
@@ -99,10 +119,10 @@ fn depends_on(root: &Path, package: &str, forbidden: &str) -> Result<bool> {
     Ok(tree.lines().any(|line| line.split(' ').next() == Some(forbidden)))
 }
 
-fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+/// All Rust files below the folders, sorted.
+pub(crate) fn rust_files(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["broker", "operator", "e2e", "xtask"].iter().map(|name| root.join(name)).collect();
+    let mut folders = folders.to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
@@ -115,4 +135,17 @@ fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_ends_at_a_module_of_tests_and_not_where_a_file_of_tests_is_named() {
+        let text = "#[cfg(test)]\nmod a_test;\n\nfn code() {}\n#[cfg(test)]\nmod tests {\n}\n";
+        let text = format!("//! Code.\n{text}");
+        let code = code_of(&text);
+        assert!(code.ends_with("fn code() {}"), "{code}");
+    }
 }
