@@ -13,9 +13,9 @@ use crate::digest::{BUCKET_COUNT, BucketIndex, Digest, Revision, bucket_of};
 use crate::record::{Record, RecordKey, RecordKind};
 use crate::record_set::RecordSet;
 
-/// A policy's revision and the digests of its buckets, in order.
+/// A policy's revision and the digests of its buckets, in order. As JSON it is the admin API's
+/// answer to `GET /v1/policy/digests`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct PolicyDigests {
     /// The digest over `buckets`.
     pub revision: Revision,
@@ -23,11 +23,12 @@ pub struct PolicyDigests {
     pub buckets: Vec<Digest>,
 }
 
-/// The keys in one bucket with the digests of their records.
+/// The keys in one bucket with the digests of their records, without the records: they hold
+/// password hashes. As JSON it is the admin API's answer to `GET /v1/policy/buckets/{n}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct BucketKeys {
     /// Which bucket.
+    #[serde(rename = "number")]
     pub index: BucketIndex,
     /// Digests by key.
     pub records: BTreeMap<RecordKey, Digest>,
