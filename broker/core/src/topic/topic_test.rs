@@ -1,5 +1,6 @@
 //! The rules of section 4.7 by example; many of the rows are the specification's own.
 
+
 use super::*;
 
 #[test]
@@ -27,6 +28,10 @@ fn filters_match_as_the_specification_shows() {
         ("$SYS/#", "$SYS/monitor", true),
         ("$SYS/monitor/+", "$SYS/monitor/Clients", true),
         ("a/+", "a/$x", true),
+        ("a/+", "a/", true),
+        ("a/b", "a/b", true),
+        ("a/b", "a/b/c", false),
+        ("+/+", "/x", true),
         ("a/#", "a/$x", true),
     ];
     for (filter, topic, expected) in rows {
