@@ -19,9 +19,9 @@ use super::discovery::Discovery;
 use super::link_types::{
     LinkError, LinkEvent, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
 };
-use super::peer_tls::PeerTls;
 use super::sync::lock;
 use super::{accept, dial};
+use crate::tls::PeerTls;
 
 /// Refusals kept for the status report, newest last.
 const REFUSALS_KEPT: usize = 16;

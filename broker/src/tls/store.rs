@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use broker_admin_api::{CertificateStatus, ReloadError, ServedCertificate};
 use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
+use broker_policy::Digest;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::server::ProducesTickets;
 use rustls::{RootCertStore, ServerConfig};
 
@@ -16,7 +16,7 @@ use super::config::{ServerParts, new_ticketer, server_config};
 use super::error::TlsError;
 use super::files::{FilesMark, anchors, certificates, private_key, read, sha256_hex};
 use super::identity::not_after;
-use crate::cluster::PeerTls;
+use super::peer::{PeerTls, PeerTlsError};
 use crate::telemetry::Chain;
 
 /// The files of one broker; no placeholder is left in the paths.
@@ -355,16 +355,17 @@ fn read_peer(paths: &PeerTlsPaths) -> Result<PeerSide, TlsError> {
     let chain_pem = read(&paths.certificate)?;
     let key_pem = read(&paths.key)?;
     let trust_pem = read(&paths.ca)?;
-    let tls = PeerTls::from_pem(&chain_pem, &key_pem, &trust_pem)
-        .map_err(|source| TlsError::Peer { path: paths.certificate.clone(), source })?;
-    let leaf = CertificateDer::from_pem_slice(&chain_pem).map_err(|e| TlsError::Pem {
-        path: paths.certificate.clone(),
-        what: "certificate",
-        reason: e.to_string(),
+    let chain = certificates(&paths.certificate, "certificate", &chain_pem)?;
+    let key = private_key(&paths.key, &key_pem)?;
+    let trusted = anchors(&paths.ca, &trust_pem)?;
+    let served = served(&paths.certificate, &chain[0])?;
+    let tls = PeerTls::new(chain, key, trusted).map_err(|error| match error {
+        PeerTlsError::Pair { reason } => TlsError::Pair {
+            certificate: paths.certificate.clone(),
+            key: paths.key.clone(),
+            reason,
+        },
+        PeerTlsError::Anchors { reason } => TlsError::Anchor { path: paths.ca.clone(), reason },
     })?;
-    Ok(PeerSide {
-        tls,
-        served: served(&paths.certificate, &leaf)?,
-        trust_digest: sha256_hex(&trust_pem),
-    })
+    Ok(PeerSide { tls, served, trust_digest: Digest::of(&trust_pem).to_string() })
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use broker::cluster::{
     Discovery, FRAME_BODY_BYTES_MAX, LinkError, LinkEvent, LinkTiming, Links, LinksConfig, NodeId,
-    PeerHandler, PeerTls, Replier,
+    PeerHandler, Replier,
 };
+use broker::tls::PeerTls;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
