@@ -19,8 +19,8 @@ use super::discovery::Discovery;
 use super::link_types::{
     LinkError, LinkEvent, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
 };
-use super::sync::lock;
 use super::{accept, dial};
+use crate::sync::lock;
 use crate::tls::PeerTls;
 
 /// Refusals kept for the status report, newest last.

@@ -12,7 +12,6 @@ mod handshake;
 mod link_types;
 mod links;
 pub mod meta;
-mod sync;
 
 pub use broker_core::types::NodeId;
 pub use connection::Replier;

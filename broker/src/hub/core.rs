@@ -470,7 +470,7 @@ impl Core {
             // A worker that has ended has no session any more.
             let session = session.await.ok().flatten();
             if let Some(core) = core.upgrade() {
-                let mut core = super::run::lock(&core);
+                let mut core = crate::sync::lock(&core);
                 core.claims.extracted(ticket, session);
                 let now = core.clock.now();
                 core.carry_out(now);
@@ -483,7 +483,7 @@ impl Core {
 async fn flush(core: Weak<Mutex<Core>>, worker: usize, inbox: tokio::sync::mpsc::Sender<ToWorker>) {
     while let Ok(room) = inbox.reserve().await {
         let Some(core) = core.upgrade() else { return };
-        let mut core = super::run::lock(&core);
+        let mut core = crate::sync::lock(&core);
         match core.outboxes[worker].pop() {
             Some(message) => room.send(message),
             None => {

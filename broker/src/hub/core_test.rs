@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 
 use super::carrier::{Carried, Carrier};
 use super::core::{Core, CoreParts};
-use super::run::lock;
 use super::wire;
 use crate::cluster::meta::Leadership;
 use crate::node::{Clock, ToHub, ToWorker, WORKERS_MAX, WorkerHandle, WorkerId};
+use crate::sync::lock;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);

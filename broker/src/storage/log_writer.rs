@@ -16,6 +16,7 @@ use super::atomic_file::sync_parent;
 use super::log_recovery::{LogError, RecoveredGroup, RecoveryReport, recover};
 use super::log_segment::{SEGMENT_BYTES, SEGMENT_HEADER_BYTES, create_segment, segment_path};
 use super::record::{BODY_BYTES_MAX, GroupId, Record, RecordKind};
+use crate::sync::lock;
 
 /// Bytes that may wait for the writer; who has more to write waits for room.
 const QUEUED_BYTES_MAX: usize = 32 << 20;
@@ -174,7 +175,7 @@ impl Handle {
     fn close(&self) {
         self.shared.lock().is_closed = true;
         self.shared.wake.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
@@ -192,7 +193,7 @@ impl Drop for Handle {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Takes the append when there is room for it; `None` when there is not.
