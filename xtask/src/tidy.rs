@@ -10,8 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::dependencies;
 
 /// Lines that a file may have at most; the aim is 300.
-const FILE_LINES_MAX: usize = 600;
+const FILE_LINES_MAX: usize = 500;
 
+/// Files that are longer, each with what it may have at most. The list only shrinks: a file that has been split leaves it.
+const LONG_FILES: [(&str, usize); 1] = [("broker/src/hub/core.rs", 600)];
 
 /// Crates that know no socket, clock or runtime, and a package that their dependencies must not contain.
 const PURE: [(&str, &str); 4] = [
@@ -62,9 +64,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 fn sizes(name: &str, text: &str, breaches: &mut Vec<String>) {
     let lines = text.lines().count();
-    if lines > FILE_LINES_MAX {
-        breaches
-            .push(format!("{name}: {lines} lines, at most {FILE_LINES_MAX}: split it by concern"));
+    let exception = LONG_FILES.iter().find(|(file, _)| *file == name).map(|(_, max)| *max);
+    let max = exception.unwrap_or(FILE_LINES_MAX);
+    if lines > max {
+        breaches.push(format!("{name}: {lines} lines, at most {max}: split it by concern"));
+    } else if exception.is_some() && lines <= FILE_LINES_MAX {
+        breaches.push(format!("{name}: short enough now, take it from the list of long files"));
     }
 }
 
