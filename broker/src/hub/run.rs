@@ -154,13 +154,14 @@ impl HubTask {
     /// Decides whether clients may come in.
     fn judge(&mut self) {
         let status = self.meta.status();
+        let members = status.members.iter().map(|member| member.node);
+        lock(&self.core).set_members(members.clone().collect());
         let facts = Facts {
             phase: status.phase,
             role: status.role,
             is_draining: self.drain.borrow_and_update().is_some(),
             is_policy_enforced: self.enforced.borrow_and_update().is_some(),
-            is_interest_known: lock(&self.core)
-                .has_heard(status.members.iter().map(|member| member.node)),
+            is_interest_known: lock(&self.core).has_heard(members),
         };
         let verdict = self.readiness.judge(self.clock.now(), facts);
         if let GateState::Closed { reason } = &verdict.gate {
