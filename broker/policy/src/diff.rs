@@ -100,27 +100,9 @@ impl RecordSet {
         Ok((0..=BucketIndex::MAX).filter(differs).collect())
     }
 
-    /// The change that makes the other's policy equal to this one; empty if it is.
-    ///
-    /// # Errors
-    /// The digests or the keys do not fit together.
-    pub fn change_for(
-        &self,
-        theirs: &PolicyDigests,
-        keys: &[BucketKeys],
-    ) -> Result<PolicyChange, DiffError> {
-        let changes = self.changes_for(theirs, keys, usize::MAX)?;
-        let unchanged = PolicyChange {
-            from: theirs.revision,
-            to: theirs.revision,
-            upserts: Vec::new(),
-            removals: Vec::new(),
-        };
-        Ok(changes.into_iter().next().unwrap_or(unchanged))
-    }
-
-    /// The same in changes of at most `records_max` records each (at least one), every one
-    /// leading from the revision of the one before. Clients are removed first and added last.
+    /// What makes the other's policy equal to this one, in changes of at most `records_max` records
+    /// each (at least one), every one leading from the revision of the one before; none if it is.
+    /// Clients are removed first and added last.
     ///
     /// # Errors
     /// The digests or the keys do not fit together.

@@ -136,12 +136,6 @@ impl Links {
         self.link(node)?.send_droppable(kind, body)
     }
 
-    /// Nodes with a link dialled from here, in the order of their ids.
-    #[must_use]
-    pub fn live_nodes(&self) -> Vec<NodeId> {
-        lock(&self.shared.registry).dialled.keys().copied().collect()
-    }
-
     /// Whether requests can be made to `node` now.
     #[must_use]
     pub fn is_live(&self, node: NodeId) -> bool {
