@@ -5,6 +5,12 @@ VERSION      := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n
 IMAGE_PREFIX ?= ghcr.io/dunlin
 TARGET       := $(or $(CARGO_TARGET_DIR),target)
 CARGO        ?= cargo
+# What `make verify` leaves out although it is not installed: VERIFY_WITHOUT="deny helm".
+VERIFY_WITHOUT ?=
+# `make images VERSION=0.1.1` builds a broker that says 0.1.1, as the image's tag does.
+ifeq ($(origin VERSION),command line)
+export DUNLIN_VERSION := $(VERSION)
+endif
 
 .PHONY: help build run test e2e bench verify fix crds images push clean
 
@@ -26,16 +32,23 @@ e2e: ## the tests on kind: images, chart, upgrade under traffic, node loss
 bench: build ## the figures: CPU per message beside Mosquitto, edit to enforced, operator memory
 	./e2e/bench.sh
 
-verify: ## read-only checks: format, lints, docs, layers, licences, generated files
+verify: ## read-only checks: format, lints, docs, layers, licences, advisories, generated files
+	@./xtask/verify-tools.sh $(VERIFY_WITHOUT)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) run --quiet -p xtask -- tidy
 	$(CARGO) run --quiet -p xtask -- crds --check
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; \
-	else echo "cargo-deny is not installed: licences were not checked (cargo install cargo-deny)"; fi
-	@if command -v helm >/dev/null; then ./charts/golden.sh --check; \
-	else echo "helm is not installed: the chart was not checked"; fi
+ifeq ($(filter deny,$(VERIFY_WITHOUT)),)
+	$(CARGO) deny --offline check licenses bans sources $$(./xtask/verify-tools.sh advisories)
+endif
+ifeq ($(filter machete,$(VERIFY_WITHOUT)),)
+	@if command -v cargo-machete >/dev/null; then $(CARGO) machete; \
+	else echo "cargo-machete is not installed: unused dependencies were not looked for (cargo install --locked cargo-machete)"; fi
+endif
+ifeq ($(filter helm,$(VERIFY_WITHOUT)),)
+	./charts/golden.sh --check
+endif
 
 fix: ## format, and write the generated files anew
 	$(CARGO) fmt --all
@@ -45,7 +58,7 @@ fix: ## format, and write the generated files anew
 crds: ## write crds/*.yaml from the Rust types
 	$(CARGO) run --quiet -p xtask -- crds
 
-images: build ## the images mqtt-broker and mqtt-operator, from the release binaries
+images: build ## both images, from the release binaries (VERSION=… for another one)
 	./images/build.sh $(TARGET)/release/mqtt-broker $(IMAGE_PREFIX)/mqtt-broker:$(VERSION)
 	./images/build.sh $(TARGET)/release/mqtt-operator $(IMAGE_PREFIX)/mqtt-operator:$(VERSION)
 

@@ -3,6 +3,7 @@
 #   KIND_NODE_IMAGE   the node image (kind's own default when unset)
 #   E2E_KEEP=1        keep the cluster afterwards and use it again at the next run
 #   E2E_ONLY=a,b      run only the scenarios whose names contain one of these words (the installation always runs)
+#   E2E_EDITS=100     how many edits of a rule are timed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -12,6 +13,7 @@ for program in kind kubectl helm docker; do
 done
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 next=$version-next.1
+broken=$version-broken.1
 images=$target/e2e-images
 prefix=ghcr.io/dunlin # the names in the manifests and the chart; nothing is pushed or pulled
 
@@ -23,6 +25,10 @@ install -m 755 "$target/release/mqtt-broker" "$images/$next/mqtt-broker"
 ./images/build.sh "$images/$next/mqtt-broker" "$prefix/mqtt-broker:$next"
 ./images/build.sh "$target/release/mqtt-broker" "$prefix/mqtt-broker:$version"
 ./images/build.sh "$target/release/mqtt-operator" "$prefix/mqtt-operator:$version"
+# A broker that starts and never becomes ready: another program, which does not know a broker's arguments.
+mkdir -p "$images/$broken"
+install -m 755 "$target/release/mqtt-operator" "$images/$broken/mqtt-broker"
+./images/build.sh "$images/$broken/mqtt-broker" "$prefix/mqtt-broker:$broken"
 
 cluster=$(sed -n 's/^name: *//p' kind-config.yaml)
 export KUBECONFIG=$target/e2e-kubeconfig
@@ -34,6 +40,6 @@ else
 	kind export kubeconfig --name "$cluster"
 fi
 [ "${E2E_KEEP:-0}" = 1 ] || trap 'kind delete cluster --name "$cluster"' EXIT
-kind load docker-image --name "$cluster" "$prefix/mqtt-broker:$version" "$prefix/mqtt-broker:$next" "$prefix/mqtt-operator:$version"
+kind load docker-image --name "$cluster" "$prefix/mqtt-broker:$version" "$prefix/mqtt-broker:$next" "$prefix/mqtt-broker:$broken" "$prefix/mqtt-operator:$version"
 
-"$target/release/dunlin-e2e" kind --version "$version" --next-version "$next" --only "${E2E_ONLY:-}"
+"$target/release/dunlin-e2e" kind --version "$version" --next-version "$next" --broken-version "$broken" --edits "${E2E_EDITS:-100}" --only "${E2E_ONLY:-}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make test`: every test that needs no Kubernetes cluster. Uses what it finds (a Kubernetes API server's programs, Python, mosquitto's
 # clients) and says what it did not find.
+#   DUNLIN_TEST_REQUIRE=all   a test that would be left out for that fails
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}

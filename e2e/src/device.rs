@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode,
+    ConnectProperties, ConnectReturnCode, DisconnectReasonCode, Packet, PubAckReason,
+    SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use tokio::time::{Instant, timeout_at};
 
 /// How long a device waits for one answer of a broker before the test fails.
@@ -45,6 +46,16 @@ pub struct Identity<'a> {
     pub session_expiry_seconds: u32,
 }
 
+/// The reason code of the CONNACK that refused a connection; `None` where [`Device::connect`] failed in another way, so that no
+/// broker's answer was seen.
+#[must_use]
+pub fn refusal(error: &Error) -> Option<ConnectReturnCode> {
+    match error.downcast_ref::<ConnectionError>()? {
+        ConnectionError::ConnectionRefused(code) => Some(*code),
+        _ => None,
+    }
+}
+
 impl Device {
     /// Connects through a tunnel's port (or a plain listener's) and waits for CONNACK.
     ///
@@ -64,14 +75,11 @@ impl Device {
         let (client, events) = AsyncClient::new(options, 64);
         let mut device = Self { client, events, inbox: VecDeque::new(), session_present: false };
         let answer = device.until("CONNACK", |packet| match packet {
-            Packet::ConnAck(ack) => Some((ack.code, ack.session_present)),
+            Packet::ConnAck(ack) => Some(ack.session_present),
             _ => None,
         });
-        let (code, present) = answer.await?;
-        if code != ConnectReturnCode::Success {
-            bail!("the broker refused the connection: {code:?}");
-        }
-        device.session_present = present;
+        // The client makes a CONNACK that refuses an error.
+        device.session_present = answer.await?;
         Ok(device)
     }
 
@@ -127,18 +135,22 @@ impl Device {
         while self.step(deadline, "the end").await.is_ok() {}
     }
 
-    /// Waits until the broker ends the connection; what came with it (a reason code) is in the error's text.
+    /// Waits until the connection ends, and gives the reason of the broker's DISCONNECT; `None` where it said nothing.
     ///
     /// # Errors
     /// The connection was still there after `within`.
-    pub async fn until_closed(&mut self, within: Duration) -> Result<String> {
+    pub async fn until_closed(&mut self, within: Duration) -> Result<Option<DisconnectReasonCode>> {
         let deadline = Instant::now() + within;
         loop {
             match timeout_at(deadline, self.events.poll()).await {
                 Err(_) => bail!("the connection was still open after {within:?}"),
-                Ok(Err(why)) => return Ok(format!("{why:?}")),
+                Ok(Err(ConnectionError::MqttState(StateError::ServerDisconnect {
+                    reason_code,
+                    ..
+                }))) => return Ok(Some(reason_code)),
+                Ok(Err(_)) => return Ok(None),
                 Ok(Ok(Event::Incoming(Packet::Disconnect(packet)))) => {
-                    return Ok(format!("{:?}", packet.reason_code));
+                    return Ok(Some(packet.reason_code));
                 }
                 Ok(Ok(_)) => {}
             }

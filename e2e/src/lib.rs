@@ -6,6 +6,7 @@ pub mod bench;
 pub mod device;
 pub mod kind;
 pub mod local;
+pub mod optional;
 pub mod program;
 pub mod scenario;
 pub mod tunnel;

@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod crds;
 mod dependencies;
+mod docs;
 mod tidy;
 
 /// Tasks of the repository.
@@ -19,7 +20,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Checks what the compiler doesn't: sizes of files, layers, dependencies, unfinished work.
+    /// Checks what the compiler doesn't: sizes of files, layers, dependencies, unfinished work, what docs/ explains.
     Tidy,
 }
 

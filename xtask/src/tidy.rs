@@ -1,5 +1,5 @@
 //! Checks of the tree that the compiler doesn't make: sizes of files, what the pure crates may know, what is left unfinished,
-//! which dependencies nothing uses.
+//! which dependencies nothing uses, what docs/ explains.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,13 +43,16 @@ const UNFINISHED: [&str; 4] = ["todo!(", "unimplemented!(", "FIXME", "#[ignore"]
 /// At least one breach, or a file that can't be read.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut breaches = Vec::new();
+    let mut sources = Vec::new();
     let folders = ["broker", "operator", "e2e", "xtask"].map(|name| root.join(name));
     for file in rust_files(&folders)? {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         sizes(&name, &text, &mut breaches);
         layers(&name, &text, &mut breaches);
+        sources.push((name, text));
     }
+    breaches.extend(crate::docs::breaches(root, &sources)?);
     for (package, forbidden) in PURE {
         if depends_on(root, package, forbidden)? {
             breaches.push(format!("{package} depends on {forbidden}: the crate is pure"));

@@ -6,7 +6,7 @@ use broker_admin_api::{
     AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, PromoteRequest, path,
 };
 use broker_config::{RawConfig, RawDiscovery, RawStaticPeer};
-use broker_policy::{Policy, PolicyChange};
+use broker_policy::{Policy, PolicyChange, Record};
 use rustls::ClientConfig;
 
 use super::client::Client;
@@ -79,6 +79,29 @@ impl Broker {
         brokers
     }
 
+    /// A broker that doesn't belong to the cluster whose brokers' addresses it is given: its cluster id is another, or the
+    /// authority of its certificates is.
+    pub(crate) fn stranger(
+        folder: tempfile::TempDir,
+        pki: Pki,
+        ordinal: usize,
+        cluster_id: &str,
+        peers: &[&Self],
+    ) -> Self {
+        pki.issue_peer(ordinal, cluster_id);
+        let mut raw = config(&pki);
+        raw.cluster.id = cluster_id.to_owned();
+        let own = (ordinal, &raw);
+        let peers = peers.iter().map(|broker| broker.as_peer()).chain([peer(own)]).collect();
+        raw.peers.discovery = RawDiscovery::Static(peers);
+        Self::spawn(&Arc::new(folder), &Arc::new(pki), raw, ordinal)
+    }
+
+    /// How others find it.
+    pub(crate) fn as_peer(&self) -> RawStaticPeer {
+        RawStaticPeer { name: self.name.clone(), address: self.raw.peers.listen.to_string() }
+    }
+
     /// A cluster of one, whose policy has the user `pump`.
     pub(crate) fn founded() -> Self {
         let broker = Self::start();
@@ -136,6 +159,20 @@ impl Broker {
         let change: PolicyChange = Policy::default().change(records.collect(), Vec::new()).unwrap();
         self.until_accepted(path::POLICY_CHANGES, &serde_json::to_string(&change).unwrap());
         self.until_enforced(&wanted.revision().to_string());
+    }
+
+    /// Makes the policy `wanted` where it is `before`; a leader may be missing for a while.
+    pub(crate) fn change_policy(&self, before: &Policy, wanted: &Policy) {
+        let is_new = |record: &Record| before.records().get(&record.key()).is_none();
+        let records = wanted.records().records().map(|record| (**record).clone());
+        let change = before.change(records.filter(is_new).collect(), Vec::new()).unwrap();
+        let body = serde_json::to_string(&change).unwrap();
+        let revision = wanted.revision().to_string();
+        eventually("the policy is changed", || {
+            let (code, _) = self.call("POST", path::POLICY_CHANGES, &body);
+            // What could not be answered may have been done all the same.
+            (code == 200 || self.status().policy.applied_revision == revision).then_some(())
+        });
     }
 
     pub(crate) fn until_enforced(&self, revision: &str) {

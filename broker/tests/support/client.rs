@@ -179,6 +179,25 @@ impl Client {
         self.send(&publish(topic, payload));
     }
 
+    /// QoS 1: waits for PUBACK; its reason code.
+    pub(crate) fn publish_acknowledged(&mut self, topic: &str, payload: &[u8]) -> u8 {
+        let body = [&text(topic)[..], &[0, 1, 0], payload].concat();
+        self.send(&packet(0x32, &body));
+        let acknowledgement = self.expect(PUBACK);
+        // Spec: MQTT 5.0 section 3.4.2.1: Success may be left out.
+        acknowledgement.body.get(2).copied().unwrap_or(0)
+    }
+
+    /// A PUBLISH of QoS 1 without properties, acknowledged; its payload.
+    pub(crate) fn acknowledged_message(&mut self) -> Vec<u8> {
+        let packet = self.expect(PUBLISH);
+        assert_eq!(packet.first & 0x06, 0x02, "QoS 1: {packet:?}");
+        let topic = 2 + usize::from(u16::from_be_bytes([packet.body[0], packet.body[1]]));
+        self.send(&[0x40, 2, packet.body[topic], packet.body[topic + 1]]);
+        assert_eq!(packet.body[topic + 2], 0, "no properties are expected");
+        packet.body[topic + 3..].to_vec()
+    }
+
     /// A PUBLISH of QoS 0 as topic and payload.
     pub(crate) fn message(&mut self) -> (String, Vec<u8>) {
         let packet = self.expect(PUBLISH);

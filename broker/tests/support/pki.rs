@@ -29,23 +29,37 @@ impl Pki {
     pub(crate) fn new(folder: &Path, brokers: usize) -> Self {
         let wanted = AuthorityRequest { cluster_name: "fleet".to_owned() };
         let authority = ensure_authority(None, &wanted, Timestamp::now()).unwrap().into_value();
-        let pki = Self { folder: folder.to_owned(), authority };
-        pki.issue_server();
+        Self { folder: folder.to_owned(), authority }.with_files(brokers)
+    }
+
+    /// The files of no broker yet, in another folder, of the same authority.
+    pub(crate) fn same_authority(&self, folder: &Path) -> Self {
+        let authority = self.authority.clone();
+        Self { folder: folder.to_owned(), authority }.with_files(0)
+    }
+
+    fn with_files(self, brokers: usize) -> Self {
+        self.issue_server();
         for ordinal in 0..brokers {
-            let name = format!("fleet-{ordinal}");
-            let leaf = pki.issue(&LeafRequest::peer(&name, CLUSTER_ID, Vec::new(), DAY));
-            pki.write(&format!("peer-{ordinal}.crt"), leaf.pair.certificate.as_bytes());
-            pki.write(&format!("peer-{ordinal}.key"), leaf.pair.key.as_bytes());
+            self.issue_peer(ordinal, CLUSTER_ID);
         }
         for purpose in [Purpose::Peer, Purpose::Admin, Purpose::Client] {
-            let anchor = pki.authority.trust_anchor_pem(purpose);
-            pki.write(&format!("{}-ca.crt", purpose.as_str()), anchor.as_bytes());
+            let anchor = self.authority.trust_anchor_pem(purpose);
+            self.write(&format!("{}-ca.crt", purpose.as_str()), anchor.as_bytes());
         }
-        pki
+        self
     }
 
     fn issue(&self, wanted: &LeafRequest) -> Leaf {
         ensure_leaf(None, &self.authority, wanted, Timestamp::now()).unwrap().into_value()
+    }
+
+    /// Issues the peer certificate of broker `fleet-<ordinal>` of a cluster.
+    pub(crate) fn issue_peer(&self, ordinal: usize, cluster_id: &str) {
+        let name = format!("fleet-{ordinal}");
+        let leaf = self.issue(&LeafRequest::peer(&name, cluster_id, Vec::new(), DAY));
+        self.write(&format!("peer-{ordinal}.crt"), leaf.pair.certificate.as_bytes());
+        self.write(&format!("peer-{ordinal}.key"), leaf.pair.key.as_bytes());
     }
 
     /// Issues a server certificate and puts it in place; its fingerprint.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use serde_json::json;
 
 use super::cluster::{Cluster, NAME};
+use super::policy::TELEMETRY;
 use crate::program::{eventually, run};
 
 /// Publishing a rule change while a broker is away, and finding it enforced there when it is back.
@@ -21,35 +23,47 @@ async fn enforced_everywhere(cluster: &Cluster, marker: &str) -> Result<()> {
     cluster.wait_all_ready(Duration::from_secs(240)).await?;
     cluster.wait("mqttacl", "while-away", "Ready", Duration::from_secs(60)).await?;
     for broker in cluster.brokers() {
-        let mut pump = cluster.device("pump-17", "pump-17", &broker).await?;
-        let answer = pump.device.publish(&format!("away/{marker}"), b"x", false).await?;
-        ensure!(!format!("{answer:?}").contains("NotAuthorized"), "{broker}: {answer:?}");
+        may_publish(cluster, &broker, marker).await?;
     }
     cluster.kubectl(&["delete", "mqttacl", "while-away", "--timeout=60s"]).map(drop)
 }
 
-fn leader(cluster: &Cluster) -> Result<String> {
+async fn may_publish(cluster: &Cluster, broker: &str, marker: &str) -> Result<()> {
+    let mut pump = cluster.device("pump-17", "pump-17", broker).await?;
+    let answer = pump.device.publish(&format!("away/{marker}"), b"x", false).await?;
+    ensure!(answer != PubAckReason::NotAuthorized, "{broker}: {answer:?}");
+    Ok(())
+}
+
+/// The broker that leads, according to the status.
+pub(super) fn leader(cluster: &Cluster) -> Result<String> {
     let object = cluster.get("mqttcluster", NAME)?;
     let brokers = object["status"]["brokers"].as_array().cloned().unwrap_or_default();
     let leader = brokers.iter().find(|b| b["role"] == "Leader").context("no leader in status")?;
     Ok(leader["name"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Kills the leader's pod; rules go on being enforced meanwhile; it comes back and knows them.
+/// Kills the leader's pod and keeps it away; the others serve and enforce new rules meanwhile; it comes back and knows them.
 pub(super) async fn kill_pod(cluster: &Cluster) -> Result<()> {
     let victim = leader(cluster)?;
-    let before = cluster.get("pod", &victim)?["metadata"]["uid"].clone();
-    cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
-    edit_while_away(cluster, "killed").await?;
-    eventually("a new pod", Duration::from_secs(60), async || {
-        ensure!(
-            cluster.get("pod", &victim)?["metadata"]["uid"] != before,
-            "the old pod is still there"
-        );
+    let pod = cluster.get("pod", &victim)?;
+    let node = pod["spec"]["nodeName"].as_str().context("nodeName")?;
+    // Its volume is on this node: a new pod has to wait until the node takes pods again.
+    run("kubectl", &["cordon", node])?;
+    let outcome = async {
+        cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
+        while_away(cluster, &victim, "killed").await?;
+        let phase = cluster.get("pod", &victim)?["status"]["phase"].clone();
+        ensure!(phase == "Pending", "{victim} was away all the time, but is {phase}");
         Ok(())
-    })
-    .await?;
-    enforced_everywhere(cluster, "killed").await
+    };
+    let outcome = outcome.await;
+    run("kubectl", &["uncordon", node])?;
+    outcome?;
+    enforced_everywhere(cluster, "killed").await?;
+    let now = cluster.get("pod", &victim)?["metadata"]["uid"].clone();
+    ensure!(now != pod["metadata"]["uid"], "the old pod is still there");
+    Ok(())
 }
 
 /// Deletes a follower's volume together with its pod: it comes back with an empty disk and joins under a new node id.
@@ -87,27 +101,29 @@ pub(super) async fn stop_node(cluster: &Cluster) -> Result<()> {
     let node =
         cluster.get("pod", pod)?["spec"]["nodeName"].as_str().context("nodeName")?.to_owned();
     run("docker", &["stop", "--time", "5", &node])?;
-    let outcome = while_stopped(cluster, pod).await;
+    let outcome = while_away(cluster, pod, "node").await;
     run("docker", &["start", &node])?;
     outcome?;
     enforced_everywhere(cluster, "node").await
 }
 
-async fn while_stopped(cluster: &Cluster, away: &str) -> Result<()> {
+/// The cluster says that it is not whole, the others serve, and a rule that is made now is enforced by them.
+async fn while_away(cluster: &Cluster, away: &str, marker: &str) -> Result<()> {
     cluster.wait_for("mqttcluster", NAME, "Ready", "False", Duration::from_secs(120)).await?;
-    edit_while_away(cluster, "node").await?;
-    for broker in cluster.brokers().iter().filter(|b| *b != away) {
-        eventually(
-            &format!("{broker} enforces the new rule"),
-            Duration::from_secs(60),
-            async || {
-                let mut pump = cluster.device("pump-17", "pump-17", broker).await?;
-                let answer = pump.device.publish("away/node", b"x", false).await?;
-                ensure!(!format!("{answer:?}").contains("NotAuthorized"), "{broker}: {answer:?}");
-                Ok(())
-            },
-        )
+    edit_while_away(cluster, marker).await?;
+    let others: Vec<_> = cluster.brokers().into_iter().filter(|b| b != away).collect();
+    for broker in &others {
+        let what = format!("{broker} enforces the new rule");
+        eventually(&what, Duration::from_secs(60), async || {
+            may_publish(cluster, broker, marker).await
+        })
         .await?;
     }
+    let mut control = cluster.device("control-room", "control-room-1", &others[0]).await?;
+    control.device.subscribe(TELEMETRY).await?;
+    let mut pump = cluster.device("pump-17", "pump-17", &others[1]).await?;
+    pump.device.publish(TELEMETRY, marker.as_bytes(), false).await?;
+    let message = control.device.receive(Duration::from_secs(10)).await?;
+    ensure!(message.payload == marker.as_bytes(), "{message:?}");
     Ok(())
 }

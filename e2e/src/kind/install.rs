@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use base64::Engine as _;
 
 use super::cluster::{Cluster, NAME, OPERATOR_NAMESPACE};
 use crate::program::{self, eventually};
@@ -84,6 +85,30 @@ pub(super) async fn objects(cluster: &Cluster) -> Result<()> {
     let events = cluster.kubectl(&["get", "events", "-o", "name"])?;
     ensure!(!events.trim().is_empty(), "what happened is told by Events");
     steady(cluster).await
+}
+
+/// The text of a generated password is in its Secret and nowhere else that people read: no other object, no Event, no log.
+pub(super) async fn secrets(cluster: &Cluster) -> Result<()> {
+    let password = String::from_utf8(cluster.secret("pump-17-mqtt", "password")?)?;
+    ensure!(password.len() > 16, "a generated password is long");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&password);
+    let objects = "configmaps,mqttclusters,mqttusers,mqttacls,events,pods,statefulsets";
+    let mut places = vec![vec!["get", objects, "--all-namespaces", "-o", "yaml"]];
+    let iot = cluster.namespace.as_str();
+    let operator = "app.kubernetes.io/name=mqtt-operator";
+    places.push(vec!["-n", OPERATOR_NAMESPACE, "logs", "-l", operator, "--tail=-1"]);
+    let brokers = cluster.brokers();
+    for broker in &brokers {
+        places.push(vec!["-n", iot, "logs", broker, "--tail=-1"]);
+    }
+    for place in places {
+        let text = program::run("kubectl", &place)?;
+        ensure!(!text.trim().is_empty(), "kubectl {} prints nothing", place.join(" "));
+        // The text itself stays out of the report.
+        let found = text.contains(&password) || text.contains(&encoded);
+        ensure!(!found, "pump-17's password is in: kubectl {}", place.join(" "));
+    }
+    Ok(())
 }
 
 /// At rest the operator writes nothing: the objects keep their resourceVersion.

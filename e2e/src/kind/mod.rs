@@ -6,6 +6,7 @@ mod faults;
 mod install;
 mod policy;
 mod removal;
+mod replacement;
 mod traffic;
 mod upgrade;
 
@@ -15,6 +16,10 @@ use anyhow::Result;
 
 use crate::scenario::Report;
 pub use cluster::Cluster;
+use upgrade::Versions;
+
+/// A version that no image has.
+const ABSENT_VERSION: &str = "0.1.0-absent";
 
 /// What the scenarios need to know.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,65 +30,50 @@ pub struct KindArgs {
     /// Another version of the broker, whose image is loaded into the cluster too.
     #[arg(long)]
     pub next_version: String,
+    /// A version whose image is loaded too; its containers start and end again at once.
+    #[arg(long)]
+    pub broken_version: String,
     /// Run only the scenarios whose names contain one of these words (comma-separated).
     #[arg(long, default_value = "")]
     pub only: String,
     /// How many edits of a rule are timed.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 100)]
     pub edits: usize,
 }
 
-/// Runs every scenario; whether all passed.
+/// Runs the scenarios, up to the first that fails; whether all passed.
 ///
 /// # Errors
 /// Only what keeps the first scenario from starting.
 pub async fn run(args: KindArgs) -> Result<bool> {
     let cluster = Cluster::new("iot");
-    let mut report = Report::new(&args.only);
+    let c = &cluster;
+    let diagnosed = cluster.clone();
+    let mut report = Report::new(&args.only, move || diagnostics::print(&diagnosed));
+    let r = &mut report;
     let minutes = |n: u64| Duration::from_secs(60 * n);
+    let v = Versions { from: &args.version, to: &args.next_version, broken: &args.broken_version };
+    let edits_take = Duration::from_secs(120 + 5 * args.edits as u64);
 
-    let mut healthy = report
-        .scenario("chart and manifests give a ready cluster", minutes(8), install::run(&cluster))
-        .await;
-    if healthy {
-        let c = &cluster;
-        let v = (args.version.as_str(), args.next_version.as_str());
-        healthy &=
-            report.scenario("objects are as promised", minutes(2), install::objects(c)).await;
-        healthy &=
-            report.scenario("mqtt over tls from outside", minutes(3), policy::traffic(c)).await;
-        healthy &= report
-            .scenario("bad manifests are refused with a sentence", minutes(2), policy::refused(c))
-            .await;
-        healthy &= report
-            .scenario(
-                "an edited rule is enforced on all brokers",
-                minutes(6),
-                policy::edits(c, args.edits),
-            )
-            .await;
-        healthy &=
-            report.scenario("a deleted user is refused", minutes(3), policy::deleted_user(c)).await;
-        healthy &=
-            report.scenario("a killed broker comes back", minutes(6), faults::kill_pod(c)).await;
-        healthy &= report
-            .scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c))
-            .await;
-        healthy &= report
-            .scenario(
-                "upgrade under traffic with an operator restart",
-                minutes(12),
-                upgrade::roll(c, v),
-            )
-            .await;
-        healthy &= report
-            .scenario("a bad version stops and goes back", minutes(8), upgrade::bad_version(c, v))
-            .await;
-        healthy &= report.scenario("a stopped node", minutes(8), faults::stop_node(c)).await;
-        healthy &= report.scenario("everything deleted clean", minutes(5), removal::run(c)).await;
-    }
-    if !healthy {
-        diagnostics::print(&cluster);
-    }
+    let name = "chart and manifests give a ready cluster";
+    r.required(name, minutes(8), install::run(c)).await;
+    r.scenario("objects are as promised", minutes(2), install::objects(c)).await;
+    r.scenario("mqtt over tls from outside", minutes(3), policy::traffic(c)).await;
+    r.scenario("passwords are in secrets only", minutes(2), install::secrets(c)).await;
+    let name = "bad manifests are refused with a sentence";
+    r.scenario(name, minutes(2), policy::refused(c)).await;
+    let name = "an edited rule is enforced on all brokers";
+    r.scenario(name, edits_take, policy::edits(c, args.edits)).await;
+    r.scenario("a deleted user is refused", minutes(3), policy::deleted_user(c)).await;
+    r.scenario("a killed broker comes back", minutes(8), faults::kill_pod(c)).await;
+    r.scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c)).await;
+    let name = "upgrade under traffic with an operator restart";
+    r.scenario(name, minutes(12), upgrade::roll(c, v)).await;
+    let name = "a version without an image stops the upgrade and goes back";
+    r.scenario(name, minutes(8), upgrade::bad_version(c, v.from, ABSENT_VERSION)).await;
+    let name = "a version that starts and does not become ready stops the upgrade and goes back";
+    r.scenario(name, minutes(8), upgrade::bad_version(c, v.from, v.broken)).await;
+    r.scenario("a stopped node", minutes(8), faults::stop_node(c)).await;
+    r.scenario("everything deleted clean", minutes(5), removal::run(c)).await;
     Ok(report.close())
 }

@@ -3,13 +3,18 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rumqttc::v5::mqttbytes::v5::{PubAckReason, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{
+    ConnectReturnCode, DisconnectReasonCode, PubAckReason, SubscribeReasonCode,
+};
 use serde_json::json;
 
 use super::cluster::{Cluster, NAME};
+use crate::device::{Device, Identity, refusal};
 use crate::program::eventually;
+use crate::tunnel::Tunnel;
 
-const TELEMETRY: &str = "fleet/pump-17/telemetry/pressure";
+/// A topic that pump-17 may publish to and the control room may read.
+pub(super) const TELEMETRY: &str = "fleet/pump-17/telemetry/pressure";
 
 /// A message published at one broker reaches a subscriber at another, in both directions; what no rule allows is refused.
 pub(super) async fn traffic(cluster: &Cluster) -> Result<()> {
@@ -139,24 +144,25 @@ pub(super) async fn deleted_user(cluster: &Cluster) -> Result<()> {
     let old = cluster.credentials("pump-17")?;
     cluster.kubectl(&["delete", "mqttuser", "pump-17", "--timeout=60s"])?;
     let reason = pump.device.until_closed(Duration::from_secs(10)).await?;
-    println!("     the live connection ended: {reason}");
-    let forward = cluster.forward(&second)?;
-    let tunnel = crate::tunnel::Tunnel::open(
-        forward.address(),
-        &format!("{NAME}-tls.{}.svc", cluster.namespace),
-        &old.0,
-    )
-    .await?;
-    let login = old.1.context("pump-17 has a password")?;
-    let identity = crate::device::Identity {
-        client_id: "pump-17",
-        login: Some((&login.0, &login.1)),
-        session_expiry_seconds: 0,
-    };
-    ensure!(
-        crate::device::Device::connect(tunnel.port, identity).await.is_err(),
-        "a deleted user's password still opens the door"
+    println!("     the live connection ended: {reason:?}");
+    let says_why = matches!(
+        reason,
+        Some(DisconnectReasonCode::NotAuthorized | DisconnectReasonCode::AdministrativeAction)
     );
+    ensure!(says_why, "DISCONNECT with 0x87 or 0x98 was to come, not {reason:?}");
+    let forward = cluster.forward(&second)?;
+    let server_name = format!("{NAME}-tls.{}.svc", cluster.namespace);
+    let tunnel = Tunnel::open(forward.address(), &server_name, &old.0).await?;
+    let login = old.1.context("pump-17 has a password")?;
+    let login = Some((login.0.as_str(), login.1.as_str()));
+    let identity = Identity { client_id: "pump-17", login, session_expiry_seconds: 0 };
+    match Device::connect(tunnel.port, identity).await {
+        Ok(_) => bail!("a deleted user's password still opens the door"),
+        Err(error) => match refusal(&error) {
+            Some(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized) => {}
+            other => bail!("CONNACK with 0x86 or 0x87 was to come, not {other:?}: {error:#}"),
+        },
+    }
     ensure!(cluster.get("secret", "pump-17-mqtt").is_err(), "the user's Secret goes with it");
     cluster.kubectl(&["apply", "-f", "examples/quickstart/users.yaml"])?;
     cluster.wait_all_ready(Duration::from_secs(60)).await?;

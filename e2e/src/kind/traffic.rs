@@ -3,62 +3,83 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use rumqttc::v5::mqttbytes::v5::PubAckReason;
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, PubAckReason, SubscribeReasonCode};
 use tokio::task::JoinHandle;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Connected};
+use crate::device::refusal;
 use crate::program::eventually;
+
+/// Violations kept for the report; who has seen so many needs no more.
+const VIOLATIONS_KEPT: usize = 16;
 
 /// Messages under way.
 pub(super) struct Traffic {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
-    received: Arc<Mutex<BTreeSet<u64>>>,
-    reconnects: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the devices saw.
+#[derive(Default)]
+struct Seen {
+    acknowledged: AtomicU64,
+    received: Mutex<BTreeSet<u64>>,
+    reconnects: AtomicU64,
+    /// Answers that the rules in force forbid. That a connection ends is no violation.
+    violations: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    fn violation(&self, what: String) {
+        let mut violations = self.violations.lock().expect("lock");
+        if violations.len() < VIOLATIONS_KEPT {
+            violations.push(what);
+        }
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
 }
 
 impl Traffic {
     /// Starts one publisher and one subscriber at `address`, and waits until messages flow.
     pub(super) async fn start(cluster: &Cluster, address: SocketAddr) -> Result<Self> {
-        let traffic = Self {
-            stop: Arc::default(),
-            acknowledged: Arc::default(),
-            received: Arc::default(),
-            reconnects: Arc::default(),
-            tasks: Vec::new(),
-        };
-        let (c, stop, seen) = (cluster.clone(), traffic.stop.clone(), traffic.received.clone());
+        let seen = Arc::<Seen>::default();
+        let (c, s) = (cluster.clone(), Arc::clone(&seen));
         let subscriber = tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let _ = listen(&c, address, &seen, &stop).await;
+            loop {
+                let _ = listen(&c, address, &s).await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });
-        let (c, stop) = (cluster.clone(), traffic.stop.clone());
-        let (count, again) = (traffic.acknowledged.clone(), traffic.reconnects.clone());
+        let (c, s) = (cluster.clone(), Arc::clone(&seen));
         let publisher = tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let _ = publish(&c, address, &count, &stop).await;
-                again.fetch_add(1, Ordering::Relaxed);
+            loop {
+                let _ = publish(&c, address, &s).await;
+                s.reconnects.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });
-        let traffic = Self { tasks: vec![subscriber, publisher], ..traffic };
+        let traffic = Self { seen, tasks: vec![subscriber, publisher] };
         traffic.flowing(Duration::from_secs(30)).await?;
         Ok(traffic)
     }
 
     /// Waits until messages that are published from now on arrive.
     pub(super) async fn flowing(&self, within: Duration) -> Result<()> {
-        let mark = self.acknowledged.load(Ordering::Relaxed);
+        let mark = self.seen.acknowledged.load(Ordering::Relaxed);
         eventually("messages arrive", within, async || {
-            let newest = self.received.lock().expect("lock").last().copied().unwrap_or(0);
+            let newest = self.seen.received.lock().expect("lock").last().copied().unwrap_or(0);
             ensure!(newest > mark + 5, "newest received {newest}, published before: {mark}");
             Ok(())
         })
@@ -66,51 +87,63 @@ impl Traffic {
     }
 
     /// Stops and prints what was seen.
-    pub(super) async fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.abort();
-        }
+    ///
+    /// # Errors
+    /// A device was refused what the rules in force allow.
+    pub(super) async fn stop(self) -> Result<()> {
         println!(
             "     traffic: {} acknowledged, {} arrived at a subscriber whose session ends with its connection, {} reconnects",
-            self.acknowledged.load(Ordering::Relaxed),
-            self.received.lock().expect("lock").len(),
-            self.reconnects.load(Ordering::Relaxed),
+            self.seen.acknowledged.load(Ordering::Relaxed),
+            self.seen.received.lock().expect("lock").len(),
+            self.seen.reconnects.load(Ordering::Relaxed),
         );
+        let violations = self.seen.violations.lock().expect("lock");
+        ensure!(violations.is_empty(), "rules in force were not kept: {}", violations.join("; "));
+        Ok(())
     }
 }
 
-async fn listen(
+/// Connects; a broker that lets clients in before it knows their rights is a violation.
+async fn connect(
     cluster: &Cluster,
     address: SocketAddr,
-    seen: &Mutex<BTreeSet<u64>>,
-    stop: &AtomicBool,
-) -> Result<()> {
-    let mut control = cluster.device_at("control-room", "traffic-in", address, None).await?;
-    control.device.subscribe("fleet/+/telemetry/count").await?;
-    while !stop.load(Ordering::Relaxed) {
+    seen: &Seen,
+    (user, client_id): (&str, &str),
+) -> Result<Connected> {
+    let connected = cluster.device_at(user, client_id, address, None).await;
+    if let Err(error) = &connected
+        && let Some(code) = refusal(error)
+        && matches!(code, ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized)
+    {
+        seen.violation(format!("CONNACK {code:?} for {user}"));
+    }
+    connected
+}
+
+async fn listen(cluster: &Cluster, address: SocketAddr, seen: &Seen) -> Result<()> {
+    let mut control = connect(cluster, address, seen, ("control-room", "traffic-in")).await?;
+    let answer = control.device.subscribe("fleet/+/telemetry/count").await?;
+    if answer == SubscribeReasonCode::NotAuthorized {
+        seen.violation(format!("SUBACK {answer:?}"));
+    }
+    loop {
         let message = control.device.receive(Duration::from_secs(60)).await?;
         if let Ok(number) = String::from_utf8_lossy(&message.payload).parse() {
-            seen.lock().expect("lock").insert(number);
+            seen.received.lock().expect("lock").insert(number);
         }
     }
-    Ok(())
 }
 
-async fn publish(
-    cluster: &Cluster,
-    address: SocketAddr,
-    count: &AtomicU64,
-    stop: &AtomicBool,
-) -> Result<()> {
-    let mut pump = cluster.device_at("pump-17", "traffic-out", address, None).await?;
-    while !stop.load(Ordering::Relaxed) {
-        let number = count.load(Ordering::Relaxed) + 1;
+async fn publish(cluster: &Cluster, address: SocketAddr, seen: &Seen) -> Result<()> {
+    let mut pump = connect(cluster, address, seen, ("pump-17", "traffic-out")).await?;
+    loop {
+        let number = seen.acknowledged.load(Ordering::Relaxed) + 1;
         let topic = "fleet/pump-17/telemetry/count";
         let answer = pump.device.publish(topic, number.to_string().as_bytes(), false).await?;
-        ensure!(answer != PubAckReason::NotAuthorized, "a rule in force was not kept");
-        count.store(number, Ordering::Relaxed);
+        if answer == PubAckReason::NotAuthorized {
+            seen.violation(format!("PUBACK {answer:?} for message {number}"));
+        }
+        seen.acknowledged.store(number, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
 }

@@ -6,10 +6,23 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::cluster::{Cluster, NAME, OPERATOR_NAMESPACE};
+use super::replacement::Before;
 use super::traffic::Traffic;
 use crate::program::{eventually, run};
 
-fn versions(cluster: &Cluster) -> Result<Vec<String>> {
+/// Versions of the broker whose images are loaded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Versions<'a> {
+    /// The one that is installed.
+    pub(super) from: &'a str,
+    /// Another that works.
+    pub(super) to: &'a str,
+    /// One whose containers start and end again at once.
+    pub(super) broken: &'a str,
+}
+
+/// The version that each broker reports.
+fn running(cluster: &Cluster) -> Result<Vec<String>> {
     let object = cluster.get("mqttcluster", NAME)?;
     let brokers = object["status"]["brokers"].as_array().cloned().unwrap_or_default();
     Ok(brokers.iter().map(|b| b["version"].as_str().unwrap_or("?").to_owned()).collect())
@@ -17,7 +30,7 @@ fn versions(cluster: &Cluster) -> Result<Vec<String>> {
 
 async fn all_run(cluster: &Cluster, version: &str, within: Duration) -> Result<()> {
     eventually(&format!("every broker runs {version}"), within, async || {
-        let seen = versions(cluster)?;
+        let seen = running(cluster)?;
         ensure!(seen.len() == 3 && seen.iter().all(|v| v == version), "they run {seen:?}");
         let object = cluster.get("mqttcluster", NAME)?;
         ensure!(
@@ -40,52 +53,44 @@ async fn listener(cluster: &Cluster) -> Result<std::net::SocketAddr> {
     .await
 }
 
-/// A whole upgrade under traffic. The operator is restarted when the first broker has been replaced.
-pub(super) async fn roll(cluster: &Cluster, (from, to): (&str, &str)) -> Result<()> {
+/// A whole upgrade under traffic, and back again. The operator is restarted when the first broker has been replaced.
+pub(super) async fn roll(cluster: &Cluster, versions: Versions<'_>) -> Result<()> {
     let address = listener(cluster).await?;
     cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await?;
     let traffic = Traffic::start(cluster, address).await?;
-    let started = Instant::now();
-    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": to}}))?;
-    eventually("a plan in status", Duration::from_secs(30), async || {
-        let object = cluster.get("mqttcluster", NAME)?;
-        let plan = object["status"]["plan"].as_array().cloned().unwrap_or_default();
-        ensure!(!plan.is_empty(), "status.plan is empty");
-        println!("     plan: {}", serde_json::Value::from(plan));
-        Ok(())
-    })
-    .await?;
-    eventually("the first broker replaced", Duration::from_secs(180), async || {
-        let seen = versions(cluster)?;
-        ensure!(seen.iter().any(|v| v == to), "they run {seen:?}");
-        Ok(())
-    })
-    .await?;
-    run(
-        "kubectl",
-        &[
-            "--namespace",
-            OPERATOR_NAMESPACE,
-            "delete",
-            "pod",
-            "-l",
-            "app.kubernetes.io/name=mqtt-operator",
-            "--wait=false",
-        ],
-    )?;
-    watch_roll(cluster, to).await?;
+    let seconds = roll_to(cluster, versions.to, true).await?;
     println!(
-        "     figure: a whole upgrade of three brokers, with an operator restart: {:.1} s",
-        started.elapsed().as_secs_f64()
+        "     figure: a whole upgrade of three brokers, with an operator restart: {seconds:.1} s"
     );
     traffic.flowing(Duration::from_secs(30)).await?;
-    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": from}}))?;
-    let back = Instant::now();
-    watch_roll(cluster, from).await?;
-    println!("     figure: and back again: {:.1} s", back.elapsed().as_secs_f64());
+    let seconds = roll_to(cluster, versions.from, false).await?;
+    println!("     figure: and back again: {seconds:.1} s");
     traffic.flowing(Duration::from_secs(30)).await?;
-    traffic.stop().await;
+    traffic.stop().await?;
     cluster.wait_all_ready(Duration::from_secs(60)).await
+}
+
+/// One roll, and what it must have been like; how many seconds it took.
+async fn roll_to(cluster: &Cluster, version: &str, restarts_operator: bool) -> Result<f64> {
+    let before = Before::the_roll(cluster)?;
+    let started = Instant::now();
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": version}}))?;
+    let planned = before.is_planned(cluster).await?;
+    if restarts_operator {
+        eventually("the first broker replaced", Duration::from_secs(180), async || {
+            let seen = running(cluster)?;
+            ensure!(seen.iter().any(|v| v == version), "they run {seen:?}");
+            Ok(())
+        })
+        .await?;
+        let operator =
+            ["delete", "pod", "-l", "app.kubernetes.io/name=mqtt-operator", "--wait=false"];
+        run("kubectl", &[&["--namespace", OPERATOR_NAMESPACE], &operator[..]].concat())?;
+    }
+    watch_roll(cluster, version).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    before.were_replaced_one_at_a_time(cluster, &planned)?;
+    Ok(seconds)
 }
 
 /// While a roll runs, never more than one broker is away.
@@ -94,7 +99,7 @@ async fn watch_roll(cluster: &Cluster, to: &str) -> Result<()> {
     let rolled = eventually("the roll", Duration::from_secs(300), async || {
         let set = cluster.get("statefulset", NAME)?;
         fewest = fewest.min(set["status"]["readyReplicas"].as_u64().unwrap_or(0));
-        let seen = versions(cluster)?;
+        let seen = running(cluster)?;
         ensure!(seen.len() == 3 && seen.iter().all(|v| v == to), "they run {seen:?}");
         Ok(())
     });
@@ -104,9 +109,9 @@ async fn watch_roll(cluster: &Cluster, to: &str) -> Result<()> {
     Ok(())
 }
 
-/// A version whose image does not exist stops the roll at one broker; the old version set back recovers.
-pub(super) async fn bad_version(cluster: &Cluster, (from, _): (&str, &str)) -> Result<()> {
-    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": "0.1.0-absent"}}))?;
+/// A version that never becomes ready stops the roll at one broker; the old version set back recovers.
+pub(super) async fn bad_version(cluster: &Cluster, from: &str, bad: &str) -> Result<()> {
+    cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": bad}}))?;
     eventually("the roll stops with a reason", Duration::from_secs(240), async || {
         let object = cluster.get("mqttcluster", NAME)?;
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -115,12 +120,15 @@ pub(super) async fn bad_version(cluster: &Cluster, (from, _): (&str, &str)) -> R
         let message = upgrading["message"].as_str().unwrap_or_default();
         let reason = upgrading["reason"].as_str().unwrap_or_default();
         ensure!(reason == "BrokerNotReady", "Upgrading: {reason}: {message}");
+        ensure!(message.contains(bad), "the version is named: {message}");
         println!("     condition: {reason}: {message}");
         Ok(())
     })
     .await?;
     let ready = cluster.get("statefulset", NAME)?["status"]["readyReplicas"].as_u64();
     ensure!(ready == Some(2), "the other two serve, not {ready:?}");
+    let seen = running(cluster)?;
+    ensure!(seen.iter().filter(|v| *v == from).count() == 2, "two run {from}: {seen:?}");
     cluster.patch("mqttcluster", NAME, &json!({"spec": {"version": from}}))?;
     all_run(cluster, from, Duration::from_secs(240)).await?;
     cluster.wait_all_ready(Duration::from_secs(60)).await

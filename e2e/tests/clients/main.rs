@@ -10,14 +10,16 @@ mod rumqttc_client;
 use std::process::Command;
 use std::sync::PoisonError;
 
+use e2e::optional::left_out;
 use e2e::program::{run, run_with_input};
 
 use crate::cluster::{cluster, root};
 
 fn paho(check: &str) {
     let Some(python) = std::env::var_os("DUNLIN_TEST_PYTHON") else {
-        eprintln!("left out: DUNLIN_TEST_PYTHON is not set (make test sets it)");
-        return;
+        return left_out(
+            "DUNLIN_TEST_PYTHON is not set (make test sets it where it can install paho-mqtt)",
+        );
     };
     let cluster = cluster();
     let running = cluster.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,8 +57,7 @@ paho_checks!(
 #[test]
 fn printed_mosquitto_lines_work_as_pasted() {
     if Command::new("mosquitto_pub").arg("--help").output().is_err() {
-        eprintln!("left out: mosquitto_pub and mosquitto_sub are not installed");
-        return;
+        return left_out("mosquitto_pub and mosquitto_sub are not installed");
     }
     let cluster = cluster();
     let running = cluster.lock().unwrap_or_else(PoisonError::into_inner);

@@ -71,7 +71,7 @@ pub struct MqttUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::groups")]
     pub groups: Vec<String>,
-    /// Limits of all its clients together, on each broker.
+    /// Limits of its clients.
     #[serde(default)]
     pub quotas: Quotas,
     /// Whether its clients are refused and disconnected; nothing is deleted.
@@ -119,7 +119,8 @@ impl Default for Authentication {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PasswordAuthentication {
-    /// Where the password stands; the key's default is `password`.
+    /// Where the password stands; the key's default is `password`. The Secret needs the label
+    /// `mqtt.dunlin.io/watch=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
 }
@@ -131,7 +132,8 @@ pub struct X509Authentication {
     /// How long the certificate lives; it is renewed after two thirds.
     #[schemars(schema_with = "schema::lifetime")]
     pub lifetime: String,
-    /// Where a certificate signing request stands; the key's default is `tls.csr`.
+    /// Where a certificate signing request stands; the key's default is `tls.csr`. Not supported
+    /// yet: the user says CredentialsMissing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub csr_secret_ref: Option<SecretKeyRef>,
 }
@@ -146,15 +148,15 @@ impl Default for X509Authentication {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Quotas {
-    /// How many connections it may have.
+    /// How many connections it may have. No effect yet: connections are not counted by user.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: Option<u32>,
-    /// How many messages it may publish each second.
+    /// How many messages each of its connections may publish each second; further ones wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub publishes_per_second: Option<u32>,
-    /// How many bytes it may publish each second.
+    /// How many bytes each of its connections may publish each second; further ones wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub bytes_per_second: Option<String>,

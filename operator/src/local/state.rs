@@ -134,9 +134,15 @@ impl StateDir {
         matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
     }
 
-    /// What the operator that runs (or ran) says about itself.
+    /// What the operator that runs says about itself; `None` until it says something.
+    ///
+    /// For a moment after a start the file can still be the one of an earlier process, whose word
+    /// counts no more: what it called Ready was not looked at since.
     pub(crate) fn session(&self) -> Option<Session> {
-        serde_json::from_slice(&std::fs::read(self.path(SESSION)).ok()?).ok()
+        let session: Session =
+            serde_json::from_slice(&std::fs::read(self.path(SESSION)).ok()?).ok()?;
+        let is_alive = Path::new("/proc").join(session.pid.to_string()).exists();
+        is_alive.then_some(session)
     }
 
     /// Tells what this operator says about itself.
@@ -215,6 +221,19 @@ mod tests {
         drop(lock);
         assert!(!state.is_running());
         state.lock().unwrap();
+    }
+
+    #[test]
+    fn an_earlier_operators_word_does_not_count_for_the_one_that_runs_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path()).unwrap();
+        let said = |pid| Session { pid, is_started: true, ..Session::default() };
+        state.set_session(&said(std::process::id())).unwrap();
+        assert_eq!(state.session(), Some(said(std::process::id())));
+        let mut earlier = std::process::Command::new("true").spawn().unwrap();
+        earlier.wait().unwrap();
+        state.set_session(&said(earlier.id())).unwrap();
+        assert_eq!(state.session(), None);
     }
 
     #[test]

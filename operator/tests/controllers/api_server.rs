@@ -71,7 +71,11 @@ impl Running {
 }
 
 async fn client() -> Option<Client> {
-    let path = std::env::var("DUNLIN_TEST_APISERVER").ok()?;
+    let Ok(path) = std::env::var("DUNLIN_TEST_APISERVER") else {
+        let all = std::env::var_os("DUNLIN_TEST_REQUIRE").is_some_and(|what| what == "all");
+        assert!(!all, "DUNLIN_TEST_REQUIRE=all, but DUNLIN_TEST_APISERVER names no kubeconfig");
+        return None;
+    };
     let kubeconfig = Kubeconfig::read_from(path).expect("kubeconfig");
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("config");

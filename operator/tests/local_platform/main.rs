@@ -8,3 +8,4 @@ mod broken_programs;
 mod inspection;
 mod lifecycle;
 mod manifests;
+mod secrecy;

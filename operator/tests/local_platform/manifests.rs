@@ -49,6 +49,61 @@ fn a_bad_manifest_says_what_to_change_and_stops_nothing_else() {
 }
 
 #[test]
+fn manifests_that_are_wrong_from_the_start_are_told_one_by_one_and_the_others_run() {
+    let Some(mut desk) = Desk::with_brokers() else { return };
+    let head = "apiVersion: mqtt.dunlin.io/v1alpha1\nkind: ";
+    desk.write("no-yaml.yaml", "kind: [\n");
+    desk.write("empty.yaml", "");
+    std::fs::write(desk.manifest("no-text.yaml"), [0xFF, 0xFE, 0x00]).unwrap();
+    std::fs::create_dir(desk.manifest("folder.yaml")).unwrap();
+    desk.write(
+        "typo.yaml",
+        &format!("{head}MqttUser\nmetadata: {{name: typo}}\nspec: {{clusterRef: {{name: fleet}}, grups: [a]}}\n"),
+    );
+    desk.write(
+        "filter.yaml",
+        &format!(
+            "{head}MqttAcl\nmetadata: {{name: filter}}\nspec:\n  clusterRef: {{name: fleet}}\n  subjects: [{{user: pump-17}}]\n  \
+             rules: [{{effect: Allow, actions: [Publish], topics: [\"a/#/b\"]}}]\n"
+        ),
+    );
+    desk.write(
+        "even.yaml",
+        &format!(
+            "{head}MqttCluster\nmetadata: {{name: even}}\nspec: {{version: 0.1.0, replicas: 2}}\n"
+        ),
+    );
+    let wrong = [
+        ("no-yaml.yaml:", "no YAML"),
+        ("no-text.yaml: ", "UTF-8"),
+        ("typo.yaml:", "spec.grups"),
+        ("filter.yaml:", "#"),
+        ("even.yaml:", "spec.replicas"),
+    ];
+    desk.up();
+    desk.until("the others to be Ready", || desk.condition("mqa", "pumps", "Ready").0 == "True");
+    let printed = desk.printed();
+    let status = desk.run("status", &["--wait", "1s"]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    for (file, what) in wrong {
+        for text in [&printed, &status] {
+            let told = text.lines().any(|line| line.contains(file) && line.contains(what));
+            assert!(told, "{file} {what} is not in:\n{text}");
+        }
+    }
+    // Each put right is taken, the last one too.
+    desk.edit("filter.yaml", "a/#/b", "a/b/#");
+    desk.until("the rule to be Ready", || desk.condition("mqa", "filter", "Ready").0 == "True");
+    for (file, _) in wrong {
+        if !file.starts_with("filter") {
+            desk.remove(file.trim_end_matches([':', ' ']));
+        }
+    }
+    desk.until_printed("nothing is wrong with them any more");
+    desk.is_ready_within("30s");
+}
+
+#[test]
 fn what_only_the_operator_can_see_becomes_a_condition_of_that_object() {
     let Some(mut desk) = Desk::with_brokers() else { return };
     desk.write(

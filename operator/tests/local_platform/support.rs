@@ -19,6 +19,13 @@ fn broker() -> Option<PathBuf> {
     named.or_else(|| beside.is_file().then_some(beside))
 }
 
+/// Says that a test is left out; where everything is installed (`DUNLIN_TEST_REQUIRE` is `all`), that fails it.
+fn left_out(why: &str) {
+    let all = std::env::var_os("DUNLIN_TEST_REQUIRE").is_some_and(|what| what == "all");
+    assert!(!all, "DUNLIN_TEST_REQUIRE=all, but this test would be left out: {why}");
+    eprintln!("left out: {why}");
+}
+
 /// Manifests and state; what runs on them is stopped when this is dropped.
 pub(crate) struct Desk {
     dir: tempfile::TempDir,
@@ -31,7 +38,7 @@ impl Desk {
     /// With real brokers; `None` (and a line that says so) when they are not built.
     pub(crate) fn with_brokers() -> Option<Self> {
         let Some(broker) = broker() else {
-            eprintln!("left out: mqtt-broker is not built (cargo build -p broker)");
+            left_out("mqtt-broker is not built (cargo build -p broker)");
             return None;
         };
         Some(Self::with_program(broker))
@@ -61,21 +68,26 @@ impl Desk {
         desk
     }
 
+    /// Where a manifest is.
+    pub(crate) fn manifest(&self, name: &str) -> PathBuf {
+        self.dir.path().join("m").join(name)
+    }
+
     /// Writes a manifest as editors do: another file in its place.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let path = self.dir.path().join("m").join(name);
+        let path = self.manifest(name);
         std::fs::write(path.with_extension("tmp"), text).unwrap();
         std::fs::rename(path.with_extension("tmp"), path).unwrap();
     }
 
     pub(crate) fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = std::fs::read_to_string(self.dir.path().join("m").join(name)).unwrap();
+        let text = std::fs::read_to_string(self.manifest(name)).unwrap();
         assert!(text.contains(from), "{name} does not contain {from:?}");
         self.write(name, &text.replace(from, to));
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        std::fs::remove_file(self.dir.path().join("m").join(name)).unwrap();
+        std::fs::remove_file(self.manifest(name)).unwrap();
     }
 
     pub(crate) fn state(&self, below: &str) -> PathBuf {

@@ -166,7 +166,8 @@ pub struct Listener {
     /// The name, at most 15 characters; the Service is called `<cluster>-<name>`.
     #[schemars(schema_with = "bounded::<15>")]
     pub name: String,
-    /// What is spoken.
+    /// What is spoken. WebSocket (ws, wss) is not supported yet: the cluster says
+    /// InvalidConfiguration and is not acted upon.
     #[serde(default)]
     pub protocol: Protocol,
     /// The port of the brokers and of the Service.

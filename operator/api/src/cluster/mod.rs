@@ -106,7 +106,7 @@ pub struct MqttClusterSpec {
     /// What brokers without a quorum do.
     #[serde(default)]
     pub partition_policy: PartitionPolicy,
-    /// Into how many shards durable state is cut; fixed at creation.
+    /// Into how many shards durable state is cut; fixed at creation. No effect yet.
     #[serde(default = "default_shards")]
     #[schemars(range(min = 1, max = 256))]
     #[schemars(extend("x-kubernetes-validations" = [
@@ -126,7 +126,8 @@ pub struct MqttClusterSpec {
     /// How brokers are replaced.
     #[serde(default)]
     pub rollout: Rollout,
-    /// Objects for the monitoring system.
+    /// Objects for the monitoring system. No effect yet: none is made. docs/metrics.md has a
+    /// PodMonitor to apply.
     #[serde(default)]
     pub monitoring: Monitoring,
     /// Metadata and spec that are merged over the pod template that the operator builds.
@@ -301,16 +302,19 @@ impl Default for Tls {
 #[serde(rename_all = "camelCase", default)]
 pub struct Authority {
     /// A Secret laid out as the operator's own `<cluster>-ca`: `root.crt`, and `<purpose>.crt` and
-    /// `<purpose>.key` for server, peer, client and admin.
+    /// `<purpose>.key` for server, peer, client and admin. It needs the label
+    /// `mqtt.dunlin.io/watch=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::name")]
     pub secret_name: Option<String>,
-    /// An issuer of certificates outside the operator.
+    /// An issuer of certificates outside the operator. Not supported yet: the cluster says
+    /// NotSupported and is not acted upon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
 }
 
-/// When a message counts as kept.
+/// When a message counts as kept; default: quorum, or local with one replica. No effect yet:
+/// sessions are in memory, retained messages are kept by quorum.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
@@ -423,7 +427,8 @@ pub struct PolicySettings {
     /// `Deny`, or the group whose rights a client without credentials gets.
     #[schemars(schema_with = "schema::group")]
     pub anonymous: String,
-    /// Whether `$CONTROL/dynamic-security/v1` edits what the operator doesn't own.
+    /// Whether `$CONTROL/dynamic-security/v1` edits what the operator doesn't own. No effect yet:
+    /// brokers have no such API.
     pub dynamic_security_api: bool,
 }
 
@@ -443,13 +448,15 @@ impl Default for PolicySettings {
 pub struct Rollout {
     /// Whether nothing disruptive may be done; the status is still kept.
     pub paused: bool,
-    /// How many clients are asked to reconnect each second when a broker is drained.
+    /// How many clients are asked to reconnect each second when a broker is drained. No effect yet:
+    /// all of them are disconnected when their broker stops.
     #[schemars(range(min = 1, max = 100_000))]
     pub clients_moved_per_second: u32,
     /// How long a replaced broker must be well before the next one.
     #[schemars(schema_with = "schema::duration")]
     pub minimum_stable: String,
-    /// What is done when a replaced broker doesn't become well.
+    /// What is done when a replaced broker doesn't become well. No effect yet: Revert, the default,
+    /// also stops the rollout, until spec.version is set to one that works.
     pub on_failure: OnFailure,
 }
 
