@@ -161,14 +161,11 @@ fn parse(path: &Path, content: &[u8]) -> Result<Identity, IdentityError> {
         return Err(IdentityError::Newer { path: path.to_owned(), version });
     }
     let file: File = serde_json::from_slice(content).map_err(damaged)?;
-    let node_id = Some(&file.node_id)
-        .filter(|id| id.len() == 16)
-        .and_then(|id| u64::from_str_radix(id, 16).ok());
-    match node_id {
-        Some(id) => {
-            Ok(Identity { node_id: NodeId(id), cluster_id: file.cluster_id, name: file.name })
+    match file.node_id.parse::<broker_admin_api::NodeId>() {
+        Ok(id) => {
+            Ok(Identity { node_id: NodeId(id.0), cluster_id: file.cluster_id, name: file.name })
         }
-        None => Err(IdentityError::BadNodeId { path: path.to_owned(), found: file.node_id }),
+        Err(_) => Err(IdentityError::BadNodeId { path: path.to_owned(), found: file.node_id }),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod node;
 pub mod run;
 pub mod shutdown;
 pub mod storage;
+mod sync;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

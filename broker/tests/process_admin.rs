@@ -45,7 +45,13 @@ fn only_probes_and_metrics_are_open_to_who_shows_no_certificate() {
     assert_eq!(ask("GET", path::READYZ).0, 503);
     let (code, metrics) = ask("GET", path::METRICS);
     assert_eq!(code, 200);
-    for name in ["raft_term", "connections", "certificate_not_after_seconds", "policy_behind"] {
+    for name in [
+        "raft_term",
+        "connections",
+        "listener_paused_total",
+        "certificate_not_after_seconds",
+        "policy_behind",
+    ] {
         assert!(metrics.contains(&format!("\nmqtt_broker_{name}")), "{name} in\n{metrics}");
     }
 }

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::tidy::{code_of, is_test};
+
 /// Words that `as_str` gives and that never are a reason.
 const NO_REASONS: [&str; 5] = ["True", "False", "Unknown", "Wait", "Refuse"];
 
 /// The calls in the broker's metrics that name one.
-const BROKER_METRIC_CALLS: [&str; 4] =
-    ["page.gauge(", "page.counter(", "page.number(", "page.total("];
+const BROKER_METRIC_CALLS: [&str; 2] = ["page.family(", "page.single("];
 
 /// What is not explained, each with where to write it.
 ///
@@ -22,10 +23,10 @@ pub(crate) fn breaches(root: &Path, sources: &[(String, String)]) -> Result<Vec<
     let (runbook, metrics) = (read("docs/runbook.md")?, read("docs/metrics.md")?);
     let mut breaches = Vec::new();
     for (name, text) in sources {
-        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text);
-        if name.ends_with("_test.rs") {
+        if is_test(name) {
             continue;
         }
+        let code = code_of(text);
         if name.starts_with("operator/core/src/") || name == "operator/src/kubernetes/error.rs" {
             let reasons = reasons(code);
             breaches.extend(unexplained(&reasons, &runbook).map(|reason| {
@@ -33,7 +34,9 @@ pub(crate) fn breaches(root: &Path, sources: &[(String, String)]) -> Result<Vec<
             }));
         }
         let named = match name.as_str() {
-            "broker/src/metrics.rs" => after(code, &BROKER_METRIC_CALLS, ""),
+            name if name.starts_with("broker/src/metrics/") => {
+                after(code, &BROKER_METRIC_CALLS, "")
+            }
             "operator/src/metrics.rs" => after(code, &[""], "mqtt_operator_"),
             _ => continue,
         };
@@ -120,8 +123,7 @@ mod tests {
 
     #[test]
     fn metrics_are_found_by_the_call_or_by_their_prefix() {
-        let broker =
-            "page.gauge(\n \"queued\",\n \"What waits.\")?; page.total(\"log_total\", \"x\")";
+        let broker = "page.family(\n Kind::Gauge,\n \"queued\", help)?; page.single(kind, \"log_total\", \"x\")";
         let found = after(broker, &BROKER_METRIC_CALLS, "");
         assert_eq!(found, ["log_total", "queued"].map(str::to_owned).into());
         let operator = r#"Opts::new("mqtt_operator_leader", "1 while")"#;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 
 mod crds;
+mod dependencies;
 mod docs;
 mod tidy;
 
@@ -19,7 +20,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Checks what the compiler doesn't: sizes of files, layers, unfinished work, what docs/ explains.
+    /// Checks what the compiler doesn't: sizes of files, layers, dependencies, unfinished work, what docs/ explains.
     Tidy,
 }
 

@@ -103,19 +103,6 @@ impl Reason {
             Self::Internal | Self::Unknown => 500,
         }
     }
-
-    /// Whether the same request may succeed later without any change to it.
-    #[must_use]
-    pub const fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::MembershipUnsettled
-                | Self::NotCaughtUp
-                | Self::Overloaded
-                | Self::Unavailable
-                | Self::Timeout
-        )
-    }
 }
 
 impl ErrorBody {

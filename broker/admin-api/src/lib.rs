@@ -25,7 +25,7 @@ pub use cluster::{
 };
 pub use error::{ErrorBody, LeaderHint, Reason};
 pub use node_id::{NodeId, NodeIdError};
-pub use policy::{PolicyBucket, PolicyChangeApplied, PolicyDigests};
+pub use policy::PolicyChangeApplied;
 pub use status::{
     BrokerState, BrokerStatus, CertificateStatus, Member, PeerLink, PolicyCounts, PolicyStatus,
     RaftStatus, ReloadError, Role, ServedCertificate,

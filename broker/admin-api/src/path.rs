@@ -9,9 +9,9 @@ pub const READYZ: &str = "/readyz";
 pub const METRICS: &str = "/metrics";
 /// `GET`: [`crate::BrokerStatus`].
 pub const STATUS: &str = "/v1/status";
-/// `GET`: [`crate::PolicyDigests`].
+/// `GET`: `broker_policy::PolicyDigests`.
 pub const POLICY_DIGESTS: &str = "/v1/policy/digests";
-/// `GET`, with a bucket's number of 0 to 255 behind it: [`crate::PolicyBucket`].
+/// `GET`, with a bucket's number of 0 to 255 behind it: `broker_policy::BucketKeys`.
 pub const POLICY_BUCKETS: &str = "/v1/policy/buckets";
 /// `POST` a `broker_policy` change: [`crate::PolicyChangeApplied`]. On any broker; it is handed to
 /// the leader.

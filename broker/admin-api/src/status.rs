@@ -59,6 +59,20 @@ pub enum BrokerState {
     Unknown,
 }
 
+impl BrokerState {
+    /// The state's name, as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uninitialised => "Uninitialised",
+            Self::Joining => "Joining",
+            Self::Serving => "Serving",
+            Self::Draining => "Draining",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// A broker's part in the meta group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
@@ -73,6 +87,20 @@ pub enum Role {
     /// A role that a newer broker knows.
     #[serde(other)]
     Unknown,
+}
+
+impl Role {
+    /// The role's name, as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "Leader",
+            Self::Follower => "Follower",
+            Self::Learner => "Learner",
+            Self::None => "None",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// Consensus as one broker sees it.
@@ -188,10 +216,18 @@ pub struct PeerLink {
     pub last_error: Option<String>,
 }
 
-impl BrokerStatus {
-    /// The member entry of this broker itself, if the membership it sees holds one.
-    #[must_use]
-    pub fn own_membership(&self) -> Option<&Member> {
-        self.raft.members.iter().find(|member| member.node_id == self.node_id)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_roles_are_named_as_in_json() {
+        use BrokerState::{Draining, Joining, Serving, Uninitialised, Unknown};
+        for state in [Uninitialised, Joining, Serving, Draining, Unknown] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        for role in [Role::Leader, Role::Follower, Role::Learner, Role::None, Role::Unknown] {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
     }
 }

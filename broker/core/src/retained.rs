@@ -37,18 +37,3 @@ pub trait RetainedSource: Send + Sync {
         visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
     );
 }
-
-/// A store without messages.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoRetained;
-
-impl RetainedSource for NoRetained {
-    fn for_each_match(
-        &self,
-        _filter: &str,
-        _after: Option<&str>,
-        _now: Millis,
-        _visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
-    ) {
-    }
-}

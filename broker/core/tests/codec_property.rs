@@ -473,11 +473,4 @@ proptest! {
             );
         }
     }
-
-    #[test]
-    fn user_properties_survive_storage(properties in user_properties()) {
-        let mut stored = Vec::new();
-        properties.encode_to(&mut stored);
-        prop_assert_eq!(UserProperties::from_encoded(&stored), Ok(properties));
-    }
 }

@@ -13,9 +13,9 @@ use crate::digest::{BUCKET_COUNT, BucketIndex, Digest, Revision, bucket_of};
 use crate::record::{Record, RecordKey, RecordKind};
 use crate::record_set::RecordSet;
 
-/// A policy's revision and the digests of its buckets, in order.
+/// A policy's revision and the digests of its buckets, in order. As JSON it is the admin API's
+/// answer to `GET /v1/policy/digests`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct PolicyDigests {
     /// The digest over `buckets`.
     pub revision: Revision,
@@ -23,11 +23,12 @@ pub struct PolicyDigests {
     pub buckets: Vec<Digest>,
 }
 
-/// The keys in one bucket with the digests of their records.
+/// The keys in one bucket with the digests of their records, without the records: they hold
+/// password hashes. As JSON it is the admin API's answer to `GET /v1/policy/buckets/{n}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct BucketKeys {
     /// Which bucket.
+    #[serde(rename = "number")]
     pub index: BucketIndex,
     /// Digests by key.
     pub records: BTreeMap<RecordKey, Digest>,
@@ -99,27 +100,9 @@ impl RecordSet {
         Ok((0..=BucketIndex::MAX).filter(differs).collect())
     }
 
-    /// The change that makes the other's policy equal to this one; empty if it is.
-    ///
-    /// # Errors
-    /// The digests or the keys do not fit together.
-    pub fn change_for(
-        &self,
-        theirs: &PolicyDigests,
-        keys: &[BucketKeys],
-    ) -> Result<PolicyChange, DiffError> {
-        let changes = self.changes_for(theirs, keys, usize::MAX)?;
-        let unchanged = PolicyChange {
-            from: theirs.revision,
-            to: theirs.revision,
-            upserts: Vec::new(),
-            removals: Vec::new(),
-        };
-        Ok(changes.into_iter().next().unwrap_or(unchanged))
-    }
-
-    /// The same in changes of at most `records_max` records each (at least one), every one
-    /// leading from the revision of the one before. Clients are removed first and added last.
+    /// What makes the other's policy equal to this one, in changes of at most `records_max` records
+    /// each (at least one), every one leading from the revision of the one before; none if it is.
+    /// Clients are removed first and added last.
     ///
     /// # Errors
     /// The digests or the keys do not fit together.

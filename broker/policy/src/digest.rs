@@ -122,6 +122,9 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// How many digits of a revision people are shown.
+pub const REVISION_DIGITS_SHOWN: usize = 12;
+
 /// The name of a policy's content: the digest over all bucket digests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -137,10 +140,10 @@ impl Revision {
         Self(Digest(hasher.finalize().into()))
     }
 
-    /// The first twelve digits, for people.
+    /// The first [`REVISION_DIGITS_SHOWN`] digits, for people.
     pub fn short(&self) -> String {
         let mut text = self.0.to_string();
-        text.truncate(12);
+        text.truncate(REVISION_DIGITS_SHOWN);
         text
     }
 

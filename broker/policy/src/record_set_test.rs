@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::diff::{BucketKeys, DiffError};
 use crate::record::*;
 use crate::record_set::RecordSet;
-use crate::{BUCKET_COUNT, ChangeError, Digest, bucket_of};
+use crate::{BUCKET_COUNT, ChangeError, Digest, PolicyChange, PolicyDigests, bucket_of};
 
 fn record() -> impl Strategy<Value = Record> {
     let named = (0..40u8, 0..3u8, any::<bool>());
@@ -49,6 +49,23 @@ fn all_keys(set: &RecordSet) -> Vec<BucketKeys> {
     (0..=u8::MAX).map(|index| set.bucket_keys(index)).collect()
 }
 
+/// The whole way from `theirs` to `desired` in one change.
+fn change_for(
+    desired: &RecordSet,
+    theirs: &PolicyDigests,
+    keys: &[BucketKeys],
+) -> Result<PolicyChange, DiffError> {
+    let unchanged = PolicyChange {
+        from: theirs.revision,
+        to: theirs.revision,
+        upserts: Vec::new(),
+        removals: Vec::new(),
+    };
+    let mut changes = desired.changes_for(theirs, keys, usize::MAX)?;
+    assert!(changes.len() <= 1);
+    Ok(changes.pop().unwrap_or(unchanged))
+}
+
 proptest! {
     #[test]
     fn digests_do_not_depend_on_the_order_of_insertion(
@@ -82,7 +99,7 @@ proptest! {
             .into_iter()
             .map(|index| theirs.bucket_keys(index))
             .collect();
-        let whole = desired.change_for(&theirs.digests(), &keys).unwrap();
+        let whole = change_for(&desired, &theirs.digests(), &keys).unwrap();
         let reached = theirs.apply(&whole).unwrap();
         prop_assert_eq!(contents(&reached), contents(&desired));
         prop_assert_eq!(reached.revision(), desired.revision());
@@ -98,12 +115,12 @@ proptest! {
 
     #[test]
     fn a_change_survives_json(theirs in set(), desired in set()) {
-        let change = desired.change_for(&theirs.digests(), &all_keys(&theirs)).unwrap();
+        let change = change_for(&desired, &theirs.digests(), &all_keys(&theirs)).unwrap();
         let json = serde_json::to_string(&change).unwrap();
-        prop_assert_eq!(serde_json::from_str::<crate::PolicyChange>(&json).unwrap(), change);
+        prop_assert_eq!(serde_json::from_str::<PolicyChange>(&json).unwrap(), change);
         let digests = serde_json::to_string(&theirs.digests()).unwrap();
         prop_assert_eq!(
-            serde_json::from_str::<crate::PolicyDigests>(&digests).unwrap(),
+            serde_json::from_str::<PolicyDigests>(&digests).unwrap(),
             theirs.digests()
         );
     }
@@ -114,10 +131,27 @@ fn client(username: &str) -> Record {
 }
 
 #[test]
+fn digests_and_keys_have_the_admin_apis_names_in_json() {
+    let set = RecordSet::from_records([client("a")]).unwrap();
+    let index = bucket_of(&RecordKey::client("a"));
+    let digest = Digest::of_record(&client("a")).to_string();
+    let keys = serde_json::json!({"number": index, "records": {"client/a": digest}});
+    assert_eq!(serde_json::to_value(set.bucket_keys(index)).unwrap(), keys);
+    assert_eq!(serde_json::from_value::<BucketKeys>(keys).unwrap(), set.bucket_keys(index));
+    let digests = serde_json::to_value(set.digests()).unwrap();
+    assert_eq!(digests["revision"], set.revision().to_string());
+    assert_eq!(
+        digests["buckets"][usize::from(index)],
+        set.digests().buckets[usize::from(index)].to_string()
+    );
+    assert_eq!(digests.as_object().unwrap().len(), 2);
+}
+
+#[test]
 fn an_equal_policy_needs_no_change() {
     let set = RecordSet::from_records([client("a")]).unwrap();
     assert!(set.differing_buckets(&set.digests()).unwrap().is_empty());
-    let change = set.change_for(&set.digests(), &[]).unwrap();
+    let change = change_for(&set, &set.digests(), &[]).unwrap();
     assert!(change.is_empty());
     assert_eq!(set.apply(&change).unwrap(), set);
 }
@@ -142,11 +176,11 @@ fn keys_of_another_revision_are_refused() {
     let later = theirs.derive([client("b")], []).unwrap();
     let desired = RecordSet::default();
     assert_eq!(
-        desired.change_for(&theirs.digests(), &[]),
+        change_for(&desired, &theirs.digests(), &[]),
         Err(DiffError::MissingBucket { index: bucket_of(&RecordKey::client("a")) })
     );
     let index = bucket_of(&RecordKey::client("b"));
-    let stale = desired.change_for(&later.digests(), &all_keys(&theirs));
+    let stale = change_for(&desired, &later.digests(), &all_keys(&theirs));
     assert_eq!(stale, Err(DiffError::StaleBucket { index, revision: later.revision() }));
     let mut torn = later.digests();
     torn.buckets.truncate(BUCKET_COUNT - 1);

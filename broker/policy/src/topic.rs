@@ -5,8 +5,10 @@
 
 /// Longest topic name or topic filter, in bytes. Spec: MQTT 5.0 section 1.5.4.
 pub const TOPIC_BYTES_MAX: usize = 65_535;
-/// Most levels of a topic filter in an ACL; bounds the depth of a compiled rule set.
-pub const LEVELS_MAX: usize = 200;
+/// Most levels that a Topic Name or Topic Filter may have (`a/b` has two), in a packet as in an ACL.
+///
+/// Bounds the work and the stack of a match; the specification allows 32,768.
+pub const LEVELS_MAX: usize = 128;
 
 /// What is wrong with a topic filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +19,7 @@ pub enum InvalidFilter {
     /// It is longer than MQTT can carry.
     #[error("the topic filter is longer than {TOPIC_BYTES_MAX} bytes; shorten it")]
     TooLong,
-    /// It has more levels than an ACL may have.
+    /// It has more levels than any topic may have.
     #[error("the topic filter has more than {LEVELS_MAX} levels; shorten it")]
     TooDeep,
     /// A control character, which no topic may hold.
@@ -67,9 +69,11 @@ pub fn has_wildcard(text: &str) -> bool {
     text.bytes().any(|byte| byte == b'+' || byte == b'#')
 }
 
-/// Whether the topic filter matches the topic name.
+/// Whether the topic filter (without `$share/`) matches the topic name; both must be valid.
 ///
+/// A leading wildcard does not match a topic that starts with `$`, and `a/#` matches `a`.
 /// Spec: MQTT 5.0 section 4.7.1 and section 4.7.2 [MQTT-4.7.2-1].
+#[must_use]
 pub fn matches(filter: &str, topic: &str) -> bool {
     agree_on_dollar(filter, topic) && levels_match(filter, topic, |_| true)
 }
@@ -85,7 +89,7 @@ pub(crate) fn agree_on_dollar(filter: &str, topic: &str) -> bool {
     filter.starts_with('$') == topic.starts_with('$')
 }
 
-fn levels_match(filter: &str, topic: &str, plus_takes: fn(&str) -> bool) -> bool {
+fn levels_match(filter: &str, topic: &str, plus_takes: impl Fn(&str) -> bool) -> bool {
     let mut filter_levels = filter.split('/');
     let mut topic_levels = topic.split('/');
     loop {
@@ -101,28 +105,6 @@ fn levels_match(filter: &str, topic: &str, plus_takes: fn(&str) -> bool) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn filters_match_as_the_specification_says() {
-        for (filter, topic, expected) in [
-            ("a/b", "a/b", true),
-            ("a/b", "a/b/c", false),
-            ("a/+", "a/b", true),
-            ("a/+", "a/", true),
-            ("a/+", "a", false),
-            ("+/+", "/x", true),
-            ("a/#", "a", true),
-            ("a/#", "a/b/c", true),
-            ("#", "a/b", true),
-            ("#", "$SYS/x", false),
-            ("+/x", "$SYS/x", false),
-            ("$SYS/#", "$SYS/x", true),
-            ("/+", "/a", true),
-            ("+", "/a", false),
-        ] {
-            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
-        }
-    }
 
     #[test]
     fn a_single_level_wildcard_covers_no_multi_level_one() {

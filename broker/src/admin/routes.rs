@@ -11,12 +11,12 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use broker_admin_api::{
     AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus,
-    MembershipChanged, NodeId, PolicyBucket, PolicyChangeApplied, PolicyDigests, PromoteRequest,
-    Reason, RemoveRequest, TransferAccepted, TransferRequest, path,
+    MembershipChanged, NodeId, PolicyChangeApplied, PromoteRequest, Reason, RemoveRequest,
+    TransferAccepted, TransferRequest, path,
 };
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::types::NodeId as CoreNodeId;
-use broker_policy::PolicyChange;
+use broker_policy::{BucketIndex, BucketKeys, PolicyChange, PolicyDigests};
 
 use super::refusal::Refusal;
 use super::{AdminContext, status};
@@ -115,26 +115,18 @@ async fn read_status(State(context): State<AdminContext>) -> Json<BrokerStatus> 
 
 async fn policy_digests(State(context): State<AdminContext>) -> Json<PolicyDigests> {
     let policy = context.meta.policy().borrow().policy.clone();
-    let digests = policy.digests();
-    Json(PolicyDigests {
-        revision: digests.revision.to_string(),
-        buckets: digests.buckets.iter().map(ToString::to_string).collect(),
-    })
+    Json(policy.digests())
 }
 
 async fn policy_bucket(
     State(context): State<AdminContext>,
     Path(number): Path<String>,
-) -> Answer<PolicyBucket> {
-    let number: u8 = number.parse().map_err(|_| {
+) -> Answer<BucketKeys> {
+    let number: BucketIndex = number.parse().map_err(|_| {
         Refusal::new(Reason::BadRequest, format!("bucket {number:?} must be a number of 0 to 255"))
     })?;
     let policy = context.meta.policy().borrow().policy.clone();
-    let keys = policy.bucket_keys(number);
-    let digest = policy.digests().buckets[usize::from(number)].to_string();
-    let records =
-        keys.records.iter().map(|(key, digest)| (key.to_string(), digest.to_string())).collect();
-    Ok(Json(PolicyBucket { number, digest, records }))
+    Ok(Json(policy.bucket_keys(number)))
 }
 
 async fn policy_change(

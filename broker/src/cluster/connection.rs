@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::frame::{FRAME_BODY_BYTES_MAX, Frame, FrameKind, append_frame, split_frame};
 use super::link_types::{LinkError, LinkTiming, PeerHandler};
 use super::links::Counters;
-use super::sync::lock;
+use crate::sync::lock;
 
 /// Unsent bytes from which droppable frames are dropped.
 const UNSENT_BYTES_SOFT_MAX: usize = 8 << 20;

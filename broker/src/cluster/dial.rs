@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::handshake::{self, HandshakeError};
 use super::link_types::LinkTiming;
 use super::links::Shared;
-use super::sync::lock;
+use crate::sync::lock;
 
 /// One address that is dialled; told to end when discovery no longer finds it.
 struct Dialler {

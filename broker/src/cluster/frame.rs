@@ -26,14 +26,12 @@ impl FrameKind {
     pub(crate) const ANSWER: u8 = 4;
     /// Answers a request: the body says why there is no answer.
     pub(crate) const FAILURE: u8 = 5;
-    /// First kind that belongs to consensus (see `meta_network`).
+    /// First kind that belongs to consensus.
     pub const CONSENSUS_FIRST: u8 = 16;
     /// Last kind that belongs to consensus.
     pub const CONSENSUS_LAST: u8 = 31;
-    /// First kind that belongs to the hub: publishes, interest, claims.
+    /// First kind that belongs to the hub: publishes, interest, claims. All above are its own.
     pub const HUB_FIRST: u8 = 32;
-    /// Last kind that belongs to the hub.
-    pub const HUB_LAST: u8 = 255;
 }
 
 /// One frame as it was read.

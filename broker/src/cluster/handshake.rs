@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use super::connection::Peer;
 use super::frame::{Frame, FrameKind, append_frame, split_frame};
 use super::link_types::{LinksConfig, Refusal};
-use super::peer_tls::{
+use crate::tls::{
     CertificateNames, PeerTls, certificate_names, peer_server_name, refused_certificate,
 };
 

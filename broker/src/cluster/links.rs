@@ -19,9 +19,9 @@ use super::discovery::Discovery;
 use super::link_types::{
     LinkError, LinkEvent, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
 };
-use super::peer_tls::PeerTls;
-use super::sync::lock;
 use super::{accept, dial};
+use crate::sync::lock;
+use crate::tls::PeerTls;
 
 /// Refusals kept for the status report, newest last.
 const REFUSALS_KEPT: usize = 16;
@@ -134,12 +134,6 @@ impl Links {
     /// `NoLink`, `Closed`, `TooLong`.
     pub fn send_droppable(&self, node: NodeId, kind: u8, body: &[u8]) -> Result<bool, LinkError> {
         self.link(node)?.send_droppable(kind, body)
-    }
-
-    /// Nodes with a link dialled from here, in the order of their ids.
-    #[must_use]
-    pub fn live_nodes(&self) -> Vec<NodeId> {
-        lock(&self.shared.registry).dialled.keys().copied().collect()
     }
 
     /// Whether requests can be made to `node` now.

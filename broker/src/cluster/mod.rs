@@ -12,8 +12,6 @@ mod handshake;
 mod link_types;
 mod links;
 pub mod meta;
-mod peer_tls;
-mod sync;
 
 pub use broker_core::types::NodeId;
 pub use connection::Replier;
@@ -23,4 +21,3 @@ pub use link_types::{
     LinkError, LinkEvent, LinkTiming, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
 };
 pub use links::Links;
-pub use peer_tls::{PeerTls, PeerTlsError, peer_server_name};

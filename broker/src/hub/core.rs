@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::carrier::{Carried, Carrier};
 use super::counters::HubCounters;
+use super::departures::Departures;
 use super::enforcement::Enforcement;
 use super::outbox::Outbox;
 use super::wire::{self, PeerMessage, Session};
@@ -40,6 +41,7 @@ pub(super) struct Core {
     /// The leader: whether a quorum has acknowledged it of late.
     is_quorum_fresh: bool,
     linked: BTreeSet<NodeId>,
+    departures: Departures,
     /// Bodies that come in parts.
     parts: BTreeMap<NodeId, Vec<u8>>,
     pub(super) counters: Arc<HubCounters>,
@@ -78,6 +80,7 @@ impl Core {
                 leadership: Leadership::default(),
                 is_quorum_fresh: false,
                 linked: BTreeSet::new(),
+                departures: Departures::default(),
                 parts: BTreeMap::new(),
                 counters: parts.counters,
                 wake: Arc::default(),
@@ -192,6 +195,17 @@ impl Core {
         let now = self.clock.now();
         self.parts.remove(&node);
         self.interest.silent(now, node);
+        self.carry_out(now);
+    }
+
+    /// The members of the group: what a node that is no longer one held is forgotten.
+    pub(super) fn set_members(&mut self, members: BTreeSet<NodeId>) {
+        let now = self.clock.now();
+        for node in self.departures.gone(members, &self.linked) {
+            if let Some(arbiter) = &mut self.arbiter {
+                arbiter.node_removed(now, node);
+            }
+        }
         self.carry_out(now);
     }
 
@@ -470,7 +484,7 @@ impl Core {
             // A worker that has ended has no session any more.
             let session = session.await.ok().flatten();
             if let Some(core) = core.upgrade() {
-                let mut core = super::run::lock(&core);
+                let mut core = crate::sync::lock(&core);
                 core.claims.extracted(ticket, session);
                 let now = core.clock.now();
                 core.carry_out(now);
@@ -483,7 +497,7 @@ impl Core {
 async fn flush(core: Weak<Mutex<Core>>, worker: usize, inbox: tokio::sync::mpsc::Sender<ToWorker>) {
     while let Ok(room) = inbox.reserve().await {
         let Some(core) = core.upgrade() else { return };
-        let mut core = super::run::lock(&core);
+        let mut core = crate::sync::lock(&core);
         match core.outboxes[worker].pop() {
             Some(message) => room.send(message),
             None => {

@@ -1,6 +1,6 @@
 //! Two hubs in one process: links and workers are the test's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use broker_core::claim::{FromArbiter, ToArbiter};
@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 
 use super::carrier::{Carried, Carrier};
 use super::core::{Core, CoreParts};
-use super::run::lock;
 use super::wire;
 use crate::cluster::meta::Leadership;
 use crate::node::{Clock, ToHub, ToWorker, WORKERS_MAX, WorkerHandle, WorkerId};
+use crate::sync::lock;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -275,6 +275,35 @@ async fn a_leader_that_no_quorum_follows_grants_nothing() {
     lock(&pair.node(A).core).set_leadership(leadership, true);
     pair.carry();
     pair.granted(A, 0);
+}
+
+#[tokio::test]
+async fn what_a_removed_node_held_is_forgotten_once_its_link_is_down() {
+    let mut pair = Pair::new();
+    pair.claim(B, 0, 1);
+    pair.granted(B, 0);
+    let arbitrated = |pair: &mut Pair, members: &[NodeId]| {
+        let core = &pair.node(A).core;
+        lock(core).set_members(BTreeSet::from_iter(members.iter().copied()));
+        lock(core).publish_counters();
+        lock(core).counters.read().claims_arbitrated
+    };
+    assert_eq!(arbitrated(&mut pair, &[A, B]), 1);
+    assert_eq!(arbitrated(&mut pair, &[A]), 1, "its client can still be taken over");
+    lock(&pair.node(A).core).link_down(B);
+    assert_eq!(arbitrated(&mut pair, &[A]), 0);
+}
+
+#[tokio::test]
+async fn what_a_member_without_a_link_holds_is_kept() {
+    let mut pair = Pair::new();
+    pair.claim(B, 0, 1);
+    pair.granted(B, 0);
+    lock(&pair.node(A).core).set_members(BTreeSet::from([A, B]));
+    lock(&pair.node(A).core).link_down(B);
+    lock(&pair.node(A).core).set_members(BTreeSet::from([A, B]));
+    lock(&pair.node(A).core).publish_counters();
+    assert_eq!(lock(&pair.node(A).core).counters.read().claims_arbitrated, 1);
 }
 
 #[tokio::test]

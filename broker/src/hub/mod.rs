@@ -8,6 +8,7 @@
 mod carrier;
 mod core;
 mod counters;
+mod departures;
 mod enforcement;
 mod outbox;
 mod readiness;

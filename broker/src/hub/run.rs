@@ -1,6 +1,6 @@
 //! The hub's task: waits for workers, leadership, policy, timers, and hands them to the core.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker_core::cluster_state::{Command, Outcome};
@@ -18,6 +18,7 @@ use super::{Hub, HubParts};
 use crate::cluster::FrameKind;
 use crate::cluster::meta::{MetaGroup, ProposeError, Proposed};
 use crate::node::{Clock, GateHandle, GateState, ToHub, ToWorker, WorkerId};
+use crate::sync::lock;
 
 /// Messages of workers taken in one go, so that frames of peers have their turn.
 const BATCH_MESSAGES_MAX: usize = 256;
@@ -31,11 +32,6 @@ const QUORUM_SILENT_MAX: Duration = Duration::from_millis(900);
 
 /// Clients that a fenced node disconnects a second, each worker.
 const FENCE_CLIENTS_PER_SECOND: u32 = 10_000;
-
-pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
-    // What a panic has left half done is no reason to stop everyone who comes after.
-    core.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 pub(super) fn start(parts: HubParts) -> Hub {
     let counters = Arc::<HubCounters>::default();
@@ -158,13 +154,14 @@ impl HubTask {
     /// Decides whether clients may come in.
     fn judge(&mut self) {
         let status = self.meta.status();
+        let members = status.members.iter().map(|member| member.node);
+        lock(&self.core).set_members(members.clone().collect());
         let facts = Facts {
             phase: status.phase,
             role: status.role,
             is_draining: self.drain.borrow_and_update().is_some(),
             is_policy_enforced: self.enforced.borrow_and_update().is_some(),
-            is_interest_known: lock(&self.core)
-                .has_heard(status.members.iter().map(|member| member.node)),
+            is_interest_known: lock(&self.core).has_heard(members),
         };
         let verdict = self.readiness.judge(self.clock.now(), facts);
         if let GateState::Closed { reason } = &verdict.gate {

@@ -6,8 +6,8 @@ use broker_core::types::NodeId;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::run::lock;
 use crate::cluster::{LinkEvent, PeerHandler, Replier};
+use crate::sync::lock;
 
 /// Hands frames and events of the links to the core.
 pub(super) struct HubService {

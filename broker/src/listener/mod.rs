@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use broker_config::Listener;
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::node::{ListenerCounters, ListenerId};
@@ -98,5 +99,5 @@ fn bind(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
 
 /// Whether the system has no IPv6 at all.
 fn is_without_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }

@@ -1,9 +1,11 @@
 //! Numbers that workers and listeners publish and `/metrics` and the status report read.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use broker_core::engine::Counters;
+
+use crate::sync::lock;
 
 /// What one worker publishes.
 #[derive(Debug, Default)]
@@ -50,7 +52,7 @@ pub struct WorkerReading {
 impl WorkerCounters {
     /// Publishes the engine's counters.
     pub fn publish(&self, counters: &Counters) {
-        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = *counters;
+        *lock(&self.engine) = *counters;
     }
 
     /// Reads everything; the parts may be of slightly different moments.
@@ -58,7 +60,7 @@ impl WorkerCounters {
     pub fn read(&self) -> WorkerReading {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         WorkerReading {
-            engine: *self.engine.lock().unwrap_or_else(PoisonError::into_inner),
+            engine: *lock(&self.engine),
             sockets: get(&self.sockets),
             tls_handshakes: get(&self.tls_handshakes),
             tls_handshakes_failed: get(&self.tls_handshakes_failed),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use broker_config::{Config, Discovery as ConfiguredDiscovery, ParseError};
 use broker_core::cluster_state::RetainedLimits;
 use broker_core::engine::EngineConfig;
-use ring::digest::{SHA256, digest};
+use broker_policy::Digest;
 
 use crate::cluster::Discovery;
 use crate::node::WORKERS_MAX;
@@ -49,14 +49,7 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let config = Config::parse_with(&text, |name| std::env::var(name).ok())
         .map_err(|source| LoadError::Parse { path: path.to_owned(), source })?;
-    let digest = digest(&SHA256, text.as_bytes()).as_ref().iter().fold(
-        String::with_capacity(64),
-        |mut hex, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        },
-    );
+    let digest = Digest::of(text.as_bytes()).to_string();
     Ok(LoadedConfig { config, digest })
 }
 

@@ -1,21 +1,18 @@
 //! The thread that writes the write-ahead log: one fsync for all that has gathered. IO.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::atomic_file::sync_parent;
 use super::log_recovery::{LogError, RecoveredGroup, RecoveryReport, recover};
-use super::log_segment::{SEGMENT_BYTES, SEGMENT_HEADER_BYTES, create_segment, segment_path};
-use super::record::{BODY_BYTES_MAX, GroupId, Record, RecordKind};
+use super::record::{BODY_BYTES_MAX, GroupId, Record};
+use super::segment_file::SegmentFile;
+use crate::sync::lock;
 
 /// Bytes that may wait for the writer; who has more to write waits for room.
 const QUEUED_BYTES_MAX: usize = 32 << 20;
@@ -80,22 +77,8 @@ impl LogWriter {
         directory: &Path,
     ) -> Result<(Self, BTreeMap<GroupId, RecoveredGroup>, RecoveryReport), LogError> {
         let failed = |source| LogError::Io { path: directory.to_owned(), source };
-        let recovery = recover(directory)?;
-        let groups = recovery.groups;
-        let mut file = SegmentFile {
-            directory: directory.to_owned(),
-            segments: recovery.segments,
-            hard_states: groups.iter().map(|(group, g)| (*group, HardState::of(g))).collect(),
-            batch: recovery.last_batch,
-            active: None,
-        };
-        file.active = match recovery.tail {
-            Some((sequence, file, offset)) => {
-                let end = file.metadata().map_err(failed)?.len();
-                Some(Active { sequence, file, offset, end })
-            }
-            None => None,
-        };
+        let mut recovery = recover(directory)?;
+        let file = SegmentFile::resume(directory, &mut recovery).map_err(failed)?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -108,7 +91,7 @@ impl LogWriter {
             .spawn(move || run(&for_thread, file))
             .map_err(failed)?;
         let handle = Handle { shared, thread: Mutex::new(Some(thread)) };
-        Ok((Self { handle: Arc::new(handle) }, groups, recovery.report))
+        Ok((Self { handle: Arc::new(handle) }, recovery.groups, recovery.report))
     }
 
     /// Queues records, in order and whole: after a crash the log holds a prefix of what was
@@ -174,7 +157,7 @@ impl Handle {
     fn close(&self) {
         self.shared.lock().is_closed = true;
         self.shared.wake.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
@@ -192,7 +175,7 @@ impl Drop for Handle {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Takes the append when there is room for it; `None` when there is not.
@@ -277,141 +260,5 @@ fn fail(shared: &Shared, error: &io::Error, mut completions: Vec<Completion>) {
     shared.room.notify_waiters();
     for completion in completions {
         completion(Err(io::Error::new(error.kind(), error.to_string())));
-    }
-}
-
-/// What a new segment must repeat, so that the ones before it can go.
-#[derive(Default)]
-struct HardState {
-    vote: Option<Bytes>,
-    committed: Option<Bytes>,
-    purged: Option<(u64, Bytes)>,
-}
-
-impl HardState {
-    fn of(group: &RecoveredGroup) -> Self {
-        Self {
-            vote: group.vote.clone(),
-            committed: group.committed.clone(),
-            purged: group.purged.clone(),
-        }
-    }
-
-    fn take(&mut self, record: &Record) {
-        match record.kind {
-            RecordKind::Vote => self.vote = Some(record.payload.clone()),
-            RecordKind::Committed => self.committed = Some(record.payload.clone()),
-            RecordKind::Purge => self.purged = Some((record.index, record.payload.clone())),
-            RecordKind::Entry | RecordKind::Truncate => {}
-        }
-    }
-
-    fn records(&self, group: GroupId) -> impl Iterator<Item = Record> {
-        let record =
-            |kind, index, payload: &Bytes| Record { group, kind, index, payload: payload.clone() };
-        let vote = self.vote.as_ref().map(|p| record(RecordKind::Vote, 0, p));
-        let committed = self.committed.as_ref().map(|p| record(RecordKind::Committed, 0, p));
-        let purged = self.purged.as_ref().map(|(i, p)| record(RecordKind::Purge, *i, p));
-        [vote, committed, purged].into_iter().flatten()
-    }
-}
-
-struct Active {
-    sequence: u64,
-    file: File,
-    /// Where the next frame goes.
-    offset: u64,
-    /// The file's length.
-    end: u64,
-}
-
-/// The segments and where to write next.
-struct SegmentFile {
-    directory: PathBuf,
-    segments: BTreeMap<u64, BTreeMap<GroupId, u64>>,
-    hard_states: BTreeMap<GroupId, HardState>,
-    batch: u64,
-    active: Option<Active>,
-}
-
-impl SegmentFile {
-    /// Writes and syncs one batch; returns its bytes.
-    fn write(&mut self, records: &[Record]) -> io::Result<usize> {
-        if records.is_empty() {
-            return Ok(0);
-        }
-        let bytes = records.iter().map(Record::frame_bytes).sum::<usize>() as u64;
-        let has_room = self.active.as_ref().is_some_and(|a| a.offset + bytes <= a.end);
-        if !has_room {
-            self.rotate(bytes)?;
-        }
-        for record in records {
-            self.hard_states.entry(record.group).or_default().take(record);
-        }
-        let written = self.write_frames(records)?;
-        if records.iter().any(|record| record.kind == RecordKind::Purge) {
-            self.remove_purged_segments()?;
-        }
-        Ok(written)
-    }
-
-    fn write_frames(&mut self, records: &[Record]) -> io::Result<usize> {
-        let Some(active) = self.active.as_mut() else {
-            return Err(io::Error::other("no active log segment"));
-        };
-        self.batch += 1;
-        let mut frames = Vec::new();
-        let highest = self.segments.entry(active.sequence).or_default();
-        for record in records {
-            record.append_frame(active.sequence, self.batch, &mut frames);
-            if record.kind == RecordKind::Entry {
-                let highest = highest.entry(record.group).or_default();
-                *highest = record.index.max(*highest);
-            }
-        }
-        active.file.write_all_at(&frames, active.offset)?;
-        active.file.sync_data()?;
-        active.offset += frames.len() as u64;
-        Ok(frames.len())
-    }
-
-    /// Starts a segment that has room for `bytes`, headed by every group's hard state.
-    fn rotate(&mut self, bytes: u64) -> io::Result<()> {
-        let sequence = self.segments.keys().next_back().map_or(1, |last| last + 1);
-        let head: Vec<Record> =
-            self.hard_states.iter().flat_map(|(group, hard)| hard.records(*group)).collect();
-        let head_bytes = head.iter().map(Record::frame_bytes).sum::<usize>() as u64;
-        let end = (SEGMENT_HEADER_BYTES + head_bytes + bytes).max(SEGMENT_BYTES);
-        let file = create_segment(&self.directory, sequence, end)?;
-        self.segments.insert(sequence, BTreeMap::new());
-        self.active = Some(Active { sequence, file, offset: SEGMENT_HEADER_BYTES, end });
-        if !head.is_empty() {
-            self.write_frames(&head)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the oldest segments while all their entries are purged. The active one stays.
-    fn remove_purged_segments(&mut self) -> io::Result<()> {
-        let Some(active) = self.active.as_ref().map(|active| active.sequence) else {
-            return Ok(());
-        };
-        let mut has_removed = false;
-        while let Some((&sequence, highest)) = self.segments.first_key_value() {
-            let is_purged = highest.iter().all(|(group, highest)| {
-                let purged = self.hard_states.get(group).and_then(|hard| hard.purged.as_ref());
-                purged.is_some_and(|(purged, _)| purged >= highest)
-            });
-            if sequence == active || !is_purged {
-                break;
-            }
-            fs::remove_file(segment_path(&self.directory, sequence))?;
-            self.segments.remove(&sequence);
-            has_removed = true;
-        }
-        if has_removed {
-            sync_parent(&segment_path(&self.directory, active))?;
-        }
-        Ok(())
     }
 }

@@ -15,6 +15,7 @@ mod log_recovery;
 mod log_segment;
 mod log_writer;
 mod record;
+mod segment_file;
 mod snapshot_store;
 
 pub(crate) use atomic_file::write_file_atomically;

@@ -14,7 +14,7 @@ use super::error::TlsError;
 const TICKETS_PER_HANDSHAKE: usize = 1;
 
 /// The one place that names the cryptography in use.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

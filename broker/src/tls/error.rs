@@ -50,14 +50,6 @@ pub enum TlsError {
         /// What rustls said.
         reason: String,
     },
-    /// The peer files don't fit together.
-    #[error("peer files in {}", path.display())]
-    Peer {
-        /// The chain's file.
-        path: PathBuf,
-        /// What the peer links said.
-        source: crate::cluster::PeerTlsError,
-    },
     /// The random source or the ticket cipher failed.
     #[error("make the key of session tickets: {reason}")]
     Tickets {

@@ -4,7 +4,6 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use ring::digest::{SHA256, digest};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -63,15 +62,6 @@ pub(super) fn anchors(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError
         })?;
     }
     Ok(roots)
-}
-
-/// SHA-256 in lower-case hexadecimal.
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// What tells one state of a file from another, links followed. Kubernetes replaces a mounted

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod files;
 mod identity;
+mod peer;
 mod store;
 mod watch;
 
@@ -16,5 +17,7 @@ mod store_test;
 
 pub use error::TlsError;
 pub use identity::common_name;
+pub(crate) use peer::{CertificateNames, certificate_names, refused_certificate};
+pub use peer::{PeerTls, PeerTlsError, peer_server_name};
 pub use store::{ListenerTls, TlsFiles, TlsStore};
 pub use watch::{WATCH_INTERVAL, watch};

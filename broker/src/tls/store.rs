@@ -1,22 +1,23 @@
 //! The TLS configurations in use, and what the status report says of them.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use broker_admin_api::{CertificateStatus, ReloadError, ServedCertificate};
 use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
+use broker_policy::Digest;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::server::ProducesTickets;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::config::{ServerParts, new_ticketer, server_config};
 use super::error::TlsError;
-use super::files::{FilesMark, anchors, certificates, private_key, read, sha256_hex};
+use super::files::{FilesMark, anchors, certificates, private_key, read};
 use super::identity::not_after;
-use crate::cluster::PeerTls;
+use super::peer::{PeerTls, PeerTlsError};
+use crate::sync::lock;
 use crate::telemetry::Chain;
 
 /// The files of one broker; no placeholder is left in the paths.
@@ -266,7 +267,7 @@ impl TlsStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -283,7 +284,7 @@ fn served(path: &Path, leaf: &CertificateDer<'_>) -> Result<ServedCertificate, T
         what: "certificate",
         reason: "it can't be parsed".to_owned(),
     })?;
-    Ok(ServedCertificate { fingerprint: sha256_hex(leaf), not_after })
+    Ok(ServedCertificate { fingerprint: Digest::of(leaf).to_string(), not_after })
 }
 
 /// Trust digests of the reading before: tickets outlive a reload only where nobody new is
@@ -301,9 +302,9 @@ fn read_server(
         None => None,
         Some(path) => Some((path, read(path)?)),
     };
-    let client_trust_digest = client.as_ref().map(|(_, pem)| sha256_hex(pem));
+    let client_trust_digest = client.as_ref().map(|(_, pem)| Digest::of(pem).to_string());
     let admin_pem = read(&files.admin_ca)?;
-    let admin_trust_digest = sha256_hex(&admin_pem);
+    let admin_trust_digest = Digest::of(&admin_pem).to_string();
     let ticketers = match before {
         Some((ticketers, (client, admin)))
             if client == client_trust_digest && admin.as_ref() == Some(&admin_trust_digest) =>
@@ -355,16 +356,17 @@ fn read_peer(paths: &PeerTlsPaths) -> Result<PeerSide, TlsError> {
     let chain_pem = read(&paths.certificate)?;
     let key_pem = read(&paths.key)?;
     let trust_pem = read(&paths.ca)?;
-    let tls = PeerTls::from_pem(&chain_pem, &key_pem, &trust_pem)
-        .map_err(|source| TlsError::Peer { path: paths.certificate.clone(), source })?;
-    let leaf = CertificateDer::from_pem_slice(&chain_pem).map_err(|e| TlsError::Pem {
-        path: paths.certificate.clone(),
-        what: "certificate",
-        reason: e.to_string(),
+    let chain = certificates(&paths.certificate, "certificate", &chain_pem)?;
+    let key = private_key(&paths.key, &key_pem)?;
+    let trusted = anchors(&paths.ca, &trust_pem)?;
+    let served = served(&paths.certificate, &chain[0])?;
+    let tls = PeerTls::new(chain, key, trusted).map_err(|error| match error {
+        PeerTlsError::Pair { reason } => TlsError::Pair {
+            certificate: paths.certificate.clone(),
+            key: paths.key.clone(),
+            reason,
+        },
+        PeerTlsError::Anchors { reason } => TlsError::Anchor { path: paths.ca.clone(), reason },
     })?;
-    Ok(PeerSide {
-        tls,
-        served: served(&paths.certificate, &leaf)?,
-        trust_digest: sha256_hex(&trust_pem),
-    })
+    Ok(PeerSide { tls, served, trust_digest: Digest::of(&trust_pem).to_string() })
 }

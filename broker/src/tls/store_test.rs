@@ -160,12 +160,22 @@ fn a_missing_or_empty_file_is_named() {
     for name in ["tls.crt", "tls.key", "client-ca.crt", "admin-ca.crt", "peer.key", "peer-ca.crt"] {
         let folder = Folder::new();
         folder.write(name, b"");
-        assert!(TlsStore::load(folder.files()).is_err(), "{name} is empty");
+        let error = TlsStore::load(folder.files()).unwrap_err();
+        assert!(error.to_string().contains(name), "{name} is empty: {error}");
         std::fs::remove_file(folder.path(name)).unwrap();
         let error = TlsStore::load(folder.files()).unwrap_err();
         assert!(matches!(error, TlsError::Read { .. }), "{name} is missing: {error}");
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+#[test]
+fn a_peer_certificate_without_its_key_is_refused_with_both_files_named() {
+    let folder = Folder::new();
+    let peer = LeafRequest::peer("fleet-0", "01KTEST", Vec::new(), DAY);
+    folder.write("peer.key", leaf(&folder.authority, &peer).pair.key.as_bytes());
+    let error = TlsStore::load(folder.files()).unwrap_err().to_string();
+    assert!(error.contains("peer.crt") && error.contains("peer.key"), "{error}");
 }
 
 #[test]

@@ -6,13 +6,15 @@
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use broker_policy::PasswordHash;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
+
+use crate::sync::lock;
 
 /// Verifications that wait for a thread; at some 50 ms each, this is what a client may wait for.
 pub const VERIFICATIONS_MAX: usize = 256;
@@ -154,10 +156,6 @@ fn verify_all(queue: &Mutex<Receiver<Job>>, remembered: &Mutex<Remembered>) {
         // The connection may be gone by now.
         let _ = job.reply.send(is_right);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! Peer certificates for tests.
 
-use broker::cluster::{PeerTls, peer_server_name};
+use broker::tls::{PeerTls, peer_server_name};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 /// A certificate authority for peers.
 pub(crate) struct PeerCa {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    anchor: CertificateDer<'static>,
 }
 
 impl PeerCa {
@@ -19,8 +21,8 @@ impl PeerCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.distinguished_name.push(DnType::CommonName, "peers");
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        let anchor = params.self_signed(&key).unwrap().der().clone();
+        Self { issuer: Issuer::new(params, key), anchor }
     }
 
     /// TLS of a broker with this name in this cluster, trusting this authority.
@@ -30,8 +32,10 @@ impl PeerCa {
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        let key = key.serialize_pem();
-        PeerTls::from_pem(certificate.as_bytes(), key.as_bytes(), self.pem.as_bytes()).unwrap()
+        let chain = vec![params.signed_by(&key, &self.issuer).unwrap().der().clone()];
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let mut anchors = RootCertStore::empty();
+        anchors.add(self.anchor.clone()).unwrap();
+        PeerTls::new(chain, key, anchors).unwrap()
     }
 }

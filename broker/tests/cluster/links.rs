@@ -8,8 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use broker::cluster::{
     Discovery, FRAME_BODY_BYTES_MAX, LinkError, LinkEvent, LinkTiming, Links, LinksConfig, NodeId,
-    PeerHandler, PeerTls, Replier,
+    PeerHandler, Replier,
 };
+use broker::tls::PeerTls;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -149,7 +150,7 @@ async fn requests_are_answered_each_with_its_own_answer() {
     let nobody = a.links.request(NodeId(9), ECHO, b"").await.unwrap_err();
     assert_eq!(nobody, LinkError::NoLink { node: NodeId(9) });
     // B has not dialled A, so it can't ask.
-    assert_eq!(b.links.live_nodes(), []);
+    assert_eq!(b.links.status().live, []);
     assert_eq!(b.links.status().accepted, [NodeId(1)]);
 }
 
@@ -274,7 +275,7 @@ async fn a_node_leaves_itself_alone_and_links_a_peer_once_under_two_addresses() 
     eventually("more tries", || tries() >= 4).await;
     let up = LinkEvent::Up { node: NodeId(2), name: "b".to_owned() };
     assert_eq!(*a.recorder.events.lock().unwrap(), [up]);
-    assert_eq!(a.links.live_nodes(), [NodeId(2)]);
+    assert!(a.links.status().live.iter().map(|live| live.node).eq([NodeId(2)]));
     let copied = end(ca.tls(CLUSTER_ID, "c"), 2, "c", Some(b.address)).await;
     eventually("a copied data directory is refused", || {
         let refusals = copied.links.status().refusals;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use broker::cluster::meta::{MetaConfig, MetaGroup, MetaStatus, MetaTiming};
-use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId, PeerTls};
+use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId};
 use broker::identity::Identity;
 use broker::storage::DataDirectory;
+use broker::tls::PeerTls;
 use broker_core::cluster_state::RetainedLimits;
 
 use crate::certificates::PeerCa;

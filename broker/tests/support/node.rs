@@ -13,8 +13,8 @@ use broker::node::{
 use broker::tls::{TlsFiles, TlsStore};
 use broker::worker::{self, PasswordPool, WorkerShared};
 use broker_config::{Authentication, ClientCertificates, Listener, ListenerLimits, Protocol};
+use broker_core::cluster_state::RetainedStore;
 use broker_core::engine::EngineConfig;
-use broker_core::retained::NoRetained;
 use broker_policy::{Acl, AclType, Client, PasswordHash, Policy, Record, Role, RoleAssignment};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -117,7 +117,7 @@ impl Node {
             tls: Arc::clone(&tls),
             passwords: Arc::new(PasswordPool::start(1).unwrap()),
             policy: Arc::new(options.policy),
-            retained: Arc::new(NoRetained),
+            retained: Arc::new(RetainedStore::default()),
             hub,
             workers: Arc::clone(&workers),
         };

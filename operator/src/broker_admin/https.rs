@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use broker_admin_api::{
     AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus, ErrorBody,
-    MembershipChanged, PolicyBucket, PolicyChangeApplied, PromoteRequest, RemoveRequest,
-    TransferAccepted, TransferRequest, path,
+    MembershipChanged, PolicyChangeApplied, PromoteRequest, RemoveRequest, TransferAccepted,
+    TransferRequest, path,
 };
 use broker_policy::{BucketIndex, BucketKeys, PolicyChange, PolicyDigests};
 use bytes::Bytes;
@@ -221,26 +221,6 @@ fn unexpected(question: &Question<'_>, problem: String) -> AdminError {
     }
 }
 
-/// A bucket's keys as the policy crate compares them.
-fn bucket_keys(broker: &BrokerEndpoint, bucket: PolicyBucket) -> Result<BucketKeys, AdminError> {
-    let malformed = |problem: String| AdminError::Unexpected {
-        broker: broker.name.clone(),
-        path: path::POLICY_BUCKETS.to_owned(),
-        problem,
-    };
-    let mut records = std::collections::BTreeMap::new();
-    for (key, digest) in bucket.records {
-        let key = key
-            .parse()
-            .map_err(|error: broker_policy::record::InvalidKey| malformed(error.to_string()))?;
-        let digest = digest
-            .parse()
-            .map_err(|error: broker_policy::digest::InvalidDigest| malformed(error.to_string()))?;
-        records.insert(key, digest);
-    }
-    Ok(BucketKeys { index: bucket.number, records })
-}
-
 impl BrokerAdmin for HttpsAdmin {
     fn status<'a>(&'a self, broker: &'a BrokerEndpoint) -> Answer<'a, BrokerStatus> {
         Box::pin(self.get(broker, path::STATUS))
@@ -257,7 +237,7 @@ impl BrokerAdmin for HttpsAdmin {
     ) -> Answer<'a, BucketKeys> {
         Box::pin(async move {
             let path = format!("{}/{bucket}", path::POLICY_BUCKETS);
-            bucket_keys(broker, self.get(broker, path).await?)
+            self.get(broker, path).await
         })
     }
 

@@ -4,10 +4,10 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use futures::StreamExt;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{Store, store};
-use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use kube_runtime::WatchStreamExt;
+use kube_runtime::reflector::{Store, store};
+use kube_runtime::watcher::{Config, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 

@@ -85,12 +85,6 @@ impl Arbiter {
         self.term
     }
 
-    /// Whether it still waits for reports and grants nothing.
-    #[must_use]
-    pub const fn is_recovering(&self) -> bool {
-        self.recovery.is_some()
-    }
-
     /// Identifiers it knows a holder of.
     #[must_use]
     pub fn len(&self) -> usize {

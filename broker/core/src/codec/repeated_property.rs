@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::DecodeError;
 use super::primitive::{Reader, Writer};
 use super::property::PropertyId;
 use crate::types::SubscriptionId;
@@ -99,35 +98,6 @@ impl<'a> UserProperties<'a> {
 
     pub(super) const fn from_run(run: Run<'a>) -> Self {
         Self(Repeated::Encoded(run))
-    }
-
-    /// Reads back what [`Self::encode_to`] wrote, to keep User Properties with a stored message.
-    ///
-    /// # Errors
-    /// Any error of text, or [`DecodeError::FieldMalformed`] for another property.
-    pub fn from_encoded(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let mut run = Run::default();
-        while !reader.is_empty() {
-            let from = reader.rest();
-            let id = reader.u8("property identifier")?;
-            if id != PropertyId::UserProperty as u8 {
-                let field = "user property identifier";
-                return Err(DecodeError::FieldMalformed { field, value: id.into() });
-            }
-            reader.text("user property name")?;
-            reader.text("user property value")?;
-            run.extend(from, reader.rest());
-        }
-        Ok(Self::from_run(run))
-    }
-
-    /// Appends the pairs as they stand in a property block, identifiers included.
-    pub fn encode_to(&self, out: &mut Vec<u8>) {
-        let mut writer = Writer::new(out);
-        self.write(&mut writer);
-        // Listed text of over 65,535 bytes is the only failure: nothing is written then.
-        let _ = writer.finish();
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) {

@@ -204,12 +204,6 @@ impl<V> FilterTrie<V> {
         });
     }
 
-    /// Whether any filter matches the topic.
-    #[must_use]
-    pub fn has_match(&self, topic: &str) -> bool {
-        self.try_for_each_match(topic, |_| ControlFlow::Break(())).is_break()
-    }
-
     /// As [`Self::for_each_match`], until `visit` breaks.
     pub fn try_for_each_match<B>(
         &self,

@@ -7,20 +7,14 @@ mod filter;
 mod filter_trie;
 mod level_index;
 mod level_text;
-mod matches;
 mod name;
 #[cfg(test)]
 mod topic_test;
 mod topic_tree;
 
+pub use broker_policy::topic::{LEVELS_MAX, matches};
 pub use error::TopicError;
 pub use filter::{ShareName, TopicFilter};
 pub use filter_trie::FilterTrie;
-pub use matches::matches;
 pub use name::TopicName;
 pub use topic_tree::TopicTree;
-
-/// Most levels that a Topic Name or Topic Filter may have (`a/b` has two).
-///
-/// Bounds the work and the stack of a match; the specification allows 32,768.
-pub const LEVELS_MAX: usize = 128;

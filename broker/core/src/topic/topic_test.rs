@@ -1,5 +1,7 @@
 //! The rules of section 4.7 by example; many of the rows are the specification's own.
 
+use std::ops::ControlFlow;
+
 use super::*;
 
 #[test]
@@ -27,13 +29,21 @@ fn filters_match_as_the_specification_shows() {
         ("$SYS/#", "$SYS/monitor", true),
         ("$SYS/monitor/+", "$SYS/monitor/Clients", true),
         ("a/+", "a/$x", true),
+        ("a/+", "a/", true),
+        ("a/b", "a/b", true),
+        ("a/b", "a/b/c", false),
+        ("+/+", "/x", true),
         ("a/#", "a/$x", true),
     ];
     for (filter, topic, expected) in rows {
         assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
         let mut trie = FilterTrie::new();
         trie.insert(filter, ());
-        assert_eq!(trie.has_match(topic), expected, "trie: {filter} {topic}");
+        assert_eq!(
+            trie.try_for_each_match(topic, |()| ControlFlow::Break(())).is_break(),
+            expected,
+            "trie: {filter} {topic}"
+        );
         let mut tree = TopicTree::new();
         tree.insert(topic, ());
         let mut found = Vec::new();
@@ -148,11 +158,7 @@ fn a_search_stops_when_told() {
     let mut seen = 0;
     let stopped = tree.try_for_each_match("t/#", |_, _| {
         seen += 1;
-        if seen == 3 {
-            std::ops::ControlFlow::Break("full")
-        } else {
-            std::ops::ControlFlow::Continue(())
-        }
+        if seen == 3 { ControlFlow::Break("full") } else { ControlFlow::Continue(()) }
     });
-    assert_eq!((stopped, seen), (std::ops::ControlFlow::Break("full"), 3));
+    assert_eq!((stopped, seen), (ControlFlow::Break("full"), 3));
 }

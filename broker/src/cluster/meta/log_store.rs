@@ -14,8 +14,8 @@ use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 
 use super::layout::{decode, encode};
 use super::type_config::{Entry, LogId, TypeConfig, Vote};
-use crate::cluster::sync::lock;
 use crate::storage::{GroupId, LogWriter, Record, RecordKind, RecoveredGroup};
+use crate::sync::lock;
 
 #[derive(Debug, Default)]
 struct Tail {

@@ -9,12 +9,14 @@ use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError,
 use openraft::raft::Precondition;
 
 use super::MetaGroup;
-use super::proposals::WriteError;
 use super::status::{MetaMember, MetaRole, MetaStatus};
-use super::type_config::MemberNode;
+use super::type_config::{MemberNode, TypeConfig};
 
 /// Entries that a learner may lag behind the leader and still be given a vote.
 const PROMOTION_LAG_MAX: u64 = 100;
+
+/// Names the type in errors.
+type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 /// Why a step was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

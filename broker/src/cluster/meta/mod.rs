@@ -9,6 +9,7 @@ mod log_store;
 mod membership;
 mod network;
 mod proposals;
+mod proposer;
 mod service;
 mod state_machine;
 mod status;
@@ -37,7 +38,8 @@ use crate::storage::{
 use config::raft_config;
 use log_store::LogStore;
 use network::NetworkFactory;
-use proposals::{ProposalQueue, Proposer};
+use proposals::ProposalQueue;
+use proposer::Proposer;
 use service::{Heard, RaftService};
 use state_machine::StateMachine;
 use type_config::Raft;

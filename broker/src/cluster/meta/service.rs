@@ -15,7 +15,7 @@ use super::proposals::ProposalQueue;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::connection::Replier;
 use crate::cluster::link_types::{LinkEvent, PeerHandler};
-use crate::cluster::sync::lock;
+use crate::sync::lock;
 
 /// Largest snapshot taken from a peer.
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;

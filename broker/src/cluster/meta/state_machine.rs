@@ -17,8 +17,8 @@ use super::layout::{decode, encode};
 use super::type_config::{
     BatchOutcome, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
-use crate::cluster::sync::lock;
 use crate::storage::{GroupId, SnapshotFile, SnapshotStore};
+use crate::sync::lock;
 
 /// The policy as of an applied log entry.
 #[derive(Debug, Clone, Default)]

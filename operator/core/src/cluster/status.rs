@@ -1,6 +1,7 @@
 //! The status of a cluster, from what was found. Pure.
 
 use broker_admin_api::{BrokerState, BrokerStatus, Role};
+use broker_policy::digest::REVISION_DIGITS_SHOWN;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::cluster::{BrokerReport, Endpoint, PlannedStep};
@@ -12,13 +13,10 @@ use crate::condition::{Finding, Verdict, set_conditions};
 use crate::membership::{Step, majority};
 use crate::rollout::{NextStep, Observed, Wanted};
 
-/// How many digits of a revision people are shown.
-const SHORT_REVISION_DIGITS: usize = 12;
-
 /// The short form of a policy revision, as statuses show it.
 #[must_use]
 pub fn short_revision(revision: &str) -> String {
-    revision.chars().take(SHORT_REVISION_DIGITS).collect()
+    revision.chars().take(REVISION_DIGITS_SHOWN).collect()
 }
 
 /// What is known of a cluster's policy.
@@ -149,8 +147,8 @@ fn report(broker: &Observed) -> BrokerReport {
     BrokerReport {
         name,
         node_id: Some(status.node_id.to_string()),
-        role: Some(format!("{:?}", status.raft.role)),
-        state: Some(format!("{:?}", status.state)),
+        role: Some(status.raft.role.as_str().to_owned()),
+        state: Some(status.state.as_str().to_owned()),
         version: Some(status.version.clone()),
         policy_revision: (!status.policy.enforced_revision.is_empty())
             .then(|| short_revision(&status.policy.enforced_revision)),

@@ -126,7 +126,7 @@ impl Observed {
 
 fn unsettled_status(status: &BrokerStatus, wanted: &Wanted) -> Option<String> {
     if status.state != BrokerState::Serving {
-        return Some(format!("is {:?}, not serving", status.state));
+        return Some(format!("is {}, not serving", status.state.as_str()));
     }
     if !status.ready {
         return Some(format!("is not ready: {}", status.ready_message));

@@ -75,9 +75,9 @@ impl<S> NodeClaims<S> {
         self.entries.is_empty()
     }
 
-    /// Connections that wait for their claim. Looks at every entry.
-    #[must_use]
-    pub fn pending_count(&self) -> usize {
+    /// Connections that wait for their claim.
+    #[cfg(test)]
+    pub(super) fn pending_count(&self) -> usize {
         self.entries.values().filter(|entry| entry.pending.is_some()).count()
     }
 

@@ -125,17 +125,6 @@ impl<'a> Subscribe<'a> {
 }
 
 impl SubscriptionOptions {
-    /// Options with this QoS and everything else off.
-    #[must_use]
-    pub const fn with_qos(qos: QoS) -> Self {
-        Self {
-            qos,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: RetainHandling::SendAtSubscribe,
-        }
-    }
-
     /// The options as the byte of a 5.0 SUBSCRIBE.
     #[must_use]
     pub const fn as_u8(self) -> u8 {

@@ -1,10 +1,18 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{CommandBatch, RetainedLimits};
 use openraft::entry::RaftEntry;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{EntryPayload, Membership};
 
 use super::*;
+use crate::cluster::meta::type_config::{
+    Entry, LogId, MemberNode, SnapshotMeta, StoredMembership, TypeConfig, Vote,
+};
 
 fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(openraft::alias::CommittedLeaderIdOf::<TypeConfig>::new(term), index)

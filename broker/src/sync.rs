@@ -1,4 +1,4 @@
-//! A lock that ignores poisoning. Layer: bottom of the cluster module.
+//! A lock that ignores poisoning. Layer: bottom.
 //!
 //! What these locks guard is changed in single steps that cannot leave it half done, so a panic
 //! elsewhere is no reason to stop everyone who comes after.

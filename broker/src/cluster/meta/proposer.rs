@@ -1,0 +1,255 @@
+//! From a command to its outcome: gathers what waits into one log entry, here when this node
+//! leads, else by way of the leader.
+//!
+//! One entry of a node is under way at a time, and what comes meanwhile makes the next one. So
+//! proposals of a node are committed in the order in which they were made, also when one has to
+//! be tried again, and the more there is to do, the more shares one fsync.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use broker_core::cluster_state::{CommandBatch, Outcome, RetainedLimits};
+use broker_core::types::NodeId;
+use bytes::{BufMut, BytesMut};
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::layout::{decode_form, encode_form};
+use super::network::kind;
+use super::proposals::{
+    ForwardAnswer, Origin, PROPOSE_TIMEOUT, ProposalQueue, ProposeError, Proposed, Unit,
+    answer_not_leader,
+};
+use super::type_config::Raft;
+use crate::cluster::links::Links;
+
+/// Bytes after which no more proposals join a log entry.
+const ENTRY_BYTES: usize = 512 << 10;
+
+/// Proposals after which no more join a log entry.
+const ENTRY_UNITS: usize = 4096;
+
+/// Wait before another try when nothing else has woken the proposer.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the proposer works with.
+pub(super) struct Proposer {
+    raft: Raft,
+    links: Links,
+    limits: RetainedLimits,
+    receiver: mpsc::Receiver<Unit>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+impl Proposer {
+    /// The proposer and the queue that feeds it.
+    pub(super) fn new(raft: Raft, links: Links, limits: RetainedLimits) -> (Self, ProposalQueue) {
+        let (queue, receiver, queued_bytes) = ProposalQueue::new();
+        (Self { raft, links, limits, receiver, queued_bytes }, queue)
+    }
+
+    /// Works until every queue handle is gone.
+    pub(super) async fn run(mut self) {
+        while let Some(first) = self.receiver.recv().await {
+            let mut bytes = first.items.len();
+            let mut units = vec![first];
+            while bytes < ENTRY_BYTES && units.len() < ENTRY_UNITS {
+                let Ok(unit) = self.receiver.try_recv() else { break };
+                bytes += unit.items.len();
+                units.push(unit);
+            }
+            self.settle(units).await;
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Tries until every unit has its answer.
+    async fn settle(&self, mut units: Vec<Unit>) {
+        loop {
+            give_up_late(&mut units);
+            if units.is_empty() {
+                return;
+            }
+            let metrics = self.raft.metrics().borrow_watched().clone();
+            if metrics.running_state.is_err() {
+                return fail(units);
+            }
+            let result = if metrics.state == ServerState::Leader {
+                keep_of_term(&mut units, metrics.current_term);
+                self.write(&mut units).await
+            } else {
+                keep_local(&mut units);
+                match metrics.current_leader.map(NodeId) {
+                    Some(leader) if self.links.is_live(leader) => {
+                        self.forward(leader, &mut units).await
+                    }
+                    _ => None,
+                }
+            };
+            match result {
+                Some((log_index, outcomes)) => return answer(units, log_index, outcomes),
+                None => tokio::time::sleep(RETRY_PAUSE).await,
+            }
+        }
+    }
+
+    /// Writes a log entry here; `None` when this node doesn't lead after all.
+    async fn write(&self, units: &mut [Unit]) -> Option<(u64, Vec<Outcome>)> {
+        if units.is_empty() {
+            return None;
+        }
+        let batch = CommandBatch::new(self.limits, units.iter().map(|unit| &unit.items));
+        mark_submitted(units);
+        let written = tokio::time::timeout_at(latest(units), self.raft.client_write(batch)).await;
+        match written {
+            Ok(Ok(response)) => Some((response.log_id.index, response.data.outcomes)),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                unmark_submitted(units);
+                None
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "log entry was not written");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Has the leader write; `None` when it didn't, or didn't say.
+    async fn forward(&self, leader: NodeId, units: &mut [Unit]) -> Option<(u64, Vec<Outcome>)> {
+        if units.is_empty() {
+            return None;
+        }
+        let body = encode_forwarded(units);
+        let request = self.links.request(leader, kind::PROPOSE, &body);
+        mark_submitted(units);
+        match tokio::time::timeout_at(latest(units), request).await {
+            Ok(Ok(body)) => match decode_form("forward answer", &body) {
+                Ok(ForwardAnswer::Committed { log_index, outcomes }) => Some((log_index, outcomes)),
+                Ok(ForwardAnswer::NotLeader) => {
+                    unmark_submitted(units);
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(%error, node_id = %leader, "bad answer from the leader");
+                    None
+                }
+            },
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "forwarding proposals failed");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+fn encode_forwarded(units: &[Unit]) -> BytesMut {
+    let mut body = BytesMut::new();
+    body.put_u32_le(units.iter().map(|unit| unit.count).sum::<usize>() as u32);
+    for unit in units {
+        body.put_slice(&unit.items);
+    }
+    body
+}
+
+/// When the last one that waits gives up. Forwarded ones are bounded by who forwarded them.
+fn latest(units: &[Unit]) -> Instant {
+    let deadlines = units.iter().filter_map(|unit| match &unit.origin {
+        Origin::Local { deadline, .. } => Some(*deadline),
+        Origin::Forwarded { .. } => None,
+    });
+    deadlines.max().unwrap_or_else(|| Instant::now() + PROPOSE_TIMEOUT)
+}
+
+fn mark_submitted(units: &mut [Unit]) {
+    for unit in units {
+        if let Origin::Local { is_submitted, .. } = &mut unit.origin {
+            *is_submitted = true;
+        }
+    }
+}
+
+/// A first try that was turned down as a whole leaves nothing behind; an earlier one might have.
+fn unmark_submitted(units: &mut [Unit]) {
+    for unit in units {
+        if let Origin::Local { is_submitted, .. } = &mut unit.origin {
+            *is_submitted = false;
+        }
+    }
+}
+
+fn give_up_late(units: &mut Vec<Unit>) {
+    let now = Instant::now();
+    for unit in units.extract_if(.., |unit| match &unit.origin {
+        Origin::Local { answer, deadline, .. } => *deadline <= now || answer.is_closed(),
+        Origin::Forwarded { .. } => false,
+    }) {
+        fail_unit(unit);
+    }
+}
+
+/// Turns down forwarded units that were taken in another term.
+fn keep_of_term(units: &mut Vec<Unit>, current: u64) {
+    for unit in units.extract_if(.., |unit| match &unit.origin {
+        Origin::Local { .. } => false,
+        Origin::Forwarded { term, .. } => *term != current,
+    }) {
+        fail_unit(unit);
+    }
+}
+
+/// Turns down all forwarded units: this node doesn't lead.
+fn keep_local(units: &mut Vec<Unit>) {
+    for unit in units.extract_if(.., |unit| matches!(unit.origin, Origin::Forwarded { .. })) {
+        fail_unit(unit);
+    }
+}
+
+fn fail(units: Vec<Unit>) {
+    for unit in units {
+        fail_unit(unit);
+    }
+}
+
+fn fail_unit(unit: Unit) {
+    match unit.origin {
+        Origin::Local { answer, is_submitted, .. } => {
+            let error =
+                if is_submitted { ProposeError::TimedOut } else { ProposeError::Unavailable };
+            // Who proposed may have gone.
+            let _ = answer.send(Err(error));
+        }
+        Origin::Forwarded { replier, .. } => answer_not_leader(replier),
+    }
+}
+
+fn answer(units: Vec<Unit>, log_index: u64, outcomes: Vec<Outcome>) {
+    let expected = units.iter().map(|unit| unit.count).sum::<usize>();
+    if outcomes.len() != expected {
+        tracing::error!(log_index, expected, found = outcomes.len(), "outcomes don't match");
+        return fail(units);
+    }
+    let mut outcomes = outcomes.into_iter();
+    for unit in units {
+        match unit.origin {
+            Origin::Local { answer, .. } => {
+                if let Some(outcome) = outcomes.next() {
+                    // Who proposed may have gone.
+                    let _ = answer.send(Ok(Proposed { outcome, log_index }));
+                }
+            }
+            Origin::Forwarded { replier, .. } => {
+                let outcomes = outcomes.by_ref().take(unit.count).collect();
+                match encode_form(&ForwardAnswer::Committed { log_index, outcomes }) {
+                    Ok(body) => replier.reply(&body),
+                    Err(error) => replier.fail(&error.to_string()),
+                }
+            }
+        }
+    }
+}

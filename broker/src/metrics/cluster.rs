@@ -1,0 +1,109 @@
+//! Numbers of consensus, the peer links, the write-ahead log and the policy.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Metrics;
+use super::page::{Kind, Page, Written};
+use crate::cluster::meta::MetaRole;
+
+impl Metrics {
+    pub(super) fn cluster(&self, page: &mut Page) -> Written {
+        let meta = self.0.meta.status();
+        let links = self.0.links.status();
+        let is = |role: MetaRole| u64::from(meta.role == role);
+        page.family(
+            Kind::Gauge,
+            "raft_role",
+            "1 for this node's part in the meta group.",
+            "role",
+            &[
+                ("leader", is(MetaRole::Leader)),
+                ("follower", is(MetaRole::Follower)),
+                ("learner", is(MetaRole::Learner)),
+            ],
+        )?;
+        page.single(Kind::Gauge, "raft_term", "Current term of the meta group.", meta.term)?;
+        let index = |index: Option<u64>| index.unwrap_or(0);
+        let last = index(meta.last_log_index);
+        page.single(
+            Kind::Gauge,
+            "raft_last_log_index",
+            "Last entry of the meta group's log here.",
+            last,
+        )?;
+        let applied = index(meta.last_applied_index);
+        page.single(Kind::Gauge, "raft_applied_index", "Last entry applied here.", applied)?;
+        let has_leader = u64::from(meta.leader.is_some());
+        page.single(Kind::Gauge, "raft_has_leader", "1 while a leader is known.", has_leader)?;
+        page.family(
+            Kind::Gauge,
+            "peer_links",
+            "Links to other brokers.",
+            "direction",
+            &[("dialled", links.live.len() as u64), ("accepted", links.accepted.len() as u64)],
+        )?;
+        let dropped = links.frames_dropped;
+        page.single(
+            Kind::Counter,
+            "peer_frames_dropped_total",
+            "Frames dropped for a slow peer.",
+            dropped,
+        )?;
+        let overloaded = links.links_overloaded;
+        page.single(
+            Kind::Counter,
+            "peer_links_overloaded_total",
+            "Links closed to a slow peer.",
+            overloaded,
+        )?;
+        let log = self.0.meta.log_stats();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        page.single(
+            Kind::Counter,
+            "log_syncs_total",
+            "Fsyncs of the write-ahead log.",
+            read(&log.syncs),
+        )?;
+        page.single(
+            Kind::Counter,
+            "log_records_total",
+            "Records written to it.",
+            read(&log.records),
+        )?;
+        page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))?;
+        self.policy(page)
+    }
+
+    fn policy(&self, page: &mut Page) -> Written {
+        let policy = self.0.meta.policy().borrow().policy.clone();
+        let enforced = *self.0.hub.enforced().borrow();
+        let counts = policy.counts();
+        page.family(
+            Kind::Gauge,
+            "policy_records",
+            "Records of the policy.",
+            "kind",
+            &[
+                ("clients", counts.clients as u64),
+                ("groups", counts.groups as u64),
+                ("roles", counts.roles as u64),
+                ("acls", counts.acls as u64),
+            ],
+        )?;
+        let revision = enforced.map(|revision| revision.short()).unwrap_or_default();
+        page.family(
+            Kind::Gauge,
+            "policy_info",
+            "The revision that every worker enforces.",
+            "revision",
+            &[(revision.as_str(), 1)],
+        )?;
+        let is_behind = u64::from(enforced != Some(policy.revision()));
+        page.single(
+            Kind::Gauge,
+            "policy_behind",
+            "1 while a worker enforces an older revision.",
+            is_behind,
+        )
+    }
+}

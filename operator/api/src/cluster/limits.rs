@@ -1,0 +1,77 @@
+//! What is kept, for how long, and how much of it. Pure.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// When a message counts as kept; default: quorum, or local with one replica. No effect yet:
+/// sessions are in memory, retained messages are kept by quorum.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When a majority of brokers has it on disk.
+    Quorum,
+    /// When the broker that received it has it on disk.
+    Local,
+    /// When it is in memory.
+    Memory,
+}
+
+/// What brokers without a quorum do.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionPolicy {
+    /// They refuse clients until they have one again.
+    #[default]
+    Fence,
+    /// They serve what needs none.
+    Serve,
+}
+
+/// Limits of sessions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sessions {
+    /// The longest time that a session is kept without a connection.
+    #[schemars(schema_with = "schema::duration")]
+    pub expiry_max: String,
+    /// How many messages to one client may be unacknowledged.
+    #[schemars(range(min = 1, max = 65535))]
+    pub inflight_max: u32,
+    /// How many messages may wait for one client.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub queued_messages_max: u32,
+    /// How many bytes may wait for one client.
+    #[schemars(schema_with = "schema::bytes")]
+    pub queued_bytes_max: String,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            expiry_max: "168h".into(),
+            inflight_max: 100,
+            queued_messages_max: 10_000,
+            queued_bytes_max: "64Mi".into(),
+        }
+    }
+}
+
+/// Limits of retained messages, in the whole cluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Retained {
+    /// How many there may be.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub messages_max: u32,
+    /// How many bytes they may have together.
+    #[schemars(schema_with = "schema::bytes")]
+    pub bytes_max: String,
+}
+
+impl Default for Retained {
+    fn default() -> Self {
+        Self { messages_max: 1_000_000, bytes_max: "1Gi".into() }
+    }
+}
