@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{EnforcedRecords, PolicySync, Pushed, SyncError, enforcement, wait_until_enforced};
 use crate::broker_admin::BrokerAdmin as _;
-use crate::broker_admin::fake::FakeBrokers;
+use crate::test_support::FakeBrokers;
 
 const NAMES: [&str; 3] = ["fleet-0", "fleet-1", "fleet-2"];
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mock_api::MockApi;
-use operator::broker_admin::fake::FakeBrokers;
+use operator::test_support::FakeBrokers;
 use operator::kubernetes::{AdminFactory, Settings, run_scope};
 use operator::metrics::Metrics;
 use serde_json::{Value, json};
