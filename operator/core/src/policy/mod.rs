@@ -43,7 +43,7 @@ use broker_policy::{PasswordHash, RecordSet, Revision};
 use operator_api::cluster::PolicySettings;
 use operator_api::{MqttAcl, MqttUser};
 
-pub use compile::compile;
+pub use compile::{Compiler, compile};
 pub use conflict::{Conflict, RuleRef};
 pub use credential::{PasswordOrigin, hash_password, salt_of_user};
 pub use problem::{Problem, ProblemReason};
