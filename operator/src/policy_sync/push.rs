@@ -16,10 +16,20 @@ const ATTEMPTS: usize = 4;
 /// What a push sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pushed {
-    /// Records added, replaced or removed; 0 when the brokers had the policy already.
-    pub records: usize,
+    /// Records added or replaced.
+    pub upserts: usize,
+    /// Records removed.
+    pub removals: usize,
     /// In how many changes.
     pub changes: usize,
+}
+
+impl Pushed {
+    /// Records added, replaced or removed; 0 when the brokers had the policy already.
+    #[must_use]
+    pub const fn records(&self) -> usize {
+        self.upserts + self.removals
+    }
 }
 
 /// Why a policy did not reach the brokers.
@@ -132,7 +142,8 @@ impl PolicySync {
         let mut pushed = Pushed::default();
         for change in changes {
             admin.change_policy(broker, &change).await.map_err(classified)?;
-            pushed.records += change.len();
+            pushed.upserts += change.upserts.len();
+            pushed.removals += change.removals.len();
             pushed.changes += 1;
         }
         self.known = Some(desired.clone());

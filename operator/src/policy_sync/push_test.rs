@@ -46,7 +46,7 @@ async fn an_edit_sends_the_records_that_differ() {
     let mut sync = PolicySync::default();
     push(&mut sync, &fake, &records(&["a", "b", "c"])).await;
     let pushed = push(&mut sync, &fake, &records(&["a", "c", "d"])).await;
-    assert_eq!(pushed, Pushed { records: 2, changes: 1 });
+    assert_eq!(pushed, Pushed { upserts: 1, removals: 1, changes: 1 });
     assert_eq!(fake.changes(), ["policy +3 -0", "policy +1 -1"]);
     assert_eq!(fake.policy(), records(&["a", "c", "d"]));
 }
@@ -77,7 +77,7 @@ async fn many_records_go_in_several_changes() {
     let names: Vec<String> = (0..1_200).map(|n| format!("device-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let pushed = push(&mut PolicySync::default(), &fake, &records(&names)).await;
-    assert_eq!(pushed, Pushed { records: 1_200, changes: 3 });
+    assert_eq!(pushed, Pushed { upserts: 1_200, removals: 0, changes: 3 });
     assert_eq!(fake.policy(), records(&names));
 }
 
@@ -87,7 +87,7 @@ async fn another_broker_is_asked_when_one_does_not_answer() {
     fake.set_up("fleet-0", false);
     let desired = records(&["a"]);
     let pushed = PolicySync::default().push(&fake, &fake.endpoints(), &desired, None).await;
-    assert_eq!(pushed.unwrap().records, 1);
+    assert_eq!(pushed.unwrap().records(), 1);
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn without_a_leader_the_push_fails_and_succeeds_later() {
     let failed = sync.push(&fake, &fake.endpoints(), &desired, None).await;
     assert!(matches!(failed, Err(SyncError::NoBroker { .. })), "{failed:?}");
     fake.set_up("fleet-1", true);
-    assert_eq!(sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap().records, 1);
+    assert_eq!(sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap().records(), 1);
 }
 
 #[tokio::test(start_paused = true)]

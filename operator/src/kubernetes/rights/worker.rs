@@ -249,13 +249,17 @@ impl Worker {
         let (order, applied) = order(&statuses);
         let pushed = self.sync.push(&*prepared.admin, &order, &compiled.records, applied).await;
         match pushed {
-            Ok(pushed) if pushed.records > 0 => tracing::info!(
-                namespace = self.key.namespace,
-                name = self.key.name,
-                revision = revision.short(),
-                records = pushed.records,
-                "pushed the policy"
-            ),
+            Ok(pushed) if pushed.records() > 0 => {
+                self.scope.metrics.records_sent(pushed.upserts, pushed.removals);
+                tracing::info!(
+                    namespace = self.key.namespace,
+                    name = self.key.name,
+                    revision = revision.short(),
+                    upserts = pushed.upserts,
+                    removals = pushed.removals,
+                    "pushed the policy"
+                );
+            }
             Ok(_) => {}
             Err(error) => {
                 let reason = "PolicyNotApplied";
