@@ -130,7 +130,8 @@ impl EventBudget {
             .into_iter()
             .map(|((is_good, reason), (count, example))| News {
                 is_problem: !is_good,
-                reason,
+                // A reason of its own: the cluster has Events about itself, too.
+                reason: format!("Many{reason}"),
                 note: format!("{count} users and rules, {example}"),
             })
             .collect();
@@ -213,8 +214,9 @@ mod tests {
         all.extend(some(3, true));
         let told = budget.divide(all, usize::to_string);
         assert!(told.single.len() == 3 && told.single.iter().all(|(_, news)| news.is_problem));
-        let sums: Vec<&str> = told.sums.iter().map(|news| news.note.as_str()).collect();
-        assert_eq!(sums, ["10000 users and rules, for example 0: note"]);
+        let sums = told.sums.iter().map(|news| (news.reason.as_str(), news.note.as_str()));
+        let sum = ("ManyEnforced", "10000 users and rules, for example 0: note");
+        assert_eq!(sums.collect::<Vec<_>>(), [sum]);
     }
 
     #[test]
