@@ -8,3 +8,5 @@ pub mod local;
 pub mod metrics;
 pub mod policy_sync;
 pub mod telemetry;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;

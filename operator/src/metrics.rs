@@ -86,6 +86,13 @@ impl Metrics {
         self.registry.register(Box::new(self.leader.clone()))
     }
 
+    /// Counts records that were sent to brokers: those put in or replaced, and those taken out.
+    pub fn records_sent(&self, upserts: usize, removals: usize) {
+        for (change, count) in [("upsert", upserts), ("removal", removals)] {
+            self.policy_records_sent.with_label_values(&[change]).inc_by(count as u64);
+        }
+    }
+
     /// All of it in Prometheus' text format.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod acl;
 pub mod cluster;
 pub mod condition;
 pub mod membership;
+pub mod news;
 pub mod policy;
 pub mod rollout;
 pub mod user;

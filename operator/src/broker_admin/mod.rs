@@ -1,10 +1,9 @@
 //! The brokers' admin API as the operator uses it: the only place where the operator talks to brokers.
 //!
 //! [`BrokerAdmin`] is what the controllers and the local platform are written against; [`HttpsAdmin`] speaks to real brokers,
-//! [`fake::FakeBrokers`] answers from memory in tests. IO; decides nothing.
+//! in tests, brokers in memory answer. IO; decides nothing.
 
 mod error;
-pub mod fake;
 mod https;
 #[cfg(test)]
 mod https_test;

@@ -19,10 +19,16 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Notes a failure and says how long to wait.
     pub(crate) fn next(&self, object: &str) -> Duration {
+        self.next_within(object, LONGEST)
+    }
+
+    /// As [`Backoff::next`], for what must not wait for longer than `longest`, give or take the
+    /// jitter.
+    pub(crate) fn next_within(&self, object: &str, longest: Duration) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
         *count = count.saturating_add(1);
-        let delay = FIRST.saturating_mul(1 << (*count - 1).min(10)).min(LONGEST);
+        let delay = FIRST.saturating_mul(1 << (*count - 1).min(10)).min(longest);
         delay.mul_f64(0.75 + 0.5 * random::fraction())
     }
 
@@ -44,6 +50,8 @@ mod tests {
         let last = (0..20).map(|_| backoff.next("a")).last().unwrap();
         assert!(last >= LONGEST.mul_f64(0.7) && last <= LONGEST.mul_f64(1.3));
         assert!(backoff.next("b") < Duration::from_secs(1));
+        let within = backoff.next_within("a", Duration::from_secs(4));
+        assert!(within >= Duration::from_secs(3) && within <= Duration::from_secs(5));
         backoff.succeeded("a");
         assert!(backoff.next("a") < Duration::from_secs(1));
     }

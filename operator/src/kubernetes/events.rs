@@ -1,9 +1,11 @@
 //! Events on objects: what was done and why. IO; an Event that can't be written stops nothing.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 use operator_api::MqttCluster;
 use operator_core::cluster::ValidatedCluster;
+use operator_core::news::News;
 use operator_pki::IssueReason;
 
 use super::scope::Scope;
@@ -27,6 +29,12 @@ where
     publish(scope, &object.object_ref(&()), EventType::Warning, reason, note).await;
 }
 
+/// A status brought news.
+pub(super) async fn about(scope: &Scope, reference: &ObjectReference, news: &News) {
+    let type_ = if news.is_problem { EventType::Warning } else { EventType::Normal };
+    publish(scope, reference, type_, &news.reason, &news.note).await;
+}
+
 /// A certificate was issued.
 pub(super) async fn certificate_issued(
     scope: &Scope,
@@ -34,13 +42,13 @@ pub(super) async fn certificate_issued(
     secret: &str,
     reason: &IssueReason,
 ) {
-    let reference = k8s_openapi::api::core::v1::ObjectReference {
+    let reference = ObjectReference {
         api_version: Some(MqttCluster::api_version(&()).into_owned()),
         kind: Some(MqttCluster::kind(&()).into_owned()),
         name: Some(cluster.name.clone()),
         namespace: Some(cluster.namespace.clone()),
         uid: Some(cluster.uid.clone()),
-        ..k8s_openapi::api::core::v1::ObjectReference::default()
+        ..ObjectReference::default()
     };
     let note = format!("issued the certificate in Secret {secret}: {reason}");
     publish(scope, &reference, EventType::Normal, "CertificateIssued", &note).await;
@@ -48,7 +56,7 @@ pub(super) async fn certificate_issued(
 
 async fn publish(
     scope: &Scope,
-    reference: &k8s_openapi::api::core::v1::ObjectReference,
+    reference: &ObjectReference,
     type_: EventType,
     reason: &str,
     note: &str,

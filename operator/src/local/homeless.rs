@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use operator_api::{MqttAcl, MqttUser};
 use operator_core::acl::{self, AclStatusInput};
-use operator_core::policy::{AclFacts, Problem};
-use operator_core::user::status::{self as user_status, Enforcement, UserStatusInput};
+use operator_core::policy::{AclFacts, Enforcement, Problem};
+use operator_core::user::status::{self as user_status, UserStatusInput};
 
 use super::manifest::{Identity, ManifestObject};
 use super::store::Store;
@@ -22,9 +22,10 @@ pub(super) fn write(
     let written = match object {
         ManifestObject::User(user) => {
             let mut object = MqttUser::clone(user);
-            object.status = store.read::<MqttUser>(identity).and_then(|before| before.status);
+            let before = store.read::<MqttUser>(identity).and_then(|before| before.status);
             object.status = Some(user_status::build(&UserStatusInput {
-                user: &object,
+                user,
+                before: before.as_ref(),
                 credentials: Some(problem),
                 certificate: None,
                 facts: None,
@@ -35,10 +36,11 @@ pub(super) fn write(
         }
         ManifestObject::Acl(acl) => {
             let mut object = MqttAcl::clone(acl);
-            object.status = store.read::<MqttAcl>(identity).and_then(|before| before.status);
+            let before = store.read::<MqttAcl>(identity).and_then(|before| before.status);
             let facts = AclFacts { problems: vec![problem.clone()], ..AclFacts::default() };
             let status = acl::status(&AclStatusInput {
-                acl: &object,
+                acl,
+                before: before.as_ref(),
                 facts: Some(&facts),
                 enforcement: &enforcement,
                 now,

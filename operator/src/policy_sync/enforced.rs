@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker_admin_api::{BrokerState, BrokerStatus};
-use broker_policy::{RecordKey, RecordSet, Revision};
+use broker_policy::Revision;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -56,33 +56,6 @@ fn is_serving(status: &BrokerStatus) -> bool {
         BrokerState::Uninitialised => false,
         BrokerState::Serving | BrokerState::Draining => true,
         BrokerState::Joining | BrokerState::Unknown => status.ready || status.connections > 0,
-    }
-}
-
-/// Which records every serving broker is known to enforce: of two edits, the one that is through is `Ready` while the other is
-/// on its way.
-#[derive(Debug, Default)]
-pub struct EnforcedRecords {
-    enforced: Option<RecordSet>,
-    wanted: RecordSet,
-}
-
-impl EnforcedRecords {
-    /// Notes what is wanted now and whether every serving broker enforces it.
-    pub fn note(&mut self, wanted: &RecordSet, is_enforced: bool) {
-        self.wanted = wanted.clone();
-        if is_enforced {
-            self.enforced = Some(wanted.clone());
-        }
-    }
-
-    /// The keys of records that are wanted but not known to be enforced, sorted; `None`: nothing is known to be enforced.
-    #[must_use]
-    pub fn pending(&self) -> Option<Vec<RecordKey>> {
-        let enforced = self.enforced.as_ref()?;
-        let mut keys = self.wanted.keys_changed_since(enforced);
-        keys.sort();
-        Some(keys)
     }
 }
 

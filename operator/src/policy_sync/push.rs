@@ -1,7 +1,11 @@
 //! Sending what differs. IO.
 
+use std::collections::HashSet;
+
 use broker_admin_api::Reason;
-use broker_policy::{BucketKeys, DiffError, PolicyChange, PolicyDigests, RecordSet, Revision};
+use broker_policy::{
+    BucketKeys, DiffError, PolicyChange, PolicyDigests, Record, RecordKey, RecordSet, Revision,
+};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::broker_admin::{AdminError, BrokerAdmin, BrokerEndpoint};
@@ -16,10 +20,20 @@ const ATTEMPTS: usize = 4;
 /// What a push sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pushed {
-    /// Records added, replaced or removed; 0 when the brokers had the policy already.
-    pub records: usize,
+    /// Records added or replaced.
+    pub upserts: usize,
+    /// Records removed.
+    pub removals: usize,
     /// In how many changes.
     pub changes: usize,
+}
+
+impl Pushed {
+    /// Records added, replaced or removed; 0 when the brokers had the policy already.
+    #[must_use]
+    pub const fn records(&self) -> usize {
+        self.upserts + self.removals
+    }
 }
 
 /// Why a policy did not reach the brokers.
@@ -45,6 +59,28 @@ pub enum SyncError {
 }
 
 impl SyncError {
+    /// The reason as it stands in a condition.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoBroker { .. } => "NoBrokerTakesPolicy",
+            Self::Refused { .. } => "PolicyRefused",
+            Self::Contended => "PolicyContended",
+        }
+    }
+
+    /// What is said of every single object that waits: as [`chain`](Self::chain), but the same at
+    /// every try, so that ten thousand statuses are not written again at each one.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::NoBroker { .. } => {
+                format!("{self} now; the cluster's condition PolicyInSync says why")
+            }
+            Self::Refused { .. } | Self::Contended => self.chain(),
+        }
+    }
+
     /// The message with those of its sources, for people.
     #[must_use]
     pub fn chain(&self) -> String {
@@ -62,6 +98,8 @@ impl SyncError {
 pub struct PolicySync {
     /// What the brokers held when they were last seen.
     known: Option<RecordSet>,
+    /// The records that differed when the brokers were asked.
+    differing: Option<HashSet<RecordKey>>,
 }
 
 /// Why one attempt did not succeed.
@@ -91,6 +129,7 @@ impl PolicySync {
     ) -> Result<Pushed, SyncError> {
         if applied == Some(desired.revision()) {
             self.known = Some(desired.clone());
+            self.differing = None;
             return Ok(Pushed::default());
         }
         if self.known.as_ref().map(RecordSet::revision) != applied {
@@ -119,6 +158,13 @@ impl PolicySync {
         Err(SyncError::NoBroker { source: last })
     }
 
+    /// The keys of the records in which the brokers differed from what was wanted, whenever they
+    /// were asked since they last had it all; `None`: they were not asked.
+    #[must_use]
+    pub const fn differing(&self) -> Option<&HashSet<RecordKey>> {
+        self.differing.as_ref()
+    }
+
     async fn push_to(
         &mut self,
         admin: &dyn BrokerAdmin,
@@ -127,12 +173,18 @@ impl PolicySync {
     ) -> Result<Pushed, Attempt> {
         let changes = match self.known.take() {
             Some(known) => changes_from(desired, &known)?,
-            None => changes_by_asking(admin, broker, desired).await?,
+            None => {
+                let changes = changes_by_asking(admin, broker, desired).await?;
+                let differing = self.differing.get_or_insert_default();
+                differing.extend(changes.iter().flat_map(keys_of));
+                changes
+            }
         };
         let mut pushed = Pushed::default();
         for change in changes {
             admin.change_policy(broker, &change).await.map_err(classified)?;
-            pushed.records += change.len();
+            pushed.upserts += change.upserts.len();
+            pushed.removals += change.removals.len();
             pushed.changes += 1;
         }
         self.known = Some(desired.clone());
@@ -177,6 +229,10 @@ fn changes(
         | DiffError::MissingBucket { .. }
         | DiffError::StaleBucket { .. } => Attempt::Moved,
     })
+}
+
+fn keys_of(change: &PolicyChange) -> impl Iterator<Item = RecordKey> {
+    change.upserts.iter().map(Record::key).chain(change.removals.iter().cloned())
 }
 
 fn classified(error: AdminError) -> Attempt {

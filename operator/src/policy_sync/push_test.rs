@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use broker_policy::{Client, Record, RecordSet, Role};
+use broker_policy::{Client, Record, RecordKey, RecordSet};
 use tokio::time::Instant;
 
-use super::{EnforcedRecords, PolicySync, Pushed, SyncError, enforcement, wait_until_enforced};
+use super::{PolicySync, Pushed, SyncError, enforcement, wait_until_enforced};
 use crate::broker_admin::BrokerAdmin as _;
-use crate::broker_admin::fake::FakeBrokers;
+use crate::test_support::FakeBrokers;
 
 const NAMES: [&str; 3] = ["fleet-0", "fleet-1", "fleet-2"];
 
@@ -46,7 +46,7 @@ async fn an_edit_sends_the_records_that_differ() {
     let mut sync = PolicySync::default();
     push(&mut sync, &fake, &records(&["a", "b", "c"])).await;
     let pushed = push(&mut sync, &fake, &records(&["a", "c", "d"])).await;
-    assert_eq!(pushed, Pushed { records: 2, changes: 1 });
+    assert_eq!(pushed, Pushed { upserts: 1, removals: 1, changes: 1 });
     assert_eq!(fake.changes(), ["policy +3 -0", "policy +1 -1"]);
     assert_eq!(fake.policy(), records(&["a", "c", "d"]));
 }
@@ -77,7 +77,7 @@ async fn many_records_go_in_several_changes() {
     let names: Vec<String> = (0..1_200).map(|n| format!("device-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let pushed = push(&mut PolicySync::default(), &fake, &records(&names)).await;
-    assert_eq!(pushed, Pushed { records: 1_200, changes: 3 });
+    assert_eq!(pushed, Pushed { upserts: 1_200, removals: 0, changes: 3 });
     assert_eq!(fake.policy(), records(&names));
 }
 
@@ -87,7 +87,7 @@ async fn another_broker_is_asked_when_one_does_not_answer() {
     fake.set_up("fleet-0", false);
     let desired = records(&["a"]);
     let pushed = PolicySync::default().push(&fake, &fake.endpoints(), &desired, None).await;
-    assert_eq!(pushed.unwrap().records, 1);
+    assert_eq!(pushed.unwrap().records(), 1);
 }
 
 #[tokio::test]
@@ -100,7 +100,51 @@ async fn without_a_leader_the_push_fails_and_succeeds_later() {
     let failed = sync.push(&fake, &fake.endpoints(), &desired, None).await;
     assert!(matches!(failed, Err(SyncError::NoBroker { .. })), "{failed:?}");
     fake.set_up("fleet-1", true);
-    assert_eq!(sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap().records, 1);
+    assert_eq!(sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap().records(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_policy_says_why_and_is_not_offered_to_the_next_broker() {
+    let fake = brokers();
+    fake.refuse_policy(true);
+    let mut sync = PolicySync::default();
+    let desired = records(&["a"]);
+    let refused = sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap_err();
+    assert_eq!(refused.reason(), "PolicyRefused");
+    assert!(refused.summary().contains("not such a policy"), "{}", refused.summary());
+    fake.refuse_policy(false);
+    assert_eq!(sync.push(&fake, &fake.endpoints(), &desired, None).await.unwrap().upserts, 1);
+}
+
+#[tokio::test]
+async fn what_every_object_is_told_is_the_same_whichever_broker_does_not_answer() {
+    let fake = brokers();
+    let mut summaries = Vec::new();
+    for name in ["fleet-0", "fleet-1"] {
+        fake.set_up(name, false);
+        let endpoints: Vec<_> = fake.endpoints().into_iter().filter(|e| e.name == name).collect();
+        let desired = records(&["a"]);
+        let failed = PolicySync::default().push(&fake, &endpoints, &desired, None).await;
+        let failed = failed.unwrap_err();
+        assert!(failed.chain().contains(name), "{}", failed.chain());
+        summaries.push(failed.summary());
+    }
+    assert_eq!(summaries[0], summaries[1]);
+}
+
+#[tokio::test]
+async fn a_restarted_operator_knows_which_records_the_brokers_lacked() {
+    let fake = brokers();
+    fake.set_policy(&records(&["a", "b", "c"]));
+    let mut sync = PolicySync::default();
+    assert_eq!(sync.differing(), None);
+    push(&mut sync, &fake, &records(&["a", "b", "x"])).await;
+    let mut keys: Vec<&str> = sync.differing().unwrap().iter().map(RecordKey::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["client/c", "client/x"]);
+    // Once they have it all, they lack nothing.
+    push(&mut sync, &fake, &records(&["a", "b", "x"])).await;
+    assert_eq!(sync.differing(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,20 +170,4 @@ async fn waiting_ends_at_the_deadline_and_names_who_is_behind() {
     let deadline = Instant::now() + Duration::from_secs(5);
     let found = wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline).await;
     assert_eq!(found.pending, ["fleet-1"]);
-}
-
-#[test]
-fn records_of_an_edit_that_is_through_are_not_pending() {
-    let mut enforced = EnforcedRecords::default();
-    enforced.note(&records(&["a"]), false);
-    assert_eq!(enforced.pending(), None);
-    enforced.note(&records(&["a"]), true);
-    let role = Record::Role(Role::new("k8s:iot:pumps"));
-    let wanted = records(&["a", "b"]).derive([role], []).unwrap();
-    enforced.note(&wanted, false);
-    let pending = enforced.pending().unwrap();
-    let pending: Vec<&str> = pending.iter().map(broker_policy::RecordKey::as_str).collect();
-    assert_eq!(pending, ["client/b", "role/k8s:iot:pumps"]);
-    enforced.note(&wanted, true);
-    assert_eq!(enforced.pending(), Some(Vec::new()));
 }

@@ -2,6 +2,7 @@
 //! from manifests to Ready, edits, upgrades, deletions, and a restart that writes nothing.
 
 mod api_server;
+mod rights;
 mod world;
 
 use serde_json::json;

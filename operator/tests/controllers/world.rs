@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mock_api::MockApi;
-use operator::broker_admin::fake::FakeBrokers;
 use operator::kubernetes::{AdminFactory, Settings, run_scope};
 use operator::metrics::Metrics;
+use operator::test_support::FakeBrokers;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,6 +32,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Policy records that it sent: `upsert` or `removal`.
+    pub(crate) fn records_sent(&self, change: &str) -> u64 {
+        self.metrics.policy_records_sent.with_label_values(&[change]).get()
+    }
+
     /// Stops it and waits until it has.
     pub(crate) async fn stop(self) {
         self.stop.send(true).expect("it listens");
@@ -94,7 +99,11 @@ impl World {
             "topics": ["fleet/%u/telemetry"]});
         let spec = json!({"clusterRef": {"name": "fleet"}, "subjects": [{"users": {}}],
             "rules": [rule]});
-        self.server.put(&self.acl_path("pumps"), |acl| fill(acl, "MqttAcl", spec));
+        self.apply_acl("pumps", spec);
+    }
+
+    pub(crate) fn apply_acl(&self, name: &str, spec: Value) {
+        self.server.put(&self.acl_path(name), |acl| fill(acl, "MqttAcl", spec));
     }
 
     pub(crate) fn apply_cluster(&self, spec: Value) {
@@ -141,6 +150,18 @@ impl World {
         self.server.writes().into_iter().filter(|write| !write.contains("/events")).collect()
     }
 
+    /// The Events there are, each as "Warning UsernameTaken MqttUser pump-3".
+    pub(crate) fn events(&self) -> Vec<String> {
+        let prefix = "/apis/events.k8s.io/v1/namespaces/iot/events/";
+        let paths = self.server.paths().into_iter().filter(|path| path.starts_with(prefix));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let told = paths.filter_map(|path| self.server.object(&path)).map(|event| {
+            let about = &event["regarding"];
+            [&event["type"], &event["reason"], &about["kind"], &about["name"]].map(text).join(" ")
+        });
+        told.collect()
+    }
+
     /// The pods that were deleted, in order.
     pub(crate) fn deleted_pods(&self) -> Vec<String> {
         let prefix = "DELETE /api/v1/namespaces/iot/pods/";
@@ -153,6 +174,11 @@ impl World {
         condition(object, "Ready").is_some_and(|ready| {
             ready["status"] == "True" && ready["observedGeneration"] == *generation
         })
+    }
+
+    pub(crate) fn message(object: &Value, type_: &str) -> String {
+        let found = condition(object, type_);
+        found.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
     }
 
     pub(crate) fn reason(object: &Value, type_: &str) -> String {

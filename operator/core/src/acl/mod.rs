@@ -4,14 +4,16 @@ use jiff::Timestamp;
 use operator_api::{MqttAcl, MqttAclStatus};
 
 use crate::condition::{Finding, set_conditions};
-use crate::policy::AclFacts;
-use crate::user::status::{Enforcement, enforced};
+use crate::policy::{AclFacts, Enforcement};
+use crate::user::status::enforced;
 
 /// What the status of an MqttAcl is made from.
 #[derive(Clone, Debug)]
 pub struct AclStatusInput<'a> {
-    /// The object.
+    /// The object; its own status is not looked at.
     pub acl: &'a MqttAcl,
+    /// Its status until now.
+    pub before: Option<&'a MqttAclStatus>,
     /// What the policy's compilation says; `None` before the first one.
     pub facts: Option<&'a AclFacts>,
     /// How far the brokers are.
@@ -20,19 +22,26 @@ pub struct AclStatusInput<'a> {
     pub now: Timestamp,
 }
 
+/// The status of an MqttAcl where it is another than before.
+#[must_use]
+pub fn changed(input: &AclStatusInput<'_>) -> Option<MqttAclStatus> {
+    let status = status(input);
+    (input.before != Some(&status)).then_some(status)
+}
+
 /// The status of an MqttAcl.
 #[must_use]
 pub fn status(input: &AclStatusInput<'_>) -> MqttAclStatus {
-    let mut status = input.acl.status.clone().unwrap_or_default();
+    let mut status = input.before.cloned().unwrap_or_default();
     let generation = input.acl.metadata.generation;
-    let is_new_generation = status.observed_generation != generation;
+    if status.observed_generation != generation {
+        status.revision = None;
+    }
     status.observed_generation = generation;
     let compiled = compiled(input);
     let enforced = enforced(input.enforcement);
-    if let Enforcement::Enforced { revision } = input.enforcement
-        && (is_new_generation || status.revision.is_none())
-    {
-        status.revision = Some(revision.clone());
+    if let Enforcement::Enforced { revision } = input.enforcement {
+        status.revision.get_or_insert_with(|| revision.clone());
     }
     let ready = if compiled.verdict == true.into() {
         Finding { type_: "Ready", ..enforced.clone() }
@@ -86,6 +95,31 @@ mod tests {
     }
 
     #[test]
+    fn the_revision_of_an_earlier_generation_goes_when_the_new_one_is_still_on_its_way() {
+        let mut acl = acl();
+        let sound = AclFacts::default();
+        let mut revision_after = |generation, enforcement: Enforcement| {
+            acl.metadata.generation = Some(generation);
+            let now = Timestamp::from_second(1).unwrap();
+            let status = status(&AclStatusInput {
+                acl: &acl,
+                before: acl.status.as_ref(),
+                facts: Some(&sound),
+                enforcement: &enforcement,
+                now,
+            });
+            acl.status = Some(status.clone());
+            status.revision
+        };
+        let enforced = |revision: &str| Enforcement::Enforced { revision: revision.into() };
+        let pending = Enforcement::Pending { reason: "Propagating", message: String::new() };
+        assert_eq!(revision_after(1, enforced("r1")).as_deref(), Some("r1"));
+        assert_eq!(revision_after(1, enforced("r2")).as_deref(), Some("r1"));
+        assert_eq!(revision_after(2, pending), None);
+        assert_eq!(revision_after(2, enforced("r3")).as_deref(), Some("r3"));
+    }
+
+    #[test]
     fn ready_needs_both_to_be_compiled_and_to_be_enforced() {
         let acl = acl();
         let enforced = Enforcement::Enforced { revision: "r1".into() };
@@ -100,7 +134,8 @@ mod tests {
         };
         let ready = |facts, enforcement| {
             let now = Timestamp::from_second(1).unwrap();
-            let status = status(&AclStatusInput { acl: &acl, facts, enforcement, now });
+            let status =
+                status(&AclStatusInput { acl: &acl, before: None, facts, enforcement, now });
             is_true(&status.conditions, "Ready", Some(1))
         };
         assert!(ready(Some(&sound), &enforced));

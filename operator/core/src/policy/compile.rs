@@ -1,9 +1,11 @@
 //! The compilation itself: users, then rules, then what stands around them. Pure.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use broker_policy::{DefaultAccess, Group, Record, RecordSet, Role, RoleAssignment, Settings};
+use broker_policy::{
+    DefaultAccess, Group, Record, RecordKey, RecordKind, RecordSet, Role, RoleAssignment, Settings,
+};
 use operator_api::MqttAcl;
 use operator_api::cluster::{Access, PolicySettings};
 
@@ -16,11 +18,32 @@ use super::subjects::Directory;
 use super::users::{CompiledUser, compile_users};
 use super::{ANONYMOUS_DENIED, ANONYMOUS_GROUP, AclFacts, CompiledPolicy, PolicyInput, role_name};
 
+/// Compiles the policy of one cluster again and again: records that come out as before are neither
+/// checked nor hashed anew, which is most of the cost.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    /// What the last compilation came to.
+    records: RecordSet,
+}
+
+impl Compiler {
+    /// As [`compile`], with the same outcome.
+    pub fn compile(&mut self, input: &PolicyInput<'_>) -> CompiledPolicy {
+        let compiled = compile_after(&self.records, input);
+        self.records = compiled.records.clone();
+        compiled
+    }
+}
+
 /// Compiles the policy of a cluster. Never fails: what makes no sense is told in the facts of the
 /// object and contributes as little as the [module](super) says.
 ///
 /// Cost: one pass over users and rules, and one assignment for each user that an MqttAcl concerns.
 pub fn compile(input: &PolicyInput<'_>) -> CompiledPolicy {
+    compile_after(&RecordSet::default(), input)
+}
+
+fn compile_after(before: &RecordSet, input: &PolicyInput<'_>) -> CompiledPolicy {
     let mut problems = Vec::new();
     let anonymous_group = anonymous_group(input.settings, &mut problems);
     let mut users = compile_users(input);
@@ -50,8 +73,12 @@ pub fn compile(input: &PolicyInput<'_>) -> CompiledPolicy {
             .into_iter()
             .map(|(name, roles)| Record::Group(Group { name, roles, ..Group::default() })),
     );
-    let records = checked(records, &mut problems);
-    CompiledPolicy { records, problems, users: users.facts, acls: acl_facts }
+    let (records, left_out) = checked(before, records);
+    let mut compiled = CompiledPolicy { records, problems, users: users.facts, acls: acl_facts };
+    for (key, error) in left_out {
+        tell_left_out(&mut compiled, &key, &error);
+    }
+    compiled
 }
 
 /// Roles by group.
@@ -153,16 +180,52 @@ fn anonymous_group<'a>(
 
 /// The records that a policy takes. After the checks before, only a record that grew beyond all
 /// limits is left out here.
-fn checked(records: Vec<Record>, problems: &mut Vec<Problem>) -> RecordSet {
-    let mut valid = Vec::with_capacity(records.len());
-    for record in records {
-        match record.validate() {
-            Ok(()) => valid.push(record),
-            Err(error) => problems.push(Problem::new(
-                ProblemReason::InvalidRule,
-                format!("{} is left out of the policy: {error}", record.key()),
-            )),
+fn checked(before: &RecordSet, records: Vec<Record>) -> (RecordSet, Vec<(RecordKey, String)>) {
+    let mut upserts = Vec::new();
+    let mut left_out = Vec::new();
+    let mut keys = Vec::with_capacity(records.len());
+    let mut known = 0;
+    for mut record in records {
+        record.normalise();
+        let key = record.key();
+        let same = before.get(&key);
+        if !same.is_some_and(|same| **same == record) {
+            if let Err(error) = record.validate() {
+                left_out.push((key, error.to_string()));
+                continue;
+            }
+            upserts.push(record);
         }
+        known += usize::from(same.is_some());
+        keys.push(key);
     }
-    RecordSet::from_records(valid).unwrap_or_default()
+    let mut removals = Vec::new();
+    if known < before.len() {
+        let keys: HashSet<RecordKey> = keys.into_iter().collect();
+        let old = before.records().map(|record| record.key());
+        removals.extend(old.filter(|key| !keys.contains(key)));
+    }
+    (before.derive(upserts, removals).unwrap_or_default(), left_out)
+}
+
+/// Says of the cluster, and of the object that the record is of, that the policy can't hold it.
+fn tell_left_out(compiled: &mut CompiledPolicy, key: &RecordKey, error: &str) {
+    let message = format!("{key} is left out of the policy: {error}");
+    let problem = Problem::new(ProblemReason::InvalidRule, message);
+    match key.kind() {
+        RecordKind::Client => {
+            let mut users = compiled.users.values_mut();
+            if let Some(facts) = users.find(|f| f.has_record && f.username == key.name()) {
+                facts.has_record = false;
+                facts.problems.push(problem.clone());
+            }
+        }
+        RecordKind::Role => {
+            if let Some(facts) = compiled.acls.values_mut().find(|f| f.role == key.name()) {
+                facts.problems.push(problem.clone());
+            }
+        }
+        RecordKind::Group | RecordKind::Settings => {}
+    }
+    compiled.problems.push(problem);
 }

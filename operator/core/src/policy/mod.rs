@@ -26,6 +26,9 @@ mod conflict;
 mod cover;
 mod credential;
 mod problem;
+mod progress;
+#[cfg(test)]
+mod progress_test;
 mod rule;
 mod subjects;
 mod users;
@@ -43,10 +46,11 @@ use broker_policy::{PasswordHash, RecordSet, Revision};
 use operator_api::cluster::PolicySettings;
 use operator_api::{MqttAcl, MqttUser};
 
-pub use compile::compile;
+pub use compile::{Compiler, compile};
 pub use conflict::{Conflict, RuleRef};
 pub use credential::{PasswordOrigin, hash_password, salt_of_user};
 pub use problem::{Problem, ProblemReason};
+pub use progress::{EnforcedRecords, Enforcement, Pending, Progress};
 
 /// The name that roles made by the operator begin with.
 pub const ROLE_PREFIX: &str = "k8s:";

@@ -1,7 +1,7 @@
 //! The compiled policy against the order of rules as the resources tell it.
 
 use broker_policy::topic::{covers, has_wildcard, matches};
-use broker_policy::{Action, Policy};
+use broker_policy::{Action, Policy, Record};
 use operator_api::acl::{
     AclRule, Effect, MqttAclSpec, RuleAction, Subject, TopicMatch, UserSelector,
 };
@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::test_support::Objects;
+use super::{CompiledPolicy, Compiler};
 
 const USERNAMES: [&str; 3] = ["a", "b/c", "c"];
 const GROUPS: [&str; 2] = ["g1", "g2"];
@@ -109,6 +110,26 @@ fn objects() -> impl Strategy<Value = Objects> {
     (users(), acls, anonymous).prop_map(|(users, acls, anonymous)| {
         let mut objects = Objects { users, acls, ..Objects::default() };
         objects.settings.anonymous = anonymous.to_owned();
+        objects
+    })
+}
+
+/// Some of the objects, some of the users without a credential, suspended or with a bad quota.
+fn edited_objects() -> impl Strategy<Value = Objects> {
+    let flags = prop::collection::vec((any::<bool>(), 0..5), USERNAMES.len());
+    (objects(), flags).prop_map(|(mut objects, flags)| {
+        for (user, (_, edit)) in objects.users.iter_mut().zip(&flags) {
+            let labels = user.metadata.labels.get_or_insert_default();
+            match edit {
+                0 => drop(labels.insert("credential".into(), "none".into())),
+                1 => user.spec.suspended = true,
+                2 => user.spec.quotas.connections = Some(0),
+                3 => user.spec.username = Some("a".into()),
+                _ => {}
+            }
+        }
+        let mut kept = flags.iter().map(|(is_kept, _)| *is_kept);
+        objects.users.retain(|_| kept.next().unwrap_or(true));
         objects
     })
 }
@@ -270,6 +291,25 @@ proptest! {
         for (who, action, topic) in questions {
             let had = ask(&before, who, action, &topic);
             prop_assert!(had || !ask(&after, who, action, &topic), "{:?} {}", who, topic);
+        }
+    }
+
+    #[test]
+    fn a_compiler_that_knows_what_came_before_compiles_the_same(
+        sequence in prop::collection::vec(edited_objects(), 1..6),
+    ) {
+        let mut compiler = Compiler::default();
+        for objects in sequence {
+            let anew = objects.compile();
+            let again = objects.compile_with(&mut compiler);
+            prop_assert_eq!(again.records.digests(), anew.records.digests());
+            let records = |compiled: &CompiledPolicy| -> Vec<Record> {
+                compiled.records.records().map(|record| (**record).clone()).collect()
+            };
+            prop_assert_eq!(records(&again), records(&anew));
+            prop_assert_eq!(again.problems, anew.problems);
+            prop_assert_eq!(again.users, anew.users);
+            prop_assert_eq!(again.acls, anew.acls);
         }
     }
 

@@ -5,7 +5,7 @@ use operator_api::cluster::PolicySettings;
 use operator_api::{MqttAcl, MqttUser};
 use serde::Deserialize as _;
 
-use super::{CompiledPolicy, PolicyInput, UserCredential, UserInput, compile};
+use super::{CompiledPolicy, Compiler, PolicyInput, UserCredential, UserInput};
 
 /// The objects of one namespace.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,11 @@ impl Objects {
     /// Compiles the objects of cluster `fleet` in namespace `iot`; a user with x509 has a
     /// certificate, others a password, those labelled `credential: none` nothing.
     pub(super) fn compile(&self) -> CompiledPolicy {
+        self.compile_with(&mut Compiler::default())
+    }
+
+    /// As [`Self::compile`], by a compiler that may have compiled other objects before.
+    pub(super) fn compile_with(&self, compiler: &mut Compiler) -> CompiledPolicy {
         let users = self.users.iter().map(|user| {
             let labels = user.metadata.labels.clone().unwrap_or_default();
             let credential = if labels.get("credential").is_some_and(|value| value == "none") {
@@ -48,7 +53,7 @@ impl Objects {
             };
             UserInput { user, credential }
         });
-        compile(&PolicyInput {
+        compiler.compile(&PolicyInput {
             namespace: "iot",
             cluster: "fleet",
             settings: &self.settings,

@@ -98,15 +98,10 @@ pub fn stored_hash(data: &SecretData) -> Option<PasswordHash> {
     PasswordHash::parse(std::str::from_utf8(data.get(PASSWORD_HASH)?).ok()?).ok()
 }
 
-/// Where a user's clients connect: the first listener that takes its way of authentication, by
+/// Where clients of a way of authentication connect: the first listener that takes it, by
 /// preference an encrypted one.
 #[must_use]
-pub fn uri(cluster: &ValidatedCluster, user: &MqttUser) -> String {
-    let method = if user.spec.authentication.x509.is_some() {
-        AuthenticationMethod::X509
-    } else {
-        AuthenticationMethod::Password
-    };
+pub fn uri(cluster: &ValidatedCluster, method: AuthenticationMethod) -> String {
     let suits = cluster.listeners.iter().filter(|l| l.authentication_methods().contains(&method));
     let best = suits.max_by_key(|listener| listener.protocol.is_tls());
     best.map_or_else(String::new, |listener| {
@@ -210,9 +205,8 @@ mod tests {
                 {name: plain, protocol: mqtt, port: 1883, acknowledgePlaintext: true},
                 {name: tls, port: 8883}]}",
         );
-        let x509 = user("{clusterRef: {name: fleet}, authentication: {x509: {}}}");
-        assert_eq!(uri(&cluster, &x509), "mqtts://fleet-tls.iot.svc:8883");
-        let password = user("{clusterRef: {name: fleet}}");
-        assert_eq!(uri(&cluster, &password), "mqtts://fleet-tls.iot.svc:8883");
+        for method in [AuthenticationMethod::X509, AuthenticationMethod::Password] {
+            assert_eq!(uri(&cluster, method), "mqtts://fleet-tls.iot.svc:8883");
+        }
     }
 }

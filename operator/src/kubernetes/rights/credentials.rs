@@ -1,6 +1,7 @@
 //! The Secret of each user: made, kept, renewed. IO.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -10,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt};
+use operator_api::cluster::AuthenticationMethod;
 use operator_api::user::CertificateReport;
 use operator_api::{MqttUser, measure};
 use operator_core::cluster::names::{INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
@@ -49,32 +51,50 @@ struct Inputs {
     generation: Option<i64>,
     own: Option<String>,
     given: Option<String>,
-    uri: String,
-    root: String,
+    uri: Arc<str>,
+    root: Arc<str>,
+}
+
+/// What the credentials of all users of a cluster depend on.
+struct Common {
+    root: Arc<str>,
+    /// Where clients with a password connect.
+    password_uri: Arc<str>,
+    /// Where those with a certificate do.
+    x509_uri: Arc<str>,
 }
 
 /// The credentials of a cluster's users, by name.
 pub(super) type AllCredentials = HashMap<String, Credentials>;
 
-/// Brings the Secrets of users up to date; users whose inputs did not change cost nothing.
+/// Brings the Secrets of users up to date; users whose inputs did not change cost nothing. Returns
+/// whether any were looked at.
 pub(super) async fn ensure_all(
     scope: &Scope,
     prepared: &Prepared,
-    users: &[std::sync::Arc<MqttUser>],
+    users: &[Arc<MqttUser>],
     known: &mut AllCredentials,
-) {
+) -> bool {
     let now = Timestamp::now();
     let mut due = Vec::new();
-    let names: HashSet<String> = users.iter().map(|user| user.name_any()).collect();
-    known.retain(|name, _| names.contains(name));
+    let names: HashSet<&str> = users.iter().map(|user| name(user)).collect();
+    known.retain(|name, _| names.contains(name.as_str()));
+    let common = Common {
+        root: prepared.authority.root_pem().into(),
+        password_uri: uri(&prepared.cluster, AuthenticationMethod::Password).into(),
+        x509_uri: uri(&prepared.cluster, AuthenticationMethod::X509).into(),
+    };
     for user in users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()) {
-        let inputs = inputs(scope, prepared, user);
-        let is_current = known.get(&user.name_any()).is_some_and(|known| {
+        let inputs = inputs(scope, &common, user);
+        let is_current = known.get(name(user)).is_some_and(|known| {
             known.inputs == inputs && known.renew_at.is_none_or(|renew_at| now < renew_at)
         });
         if !is_current {
             due.push((user.clone(), inputs));
         }
+    }
+    if due.is_empty() {
+        return false;
     }
     let before = &*known;
     let made: Vec<(String, Credentials)> = futures::stream::iter(due)
@@ -87,12 +107,17 @@ pub(super) async fn ensure_all(
         .collect()
         .await;
     known.extend(made);
+    true
 }
 
-fn inputs(scope: &Scope, prepared: &Prepared, user: &MqttUser) -> Inputs {
+fn name(user: &MqttUser) -> &str {
+    user.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn inputs(scope: &Scope, common: &Common, user: &MqttUser) -> Inputs {
     let namespace = user.namespace().unwrap_or_default();
     let own = ObjectRef::<Secret>::new(&user.secret_name()).within(&namespace);
-    let version = |secret: std::sync::Arc<Secret>| secret.resource_version();
+    let version = |secret: Arc<Secret>| secret.resource_version();
     let given = given_name(user)
         .and_then(|name| scope.caches.given_secrets.get(&ObjectRef::new(&name).within(&namespace)));
     Inputs {
@@ -100,8 +125,11 @@ fn inputs(scope: &Scope, prepared: &Prepared, user: &MqttUser) -> Inputs {
         generation: user.metadata.generation,
         own: scope.caches.own_secrets.get(&own).and_then(version),
         given: given.and_then(version),
-        uri: uri(&prepared.cluster, user),
-        root: prepared.authority.root_pem().to_owned(),
+        uri: match user.spec.authentication.x509 {
+            Some(_) => Arc::clone(&common.x509_uri),
+            None => Arc::clone(&common.password_uri),
+        },
+        root: Arc::clone(&common.root),
     }
 }
 
@@ -124,7 +152,7 @@ async fn ensure(
         Some(live) => Some(live),
         // The cache may be behind what was just written: making a new password would be harm.
         None => match scope.api::<Secret>(&namespace).get_opt(&user.secret_name()).await {
-            Ok(found) => found.map(std::sync::Arc::new),
+            Ok(found) => found.map(Arc::new),
             Err(error) => {
                 let message = format!("its Secret can't be read: {error}");
                 return failed(inputs, message, kept(user, before, None));
@@ -133,9 +161,9 @@ async fn ensure(
     };
     let existing = live.as_deref().map(data_of);
     let made = if user.spec.authentication.x509.is_some() {
-        x509(prepared, user, existing.as_ref(), now)
+        x509(prepared, &inputs.uri, user, existing.as_ref(), now)
     } else {
-        password(scope, prepared, user, existing.as_ref())
+        password(scope, (prepared, &inputs.uri), user, existing.as_ref())
     };
     let made = match made {
         Ok(made) => made,
@@ -202,18 +230,17 @@ struct Made {
 
 fn password(
     scope: &Scope,
-    prepared: &Prepared,
+    (prepared, uri): (&Prepared, &str),
     user: &MqttUser,
     existing: Option<&SecretData>,
 ) -> Result<Made, Problem> {
     let given = given_password(scope, user)?;
     let mut random = [0; PASSWORD_RANDOM_BYTES];
     random::fill(&mut random);
-    let uri = uri(&prepared.cluster, user);
     let data = password_secret(&PasswordRequest {
         user,
         cluster_id: &prepared.cluster.cluster_id,
-        uri: &uri,
+        uri,
         ca: prepared.authority.root_pem(),
         existing,
         chosen: given.as_deref(),
@@ -246,6 +273,7 @@ fn given_password(scope: &Scope, user: &MqttUser) -> Result<Option<Vec<u8>>, Pro
 
 fn x509(
     prepared: &Prepared,
+    uri: &str,
     user: &MqttUser,
     existing: Option<&SecretData>,
     now: Timestamp,
@@ -267,7 +295,7 @@ fn x509(
     };
     Ok(Made {
         renew_at: Some(leaf.facts.renew_at()),
-        data: x509_secret(user, &uri(&prepared.cluster, user), leaf.secret_data()),
+        data: x509_secret(user, uri, leaf.secret_data()),
         credential: UserCredential::Certificate,
         certificate: Some(certificate),
     })

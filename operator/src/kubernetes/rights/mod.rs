@@ -17,6 +17,8 @@ use super::dirty::DirtySet;
 use super::scope::{ClusterKey, Scope};
 
 mod credentials;
+mod enforce;
+mod events;
 mod finalizer;
 mod statuses;
 mod worker;

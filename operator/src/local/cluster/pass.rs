@@ -37,10 +37,7 @@ impl ClusterTask {
         self.brokers.start(&program(&self.platform, &self.namespace));
         let Some(admin) = self.admin.clone() else { return AT_REST };
         let pushed = self.rights.push(&*admin, &self.brokers).await;
-        if pushed.records > 0 {
-            let sent = &self.platform.metrics.policy_records_sent;
-            sent.with_label_values(&["upsert"]).inc_by(pushed.records as u64);
-        }
+        self.platform.metrics.records_sent(pushed.upserts, pushed.removals);
         self.brokers.observe(&*admin).await;
         let is_enforced = self.rights.note(&self.brokers);
         let found = self.found(&cluster);

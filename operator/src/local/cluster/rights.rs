@@ -1,19 +1,20 @@
 //! Users and rules of a cluster: compiled, brought to the brokers, and what is said of each object. IO.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker_policy::{Record, RecordKey, Revision};
+use broker_policy::{Record, Revision};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use operator_api::{MqttAcl, MqttUser};
 use operator_core::acl::{self, AclStatusInput};
 use operator_core::cluster::ValidatedCluster;
 use operator_core::cluster::status::PolicyState;
-use operator_core::condition::is_true;
-use operator_core::policy::{CompiledPolicy, PolicyInput, UserCredential, UserInput, compile};
-use operator_core::user::status::{self as user_status, Enforcement, UserStatusInput};
+use operator_core::policy::{
+    CompiledPolicy, Compiler, EnforcedRecords, PolicyInput, Progress, UserCredential, UserInput,
+};
+use operator_core::user::status::{self as user_status, UserStatusInput};
 
 use super::super::manifest::{Identity, Kind};
 use super::super::store::Store;
@@ -21,21 +22,29 @@ use super::brokers::Brokers;
 use super::credentials::AllCredentials;
 use super::desired::{Desired, Statuses};
 use crate::broker_admin::BrokerAdmin;
-use crate::policy_sync::{self, EnforcedRecords, PolicySync, Pushed};
+use crate::policy_sync::{self, PolicySync, Pushed, SyncError};
 
 /// How long statuses wait for a change that is on its way, so that an edit is written once.
 const FRESH: Duration = Duration::from_secs(2);
-/// How long a push that failed is left alone.
+/// How long a push that failed is left alone, the first time; twice as long each time after that.
 const RETRY: Duration = Duration::from_millis(200);
+/// How often that doubles, to 25 seconds. An edit is tried at once.
+const DOUBLINGS_MAX: u32 = 7;
+/// The same for what no broker took: a leader may be there any moment.
+const UNREACHED_DOUBLINGS_MAX: u32 = 3;
 
 /// The rights of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Rights {
     pub(super) credentials: AllCredentials,
+    compiler: Compiler,
     compiled: Option<CompiledPolicy>,
     sync: PolicySync,
     enforced: EnforcedRecords,
-    problem: Option<String>,
+    /// Why the last push failed; `None`: it didn't.
+    problem: Option<PushProblem>,
+    /// Pushes that failed in a row.
+    failures: u32,
     retry_at: Option<Instant>,
     /// Since when the brokers are behind; `None`: they aren't.
     behind_since: Option<Instant>,
@@ -50,10 +59,20 @@ pub(super) struct Rights {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+struct PushProblem {
+    reason: &'static str,
+    /// For each object that waits.
+    summary: String,
+    /// For the cluster.
+    chain: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
     compilations: u64,
     is_complete: bool,
-    is_served: bool,
+    reason: &'static str,
+    message: String,
 }
 
 impl Rights {
@@ -70,7 +89,7 @@ impl Rights {
                     .map_or(UserCredential::Missing, |known| known.credential.clone()),
             })
             .collect();
-        let compiled = compile(&PolicyInput {
+        let compiled = self.compiler.compile(&PolicyInput {
             namespace: &cluster.namespace,
             cluster: &cluster.name,
             settings: &cluster.policy,
@@ -85,6 +104,7 @@ impl Rights {
             });
         self.compiled = Some(compiled);
         self.compilations += 1;
+        (self.failures, self.retry_at) = (0, None);
         self.behind_since.get_or_insert_with(Instant::now);
     }
 
@@ -106,17 +126,39 @@ impl Rights {
             return Pushed::default();
         }
         let endpoints = brokers.endpoints();
-        match self.sync.push(admin, &endpoints, &compiled.records, applied).await {
+        let pushed = self.sync.push(admin, &endpoints, &compiled.records, applied).await;
+        // They differ in nothing but what is sent if they all enforced what it is compared with.
+        let enforced = applied.map(|applied| policy_sync::enforcement(applied, brokers.statuses()));
+        if enforced.is_some_and(|enforced| enforced.is_complete())
+            && let Some(differing) = self.sync.differing()
+        {
+            self.enforced.note(&compiled.records, false);
+            self.enforced.note_differing(differing);
+        }
+        match pushed {
             Ok(pushed) => {
-                (self.problem, self.retry_at) = (None, None);
+                (self.problem, self.failures, self.retry_at) = (None, 0, None);
                 pushed
             }
             Err(error) => {
-                self.problem = Some(error.chain());
-                self.retry_at = Some(Instant::now() + RETRY);
+                self.failed(&error);
                 Pushed::default()
             }
         }
+    }
+
+    fn failed(&mut self, error: &SyncError) {
+        let doublings_max = match error {
+            SyncError::Refused { .. } => DOUBLINGS_MAX,
+            SyncError::NoBroker { .. } | SyncError::Contended => UNREACHED_DOUBLINGS_MAX,
+        };
+        self.retry_at = Some(Instant::now() + RETRY * (1 << self.failures.min(doublings_max)));
+        self.failures = self.failures.saturating_add(1);
+        self.problem = Some(PushProblem {
+            reason: error.reason(),
+            summary: error.summary(),
+            chain: error.chain(),
+        });
     }
 
     /// Takes in what the brokers say; whether every serving one enforces what is wanted.
@@ -152,7 +194,11 @@ impl Rights {
             wanted_revision: self.revision().map(|revision| revision.to_string()),
             users: self.counts.0,
             rules: self.counts.1,
-            problem: own.map(ToString::to_string).or_else(|| self.problem.clone()),
+            problem: self
+                .problem
+                .as_ref()
+                .map(|problem| problem.chain.clone())
+                .or_else(|| own.map(ToString::to_string)),
         }
     }
 
@@ -167,66 +213,37 @@ impl Rights {
     ) {
         let Some(compiled) = &self.compiled else { return };
         let found = policy_sync::enforcement(compiled.revision(), brokers.statuses());
-        let written = Written {
-            compilations: self.compilations,
-            is_complete: found.is_complete(),
-            is_served: !(found.enforced.is_empty() && found.pending.is_empty()),
+        let is_served = !(found.enforced.is_empty() && found.pending.is_empty());
+        // Which brokers are behind is said once, by the cluster's condition, not by every user's.
+        let (reason, message) = match &self.problem {
+            Some(problem) if is_served => (problem.reason, problem.summary.as_str()),
+            _ if is_served => ("Propagating", "not every serving broker enforces it yet"),
+            _ => ("NoBrokerServes", "no broker serves yet"),
         };
+        let (is_complete, message) = (found.is_complete(), message.to_owned());
+        let written = Written { compilations: self.compilations, is_complete, reason, message };
         let is_fresh = self.behind_since.is_some_and(|since| since.elapsed() < FRESH);
         if is_fresh || self.written_for.as_ref() == Some(&written) {
             return;
         }
-        // Which brokers are behind is said once, by the cluster's condition, not by every user's.
-        let waiting = if written.is_served {
-            ("Propagating", "not every serving broker enforces it yet")
-        } else {
-            ("NoBrokerServes", "no broker serves yet")
-        };
-        let pending = self.enforced.pending();
         let progress = Progress {
-            is_complete: found.is_complete(),
-            pending: pending.map(|keys| keys.into_iter().collect()),
+            pending: self.enforced.pending(),
             revision: compiled.revision().short(),
-            waiting,
+            reason,
+            message: written.message.clone(),
         };
         let writer = Writer { store, compiled, progress, now };
         let before = std::mem::take(&mut self.written);
         for user in &desired.users {
             let name = user.name_any();
             let is_same = before.get(&name).is_some_and(|before| Arc::ptr_eq(before, user));
-            if !(is_same && writer.is_current(user, &self.credentials, statuses)) {
-                writer.user(user, &self.credentials, statuses);
-            }
+            writer.user(user, is_same, &self.credentials, statuses);
             self.written.insert(name, Arc::clone(user));
         }
         for acl in &desired.acls {
             writer.acl(acl, statuses);
         }
         self.written_for = Some(written);
-    }
-}
-
-/// How far the brokers are.
-struct Progress {
-    is_complete: bool,
-    /// Records that are not known to be enforced; `None`: nothing is known yet.
-    pending: Option<HashSet<RecordKey>>,
-    revision: String,
-    waiting: (&'static str, &'static str),
-}
-
-impl Progress {
-    /// What was enforced at this generation stays so unless its own record is on its way: others' edits don't take it back.
-    fn of(&self, was_enforced: bool, key: Option<&RecordKey>) -> Enforcement {
-        let is_pending = match (&self.pending, key) {
-            (Some(pending), Some(key)) => pending.contains(key),
-            _ => false,
-        };
-        if self.is_complete || (was_enforced && !is_pending) {
-            return Enforcement::Enforced { revision: self.revision.clone() };
-        }
-        let (reason, message) = &self.waiting;
-        Enforcement::Pending { reason, message: (*message).to_owned() }
     }
 }
 
@@ -238,57 +255,33 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Whether nothing that is said of a user can have changed: it is Ready, and nothing is wrong or on its way.
-    fn is_current(
+    /// Writes a user with its status, unless nothing of it is new; `is_same`: its object was written like this.
+    fn user(
         &self,
         user: &Arc<MqttUser>,
+        is_same: bool,
         credentials: &AllCredentials,
-        statuses: &Statuses,
-    ) -> bool {
-        let name = user.name_any();
-        let (Some(status), Some(known)) = (statuses.users.get(&name), credentials.get(&name))
-        else {
-            return false;
-        };
-        let is_sound = self
-            .compiled
-            .users
-            .get(&name)
-            .is_some_and(|facts| facts.has_record && facts.problems.is_empty());
-        self.progress.is_complete
-            && is_sound
-            && known.problem.is_none()
-            && known.certificate == status.certificate
-            && status.observed_generation == user.metadata.generation
-            && is_true(&status.conditions, "Ready", user.metadata.generation)
-    }
-
-    fn user(&self, user: &Arc<MqttUser>, credentials: &AllCredentials, statuses: &mut Statuses) {
+        statuses: &mut Statuses,
+    ) {
         let name = user.name_any();
         let Some(known) = credentials.get(&name) else { return };
         let before = statuses.users.get(&name);
-        let generation = user.metadata.generation;
-        let conditions = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let was_enforced = is_true(conditions, "Enforced", generation);
         let facts = self.compiled.users.get(&name);
-        let has_record = facts.is_some_and(|facts| facts.has_record);
-        let enforcement = if has_record {
-            let key = facts.map(|facts| RecordKey::client(&facts.username));
-            self.progress.of(was_enforced, key.as_ref())
-        } else {
-            let message = "the policy holds no record of it".to_owned();
-            Enforcement::Pending { reason: "NoRecord", message }
-        };
-        let mut object = MqttUser::clone(user);
-        object.status = before.cloned();
-        let status = user_status::build(&UserStatusInput {
-            user: &object,
+        let enforcement = self.progress.of_user(before, user.metadata.generation, facts);
+        let changed = user_status::changed(&UserStatusInput {
+            user,
+            before,
             credentials: known.problem.as_ref(),
-            certificate: known.certificate.clone(),
+            certificate: known.certificate.as_ref(),
             facts,
             enforcement: &enforcement,
             now: self.now,
         });
+        if changed.is_none() && is_same {
+            return;
+        }
+        let Some(status) = changed.or_else(|| before.cloned()) else { return };
+        let mut object = MqttUser::clone(user);
         object.status = Some(status.clone());
         self.put(Kind::User, &object);
         statuses.users.insert(name, status);
@@ -297,16 +290,16 @@ impl Writer<'_> {
     fn acl(&self, acl: &Arc<MqttAcl>, statuses: &mut Statuses) {
         let name = acl.name_any();
         let before = statuses.acls.get(&name);
-        let conditions = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let was_enforced = is_true(conditions, "Enforced", acl.metadata.generation);
         let facts = self.compiled.acls.get(&name);
-        let key = facts.map(|facts| RecordKey::role(&facts.role));
-        let enforcement = self.progress.of(was_enforced, key.as_ref());
+        let enforcement = self.progress.of_acl(before, acl.metadata.generation, facts);
+        let status = acl::status(&AclStatusInput {
+            acl,
+            before,
+            facts,
+            enforcement: &enforcement,
+            now: self.now,
+        });
         let mut object = MqttAcl::clone(acl);
-        object.status = before.cloned();
-        let input =
-            AclStatusInput { acl: &object, facts, enforcement: &enforcement, now: self.now };
-        let status = acl::status(&input);
         object.status = Some(status.clone());
         self.put(Kind::Acl, &object);
         statuses.acls.insert(name, status);
