@@ -38,8 +38,7 @@ impl ClusterTask {
         let Some(admin) = self.admin.clone() else { return AT_REST };
         let pushed = self.rights.push(&*admin, &self.brokers).await;
         if pushed.records > 0 {
-            let sent = &self.platform.metrics.policy_records_sent;
-            sent.with_label_values(&["upsert"]).inc_by(pushed.records as u64);
+            self.platform.metrics.records_sent(pushed.records, 0);
         }
         self.brokers.observe(&*admin).await;
         let is_enforced = self.rights.note(&self.brokers);
@@ -119,7 +118,7 @@ impl ClusterTask {
     fn refuse(&mut self, problems: &[Problem]) {
         let mut object = MqttCluster::clone(&self.desired.cluster);
         object.status.clone_from(&self.statuses.cluster);
-        let status = operator_core::cluster::status::invalid(&object, problems, now());
+        let status = operator_core::cluster::refused::invalid(&object, problems, now());
         self.statuses.cluster = Some(status.clone());
         object.status = Some(status);
         self.put_cluster(&object);
@@ -287,6 +286,9 @@ impl ClusterTask {
             match steps::change(admin, &self.brokers, &cluster.cluster_id, step).await {
                 Ok(Some((broker, what))) => {
                     self.platform.console.step(&broker, &what);
+                    if matches!(step, Step::Remove { .. }) {
+                        self.platform.metrics.disruptions.with_label_values(&["Remove"]).inc();
+                    }
                     if matches!(step, Step::Bootstrap { .. }) {
                         self.set_founded();
                     }
