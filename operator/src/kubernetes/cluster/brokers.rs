@@ -141,13 +141,13 @@ mod tests {
         let mut cluster = MqttCluster::new("fleet", spec);
         cluster.metadata.namespace = Some("iot".into());
         cluster.metadata.uid = Some(uid.into());
-        let status = serde_json::json!({"clusterID": format!("id-{uid}")});
+        let status = serde_json::json!({"clusterID": format!("01{uid}")});
         cluster.status = Some(serde_json::from_value(status).unwrap());
         cluster
     }
 
     fn validated(uid: &str) -> Arc<ValidatedCluster> {
-        let cluster_id = format!("id-{uid}");
+        let cluster_id = format!("01{uid}");
         let facts = ClusterFacts { cluster_id, ..ClusterFacts::default() };
         Arc::new(validate(&cluster(uid), &facts).unwrap())
     }
