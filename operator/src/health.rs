@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -12,14 +12,41 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
-/// Whether the process is ready; shared with what makes it so.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether the process is ready; shared with what makes it so. At first it is not.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// How many things are waited for.
+    awaited: Arc<AtomicUsize>,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { awaited: Arc::new(AtomicUsize::new(1)) }
+    }
+}
 
 impl Readiness {
     /// From now on `/readyz` says yes.
     pub fn ready(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.await_parts(0);
+    }
+
+    /// From now on `/readyz` says no, until this many parts are ready.
+    pub fn await_parts(&self, parts: usize) {
+        self.awaited.store(parts, Ordering::Relaxed);
+    }
+
+    /// One of the parts that are waited for is ready.
+    pub fn part_is_ready(&self) {
+        let less = |awaited: usize| Some(awaited.saturating_sub(1));
+        // It never refuses: `less` always gives a number.
+        let _ = self.awaited.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Whether nothing is waited for.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -32,7 +59,18 @@ pub async fn serve(
     metrics: Metrics,
     readiness: Readiness,
 ) -> std::io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
+    serve_on(TcpListener::bind(listen).await?, metrics, readiness).await
+}
+
+/// As [`serve`], on a socket that listens already.
+///
+/// # Errors
+/// The socket has no address.
+pub async fn serve_on(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Readiness,
+) -> std::io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
     axum::serve(listener, routes(metrics, readiness)).await
 }
@@ -47,10 +85,10 @@ fn routes(metrics: Metrics, readiness: Readiness) -> Router {
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
-    if readiness.0.load(Ordering::Relaxed) {
+    if readiness.is_ready() {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the API server has not answered yet\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "not everything was read yet: see the log\n")
     }
 }
 

@@ -30,7 +30,7 @@ async fn one_candidate_holds_and_the_other_waits_for_the_whole_duration() {
 async fn a_released_lease_is_taken_at_once() {
     let server = MockApi::new();
     let (mut first, mut second) = (candidate(&server, "a"), candidate(&server, "b"));
-    first.acquire().await;
+    first.acquire(|| ()).await;
     assert_eq!(second.attempt().await.unwrap(), Attempt::Other);
     first.release().await;
     assert_eq!(second.attempt().await.unwrap(), Attempt::Held);
@@ -43,7 +43,7 @@ async fn a_released_lease_is_taken_at_once() {
 async fn a_holder_that_was_overtaken_stops() {
     let server = MockApi::new();
     let mut first = candidate(&server, "a");
-    first.acquire().await;
+    first.acquire(|| ()).await;
     let path = "/apis/coordination.k8s.io/v1/namespaces/dunlin-system/leases/mqtt-operator";
     server.put(path, |lease| lease["spec"]["holderIdentity"] = "b".into());
     first.hold().await;

@@ -87,6 +87,31 @@ impl MockApi {
         self.tell(events);
     }
 
+    /// From now on requests whose "METHOD path" begins so are refused with 403, as by a missing right or a webhook.
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
+    pub fn refuse(&self, request: &str) {
+        self.store.lock().expect("lock").refused.push(request.to_owned());
+    }
+
+    /// Nothing is refused any more.
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
+    pub fn allow_all(&self) {
+        self.store.lock().expect("lock").refused.clear();
+    }
+
+    /// The requests that were refused since the server started, as "METHOD path".
+    ///
+    /// # Panics
+    /// A request's handling panicked before.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<String> {
+        self.store.lock().expect("lock").refusals.clone()
+    }
+
     /// The paths of all objects.
     ///
     /// # Panics
@@ -110,6 +135,10 @@ impl MockApi {
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let header = parts.headers.get("content-type").and_then(|v| v.to_str().ok());
+        let request = format!("{} {path}", parts.method);
+        if let Err(refused) = self.store.lock().expect("lock").check(&request) {
+            return answer(refused.status, &refused.body());
+        }
         if parts.method == Method::GET && query.contains("watch=true") {
             return self.watch(&path, &query);
         }

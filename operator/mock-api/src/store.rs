@@ -14,6 +14,8 @@ pub(crate) struct Store {
     pub(crate) objects: BTreeMap<String, Value>,
     applied: BTreeMap<(String, String), Value>,
     pub(crate) writes: Vec<String>,
+    pub(crate) refused: Vec<String>,
+    pub(crate) refusals: Vec<String>,
 }
 
 /// An answer that is not 200.
@@ -106,6 +108,16 @@ impl Store {
             })
             .map(|(_, object)| json!({"type": "ADDED", "object": object}))
             .collect()
+    }
+
+    /// Refuses a request, "METHOD path", that shall be.
+    pub(crate) fn check(&mut self, request: &str) -> Result<(), Refused> {
+        if !self.refused.iter().any(|refused| request.starts_with(refused.as_str())) {
+            return Ok(());
+        }
+        self.refusals.push(request.to_owned());
+        let message = format!("{request} is forbidden");
+        Err(Refused { status: StatusCode::FORBIDDEN, reason: "Forbidden", message })
     }
 
     pub(crate) fn create(&mut self, collection: &str, mut object: Value) -> Changed {

@@ -30,12 +30,28 @@ pub struct AuthorityRequest {
 
 /// The certificate authority of one cluster: a root, and an intermediate for each [`Purpose`].
 ///
-/// The root's key may be absent (kept offline): leaves need the intermediates only.
+/// The root's key may be absent (kept offline): leaves need the intermediates only. One without any
+/// key ([`Authority::without_keys`]) keeps the leaves that are there and issues none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
     root_certificate: String,
     root_key: Option<Zeroizing<String>>,
-    intermediates: BTreeMap<Purpose, KeyPairPem>,
+    intermediates: BTreeMap<Purpose, Intermediate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Intermediate {
+    WithKey(KeyPairPem),
+    WithoutKey(String),
+}
+
+impl Intermediate {
+    fn certificate(&self) -> &str {
+        match self {
+            Self::WithKey(pair) => &pair.certificate,
+            Self::WithoutKey(certificate) => certificate,
+        }
+    }
 }
 
 impl Authority {
@@ -49,7 +65,36 @@ impl Authority {
     /// checks leaves of this purpose.
     #[must_use]
     pub fn trust_anchor_pem(&self, purpose: Purpose) -> &str {
-        &self.intermediate(purpose).certificate
+        self.intermediate(purpose).certificate()
+    }
+
+    /// The root and every intermediate, PEM, without keys: `root.crt` and `<purpose>.crt` for each
+    /// purpose, as [`Authority::without_keys`] takes them. Nothing in it is secret.
+    #[must_use]
+    pub fn certificates(&self) -> BTreeMap<String, String> {
+        let root = [(ROOT_ENTRY.to_owned(), self.root_certificate.clone())];
+        let intermediates = self.intermediates.iter().map(|(purpose, intermediate)| {
+            (format!("{purpose}.crt"), intermediate.certificate().to_owned())
+        });
+        root.into_iter().chain(intermediates).collect()
+    }
+
+    /// What is left of an authority whose keys can't be used, from what
+    /// [`Authority::certificates`] gave: leaves that it signed are recognised and kept, none is
+    /// issued.
+    ///
+    /// # Errors
+    /// [`PkiError::AuthorityBroken`] when an entry is missing, damaged or does not match the others.
+    pub fn without_keys(certificates: &BTreeMap<String, String>) -> Result<Self, PkiError> {
+        let entry = |name: &str| certificates.get(name).map(String::as_bytes);
+        let root_certificate = read_root(entry(ROOT_ENTRY))?;
+        let mut intermediates = BTreeMap::new();
+        for purpose in Purpose::ALL {
+            let certificate = entry(&format!("{purpose}.crt"));
+            let certificate = read_intermediate(purpose, certificate, &root_certificate)?;
+            intermediates.insert(purpose, Intermediate::WithoutKey(certificate));
+        }
+        Ok(Self { root_certificate, root_key: None, intermediates })
     }
 
     /// What the authority's Secret holds: `root.crt`, `root.key`, and `<purpose>.crt`,
@@ -61,9 +106,12 @@ impl Authority {
         if let Some(key) = &self.root_key {
             data.insert("root.key".to_owned(), key.as_bytes().to_vec());
         }
-        for (purpose, pair) in &self.intermediates {
-            data.insert(format!("{purpose}.crt"), pair.certificate.clone().into_bytes());
-            data.insert(format!("{purpose}.key"), pair.key.as_bytes().to_vec());
+        for (purpose, intermediate) in &self.intermediates {
+            let certificate = intermediate.certificate().as_bytes().to_vec();
+            data.insert(format!("{purpose}.crt"), certificate);
+            if let Intermediate::WithKey(pair) = intermediate {
+                data.insert(format!("{purpose}.key"), pair.key.as_bytes().to_vec());
+            }
         }
         data
     }
@@ -73,7 +121,7 @@ impl Authority {
     pub fn not_after(&self) -> Timestamp {
         self.intermediates
             .values()
-            .map(|pair| pair.certificate.as_str())
+            .map(Intermediate::certificate)
             .chain([self.root_certificate.as_str()])
             .filter_map(|pem| CertificateFacts::from_pem(pem.as_bytes()).ok())
             .map(|facts| facts.not_after)
@@ -81,12 +129,21 @@ impl Authority {
             .unwrap_or(Timestamp::MIN)
     }
 
-    pub(crate) fn intermediate(&self, purpose: Purpose) -> &KeyPairPem {
+    fn intermediate(&self, purpose: Purpose) -> &Intermediate {
         self.intermediates.get(&purpose).expect("invariant: an authority has every intermediate")
     }
 
+    fn pair(&self, purpose: Purpose) -> Result<&KeyPairPem, PkiError> {
+        match self.intermediate(purpose) {
+            Intermediate::WithKey(pair) => Ok(pair),
+            Intermediate::WithoutKey(_) => {
+                Err(PkiError::KeyMissing { purpose: purpose.to_string() })
+            }
+        }
+    }
+
     pub(crate) fn issuer(&self, purpose: Purpose) -> Result<Issuer<'static, KeyPair>, PkiError> {
-        let pair = self.intermediate(purpose);
+        let pair = self.pair(purpose)?;
         issuer(&pair.certificate, &pair.key)
             .map_err(|source| PkiError::Issue { what: format!("{purpose} certificate"), source })
     }
@@ -128,47 +185,67 @@ fn make(wanted: &AuthorityRequest, now: Timestamp) -> Result<Authority, PkiError
         let name = format!("{} {purpose} CA", wanted.cluster_name);
         let certificate = sign_intermediate(&name, purpose, &pair, &root_issuer, now)?;
         let key = Zeroizing::new(pair.serialize_pem());
-        intermediates.insert(purpose, KeyPairPem { certificate, key });
+        intermediates.insert(purpose, Intermediate::WithKey(KeyPairPem { certificate, key }));
     }
     Ok(Authority { root_certificate: root.pem(), root_key: Some(key), intermediates })
 }
 
 fn read(data: &SecretData) -> Result<Authority, PkiError> {
-    let broken = |entry: String, problem: String| PkiError::AuthorityBroken { entry, problem };
-    let entry = |name: String| -> Result<&Vec<u8>, PkiError> {
-        data.get(&name).ok_or_else(|| broken(name, "it is missing".to_owned()))
-    };
-    let root = entry("root.crt".to_owned())?;
-    let problem = |problem| broken("root.crt".to_owned(), problem);
-    if !certificate::is_authority(root).map_err(problem)? {
-        return Err(problem("the certificate is not one of an authority".to_owned()));
-    }
-    let root_certificate =
-        String::from_utf8(root.clone()).map_err(|_| problem("it is not text".to_owned()))?;
-    let root_key = match data.get("root.key") {
+    let entry = |name: &str| data.get(name).map(Vec::as_slice);
+    let root_certificate = read_root(entry(ROOT_ENTRY))?;
+    let root_key = match entry("root.key") {
         None => None,
         Some(key) => {
-            let (pair, _) = certificate::read_pair(root, key)
-                .map_err(|problem| broken("root.key".to_owned(), problem))?;
+            let (pair, _) = certificate::read_pair(root_certificate.as_bytes(), key)
+                .map_err(|problem| broken("root.key", problem))?;
             Some(pair.key)
         }
     };
     let mut intermediates = BTreeMap::new();
     for purpose in Purpose::ALL {
-        let crt = entry(format!("{purpose}.crt"))?;
-        let key = entry(format!("{purpose}.key"))?;
-        let problem = |problem| broken(format!("{purpose}.crt"), problem);
-        if !certificate::is_authority(crt).map_err(problem)? {
-            return Err(problem("the certificate is not one of an authority".to_owned()));
-        }
-        if !certificate::is_signed_by(crt, root).map_err(problem)? {
-            return Err(problem("root.crt did not sign it".to_owned()));
-        }
-        let (pair, _) = certificate::read_pair(crt, key)
-            .map_err(|problem| broken(format!("{purpose}.key"), problem))?;
-        intermediates.insert(purpose, pair);
+        let certificate = entry(&format!("{purpose}.crt"));
+        let certificate = read_intermediate(purpose, certificate, &root_certificate)?;
+        let name = format!("{purpose}.key");
+        let key = entry(&name).ok_or_else(|| broken(&name, MISSING))?;
+        let (pair, _) = certificate::read_pair(certificate.as_bytes(), key)
+            .map_err(|problem| broken(&name, problem))?;
+        intermediates.insert(purpose, Intermediate::WithKey(pair));
     }
     Ok(Authority { root_certificate, root_key, intermediates })
+}
+
+const ROOT_ENTRY: &str = "root.crt";
+const MISSING: &str = "it is missing";
+
+fn broken(entry: &str, problem: impl Into<String>) -> PkiError {
+    PkiError::AuthorityBroken { entry: entry.to_owned(), problem: problem.into() }
+}
+
+/// A certificate that may sign others, as text.
+fn read_certificate(name: &str, content: Option<&[u8]>) -> Result<String, PkiError> {
+    let content = content.ok_or_else(|| broken(name, MISSING))?;
+    if !certificate::is_authority(content).map_err(|problem| broken(name, problem))? {
+        return Err(broken(name, "the certificate is not one of an authority"));
+    }
+    String::from_utf8(content.to_vec()).map_err(|_| broken(name, "it is not text"))
+}
+
+fn read_root(content: Option<&[u8]>) -> Result<String, PkiError> {
+    read_certificate(ROOT_ENTRY, content)
+}
+
+fn read_intermediate(
+    purpose: Purpose,
+    content: Option<&[u8]>,
+    root: &str,
+) -> Result<String, PkiError> {
+    let name = format!("{purpose}.crt");
+    let certificate = read_certificate(&name, content)?;
+    let is_signed = certificate::is_signed_by(certificate.as_bytes(), root.as_bytes());
+    if !is_signed.map_err(|problem| broken(&name, problem))? {
+        return Err(broken(&name, "root.crt did not sign it"));
+    }
+    Ok(certificate)
 }
 
 /// Signs anew what is due, with the keys and names that are there.
@@ -203,10 +280,11 @@ fn renew(mut authority: Authority, now: Timestamp) -> Result<Ensured<Authority>,
         let root = issuer(&authority.root_certificate, root_key).map_err(|source| {
             PkiError::Issue { what: format!("{purpose} intermediate"), source }
         })?;
-        let pair = key_pair(&authority.intermediate(purpose).key)?;
+        let key = authority.pair(purpose)?.key.clone();
+        let pair = key_pair(&key)?;
         let certificate = sign_intermediate(&facts.common_name, purpose, &pair, &root, now)?;
-        let key = authority.intermediate(purpose).key.clone();
-        authority.intermediates.insert(purpose, KeyPairPem { certificate, key });
+        let renewed_pair = Intermediate::WithKey(KeyPairPem { certificate, key });
+        authority.intermediates.insert(purpose, renewed_pair);
         renewed = Some(IssueReason::RenewalDue { not_after: facts.not_after });
     }
     Ok(match renewed {

@@ -27,6 +27,15 @@ pub enum PkiError {
         /// When it ends.
         not_after: jiff::Timestamp,
     },
+    /// A certificate is due, and the key that would sign it can't be used.
+    #[error(
+        "no {purpose} certificate can be issued while the certificate authority can't be used; \
+         mend the authority first"
+    )]
+    KeyMissing {
+        /// What the certificate would be for.
+        purpose: String,
+    },
     /// A name can't stand in a certificate.
     #[error("{name:?} can't be a name in a certificate; use a DNS name or an IP address")]
     InvalidName {

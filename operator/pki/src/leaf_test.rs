@@ -100,6 +100,27 @@ fn a_leaf_of_another_authority_is_issued_anew() {
 }
 
 #[test]
+fn an_authority_without_keys_keeps_its_leaves_and_issues_none() {
+    let whole = authority();
+    let leaf = issued(&whole, &request());
+    let left = Authority::without_keys(&whole.certificates()).unwrap();
+    let kept = ensure_leaf(Some(&leaf.secret_data()), &left, &request(), now()).unwrap();
+    assert_eq!(kept, Ensured::Unchanged(leaf));
+    let refused = ensure_leaf(None, &left, &request(), now()).unwrap_err();
+    assert!(matches!(&refused, PkiError::KeyMissing { purpose } if purpose == "server"));
+    let holds_a_key = left.secret_data().keys().any(|entry| entry.contains("key"));
+    assert!(!holds_a_key && left.certificates() == whole.certificates());
+}
+
+#[test]
+fn an_authority_without_keys_is_none_when_a_certificate_is_damaged() {
+    let mut certificates = authority().certificates();
+    certificates.insert("peer.crt".to_owned(), "nothing".to_owned());
+    let refused = Authority::without_keys(&certificates).unwrap_err();
+    assert!(matches!(&refused, PkiError::AuthorityBroken { entry, .. } if entry == "peer.crt"));
+}
+
+#[test]
 fn a_damaged_leaf_is_issued_anew_and_the_damage_is_told() {
     let authority = authority();
     let leaf = issued(&authority, &request());

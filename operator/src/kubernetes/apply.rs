@@ -53,7 +53,8 @@ impl<K> Applicable for K where
 {
 }
 
-/// Applies an object unless the live one, as the cache shows it, is as it was built.
+/// Applies an object unless the live one, as the cache shows it, is as it was built. Without a live
+/// one the API server is asked for it first.
 ///
 /// # Errors
 /// [`Error::NameTaken`] when the live object is owned by something else, [`Error::Kubernetes`].
@@ -67,7 +68,17 @@ pub(crate) async fn apply<K: Applicable>(
     let mut body = serde_json::to_value(built).unwrap_or_default();
     let digest = digest(&body);
     body["metadata"]["annotations"][APPLIED_ANNOTATION] = digest.into();
-    if let Some(live) = live {
+    // One that is not in the cache may still be there: somebody else's lacks the label by which
+    // objects are cached, and a forced apply would take it over.
+    let unseen = match live {
+        Some(_) => None,
+        None => scope
+            .api::<K>(&namespace)
+            .get_opt(&name)
+            .await
+            .map_err(kubernetes::<K>("read", &namespace, &name))?,
+    };
+    if let Some(live) = live.or(unseen.as_ref()) {
         if !is_ours(built, live) {
             let kind = K::kind(&()).into_owned();
             return Err(Error::NameTaken { kind, namespace, name });

@@ -33,12 +33,21 @@ pub enum Error {
         name: String,
     },
     /// A certificate can't be read or issued.
-    #[error("certificates of {cluster}: {source}")]
+    #[error("Secret {secret} holds no certificate that can be used")]
     Certificate {
-        /// The cluster.
-        cluster: String,
+        /// The Secret with it.
+        secret: String,
         /// Why.
         source: PkiError,
+    },
+    /// The authority that was brought along is gone.
+    #[error(
+        "the Secret {secret} of tls.authority.secretName is not there: create it again; until then \
+         no certificate is issued"
+    )]
+    AuthorityMissing {
+        /// The Secret.
+        secret: String,
     },
     /// The brokers' configuration can't be rendered, although validation passed.
     #[error("configuration of {cluster}: {problem}")]
@@ -55,6 +64,12 @@ pub enum Error {
         kind: String,
         /// The object's name.
         name: String,
+    },
+    /// A cluster has no certificates to talk to its brokers with.
+    #[error("there are no certificates to talk to the brokers of {cluster} with")]
+    NotPrepared {
+        /// The cluster.
+        cluster: String,
     },
     /// The operator's certificate for a cluster's admin API can't be used.
     #[error("certificate for the admin API of {cluster}: {problem}")]
@@ -74,10 +89,18 @@ impl Error {
             Self::Kubernetes { .. } => "KubernetesError",
             Self::NameTaken { .. } => "NameTaken",
             Self::Certificate { .. } => "CertificateError",
+            Self::AuthorityMissing { .. } => "SecretMissing",
             Self::Configuration { .. } => "InvalidConfiguration",
             Self::NoNamespace { .. } => "NoNamespace",
+            Self::NotPrepared { .. } => "NotPrepared",
             Self::AdminIdentity { .. } => "AdminIdentityError",
         }
+    }
+
+    /// Whether the API server has to be asked again, rather than an object to change.
+    #[must_use]
+    pub(super) fn is_tried_again(&self) -> bool {
+        matches!(self, Self::Kubernetes { .. } | Self::NameTaken { .. })
     }
 
     /// The message with those of its sources, for people.

@@ -43,12 +43,13 @@ impl Election {
         Self { api, name, identity, duration, seen: None }
     }
 
-    /// Waits until the Lease is held. An API server that doesn't answer is asked again.
-    pub async fn acquire(&mut self) {
+    /// Waits until the Lease is held. An API server that doesn't answer is asked again; whenever it says that somebody else
+    /// holds the Lease, `on_other` is called.
+    pub async fn acquire(&mut self, on_other: impl Fn()) {
         loop {
             match self.attempt().await {
                 Ok(Attempt::Held) => return,
-                Ok(Attempt::Other) => {}
+                Ok(Attempt::Other) => on_other(),
                 Err(error) => {
                     tracing::warn!(lease = %self.name, error = %error, "could not read or write the lease");
                 }

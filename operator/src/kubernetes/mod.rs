@@ -17,5 +17,5 @@ mod scope;
 pub use apply::APPLIED_ANNOTATION;
 pub use entry::main;
 pub use error::Error;
-pub use run::{Options, run, run_scope};
+pub use run::{Options, Process, run, run_scope};
 pub use scope::{AdminFactory, Settings};

@@ -56,8 +56,6 @@ pub async fn run(
     readiness: Readiness,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    // A replica that waits for the Lease is ready to take over.
-    readiness.ready();
     let settings = &options.settings;
     let mut election = options.lease.as_ref().map(|name| {
         let api: Api<Lease> = Api::namespaced(lease_client.clone(), &settings.operator_namespace);
@@ -66,8 +64,9 @@ pub async fn run(
     if let Some(election) = &mut election {
         tracing::info!(lease = options.lease, "waiting for the lease");
         tokio::select! {
-            () = election.acquire() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            // A replica that waits for the Lease is ready to take over.
+            () = election.acquire(|| readiness.ready()) => {}
+            () = stopped(&mut shutdown) => return Ok(()),
         }
     }
     metrics.leader.set(1);
@@ -78,15 +77,19 @@ pub async fn run(
         [] => vec![None],
         some => some.iter().cloned().map(Some).collect(),
     };
+    readiness.await_parts(namespaces.len());
     for namespace in namespaces {
         let (client, settings) = (kube_client.clone(), settings.clone());
-        let (metrics, factory) = (metrics.clone(), Arc::clone(&factory));
-        let shutdown = shutdown.clone();
-        scopes.spawn(run_scope(client, namespace, settings, metrics, factory, shutdown));
+        let process = Process {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            factory: Arc::clone(&factory),
+        };
+        scopes.spawn(run_scope(client, namespace, settings, process, shutdown.clone()));
     }
     let outcome = tokio::select! {
         () = hold(&mut election) => Err(anyhow::anyhow!("the lease was lost to another replica")),
-        _ = shutdown.wait_for(|stop| *stop) => {
+        () = stopped(&mut shutdown) => {
             // The controllers end what they have begun.
             while scopes.join_next().await.is_some() {}
             Ok(())
@@ -103,6 +106,11 @@ pub async fn run(
     outcome
 }
 
+/// Waits until the process shall stop; a sender that is gone says so, too.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
 async fn hold(election: &mut Option<Election>) {
     match election {
         Some(election) => election.hold().await,
@@ -110,13 +118,23 @@ async fn hold(election: &mut Option<Election>) {
     }
 }
 
+/// What the scopes of one process share.
+#[derive(Clone)]
+pub struct Process {
+    /// Numbers about the operator's work.
+    pub metrics: Metrics,
+    /// Told once the scope has read everything for the first time.
+    pub readiness: Readiness,
+    /// Makes clients of brokers.
+    pub factory: AdminFactory,
+}
+
 /// Looks after one namespace, or after all, until `shutdown` says so.
 pub async fn run_scope(
     kube_client: Client,
     namespace: Option<String>,
     settings: Settings,
-    metrics: Metrics,
-    factory: AdminFactory,
+    Process { metrics, readiness, factory }: Process,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let clusters = DirtySet::default();
@@ -127,31 +145,37 @@ pub async fn run_scope(
     let ready = wait_until_ready(&caches);
     tokio::select! {
         () = ready => {}
-        _ = shutdown.wait_for(|stop| *stop) => return,
+        () = stopped(&mut shutdown) => return,
     }
+    readiness.part_is_ready();
+    count_objects(&metrics, &caches);
     let reporter =
         Reporter { controller: MANAGER.into(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(kube_client.clone(), reporter);
     let concurrency = settings.concurrency;
     let parts = (factory, Arc::clone(&rights));
     let scope = Arc::new(Scope::new(kube_client, caches, recorder, settings, metrics, parts));
-    count(&scope);
     for cluster in scope.caches.clusters.state() {
         if let Some(key) = ClusterKey::of(&cluster) {
             clusters.mark(key);
         }
     }
     wake_all(&scope);
-    let triggers = clusters
-        .into_stream(DEBOUNCE)
-        .map(|key| ObjectRef::<MqttCluster>::new(&key.name).within(&key.namespace));
+    let triggered = Arc::clone(&scope);
+    let triggers = clusters.into_stream(DEBOUNCE).map(move |key| {
+        let at = ObjectRef::<MqttCluster>::new(&key.name).within(&key.namespace);
+        // One that is gone has no pass any more that could see it go.
+        if triggered.caches.clusters.get(&at).is_none() {
+            triggered.forget(&key);
+        }
+        at
+    });
     let controller =
         Controller::for_stream(futures::stream::pending(), scope.caches.clusters.clone())
             .reconcile_on(triggers)
             .with_config(Config::default().concurrency(concurrency.max(1)))
             .graceful_shutdown_on(async move {
-                // A sender that is gone means that the process ends, too.
-                let _ = shutdown.wait_for(|stop| *stop).await;
+                stopped(&mut shutdown).await;
             })
             .run(cluster::reconcile, cluster::on_error, Arc::clone(&scope))
             // Failures are told where they are handled: in the error policy.
@@ -175,16 +199,12 @@ fn wake_all(scope: &Scope) {
     }
 }
 
-fn count(scope: &Scope) {
-    let counts = [
-        ("MqttCluster", scope.caches.clusters.len()),
-        ("MqttUser", scope.caches.users.len()),
-        ("MqttAcl", scope.caches.acls.len()),
-    ];
-    for (kind, count) in counts {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        scope.metrics.objects.with_label_values(&[kind]).set(count);
-    }
+fn count_objects(metrics: &Metrics, caches: &Caches) {
+    let (clusters, users) = (caches.clusters.clone(), caches.users.clone());
+    let acls = caches.acls.clone();
+    metrics.count_objects(move || {
+        vec![("MqttCluster", clusters.len()), ("MqttUser", users.len()), ("MqttAcl", acls.len())]
+    });
 }
 
 async fn wait_until_ready(caches: &Caches) {
@@ -288,7 +308,10 @@ fn watch_clusters(
     let (clusters, rights, seen) = (clusters.clone(), Arc::clone(rights), Seen::new());
     watches.cache(None, move |change: &Change<'_, MqttCluster>| {
         let (Change::Seen(cluster) | Change::Gone(cluster)) = change else {
-            rights.wake_known();
+            for key in rights.known() {
+                rights.wake(&key);
+                clusters.mark(key);
+            }
             return;
         };
         if seen.is_news(change)

@@ -137,13 +137,14 @@ impl Scope {
         metrics: Metrics,
         (factory, rights): (AdminFactory, Arc<Rights>),
     ) -> Self {
+        let brokers = Brokers::new(factory, caches.clusters.clone());
         Self {
             kube_client,
             caches,
             recorder,
             settings,
             metrics,
-            brokers: Brokers::new(factory),
+            brokers,
             rights,
             backoff: Backoff::default(),
             counters_written: Mutex::default(),
@@ -157,6 +158,13 @@ impl Scope {
         K::DynamicType: Default,
     {
         Api::namespaced(self.kube_client.clone(), namespace)
+    }
+
+    /// Forgets all that is remembered of a cluster that is gone.
+    pub(super) fn forget(&self, key: &ClusterKey) {
+        self.brokers.forget(key);
+        self.backoff.succeeded(&key.to_string());
+        self.counters_written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// Whether the numbers of a cluster's clients were last written long enough ago. Says yes once,

@@ -13,15 +13,18 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, Config, ResourceExt};
-use operator::kubernetes::{AdminFactory, Settings, run_scope};
+use operator::health::Readiness;
+use operator::kubernetes::{AdminFactory, Process, Settings, run_scope};
 use operator::metrics::Metrics;
 use operator::test_support::FakeBrokers;
-use operator_api::{MqttAcl, MqttCluster, MqttClusterStatus, MqttUser};
+use operator_api::{MqttAcl, MqttCluster, MqttUser};
+use serde::Deserialize as _;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const CLUSTER_ID: &str = "01KREALREALREALREALREALREA";
+/// The operator as the API server knows it: with the rights that the chart gives it, and no other.
+const OPERATOR: (&str, &str) = ("dunlin-system", "mqtt-operator");
 const DEADLINE: Duration = Duration::from_secs(120);
 /// The kinds whose objects must not change when the operator restarts.
 const KINDS: [(&str, &str, &str); 13] = [
@@ -42,6 +45,7 @@ const KINDS: [(&str, &str, &str); 13] = [
 
 struct World {
     client: Client,
+    operator: Client,
     namespace: String,
     brokers: Arc<FakeBrokers>,
     kubelet: JoinHandle<()>,
@@ -70,7 +74,8 @@ impl Running {
     }
 }
 
-async fn client() -> Option<Client> {
+/// An administrator, and the operator.
+async fn clients() -> Option<(Client, Client)> {
     let Ok(path) = std::env::var("DUNLIN_TEST_APISERVER") else {
         let all = std::env::var_os("DUNLIN_TEST_REQUIRE").is_some_and(|what| what == "all");
         assert!(!all, "DUNLIN_TEST_REQUIRE=all, but DUNLIN_TEST_APISERVER names no kubeconfig");
@@ -79,12 +84,34 @@ async fn client() -> Option<Client> {
     let kubeconfig = Kubeconfig::read_from(path).expect("kubeconfig");
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("config");
-    Some(Client::try_from(config).expect("client"))
+    let mut operator = config.clone();
+    let (namespace, name) = OPERATOR;
+    operator.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{name}"));
+    let admin = Client::try_from(config).expect("client");
+    grant(&admin).await;
+    Some((admin, Client::try_from(operator).expect("client")))
+}
+
+/// Gives the operator what the chart gives it, as it was rendered.
+async fn grant(client: &Client) {
+    let rendered = include_str!("../../../charts/golden/default.golden.yaml");
+    let params = PatchParams::apply("test").force();
+    for document in serde_yaml::Deserializer::from_str(rendered) {
+        let object = serde_json::Value::deserialize(document).expect("YAML");
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if !["ClusterRole", "ClusterRoleBinding"].contains(&&*kind) {
+            continue;
+        }
+        let gvk = GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", &kind);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&gvk));
+        let name = object["metadata"]["name"].as_str().expect("name");
+        api.patch(name, &params, &Patch::Apply(&object)).await.expect("granted");
+    }
 }
 
 impl World {
-    async fn new(client: Client) -> Self {
-        let namespace = format!("dunlin-test-{}", std::process::id());
+    async fn new((client, operator): (Client, Client), test: &str) -> Self {
+        let namespace = format!("dunlin-{test}-{}", std::process::id());
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for crd in operator_api::crds() {
             let name = crd.name_any();
@@ -99,23 +126,19 @@ impl World {
         let params = PostParams::default();
         Api::<Namespace>::all(client.clone()).create(&params, &object).await.expect("created");
         let names = ["fleet-0", "fleet-1", "fleet-2"];
-        let brokers = Arc::new(FakeBrokers::new(CLUSTER_ID, &names));
-        let kubelet = tokio::spawn(kubelet(client.clone(), namespace.clone()));
-        Self { client, namespace, brokers, kubelet }
+        let brokers = Arc::new(FakeBrokers::new("", &names));
+        let kubelet =
+            tokio::spawn(kubelet(client.clone(), namespace.clone(), Arc::clone(&brokers)));
+        Self { client, operator, namespace, brokers, kubelet }
     }
 
-    async fn apply(&self) {
+    async fn apply(&self, storage: serde_json::Value) {
         let params = PostParams::default();
         let clusters: Api<MqttCluster> = self.api();
         let cluster = serde_json::from_value(json!({"metadata": {"name": "fleet"},
-            "spec": {"version": "0.1.0", "resources": {"requests": {"cpu": "1000m"}}}}));
-        let mut cluster =
-            clusters.create(&params, &cluster.expect("cluster")).await.expect("created");
-        cluster.status = Some(MqttClusterStatus {
-            cluster_id: Some(CLUSTER_ID.into()),
-            ..MqttClusterStatus::default()
-        });
-        clusters.replace_status("fleet", &params, &cluster).await.expect("status");
+            "spec": {"version": "0.1.0", "storage": storage,
+                "resources": {"requests": {"cpu": "1000m"}}}}));
+        clusters.create(&params, &cluster.expect("cluster")).await.expect("created");
         let users: Api<MqttUser> = self.api();
         for (name, authentication) in
             [("pump-1", json!({"password": {}})), ("pump-2", json!({"x509": {}}))]
@@ -151,8 +174,10 @@ impl World {
             concurrency: 4,
         };
         let (stop, stopped) = watch::channel(false);
-        let (client, namespace) = (self.client.clone(), Some(self.namespace.clone()));
-        let running = run_scope(client, namespace, settings, metrics.clone(), factory, stopped);
+        let (client, namespace) = (self.operator.clone(), Some(self.namespace.clone()));
+        let readiness = Readiness::default();
+        let process = Process { metrics: metrics.clone(), readiness, factory };
+        let running = run_scope(client, namespace, settings, process, stopped);
         Running { metrics, stop, task: tokio::spawn(running) }
     }
 
@@ -196,7 +221,26 @@ impl World {
         }
     }
 
-    /// Waits until nothing is left but what `whenDeleted: Retain` keeps, and Kubernetes' own.
+    async fn delete_all(&self) {
+        let now = DeleteParams::default();
+        self.api::<MqttCluster>().delete("fleet", &now).await.expect("deleted");
+        for user in ["pump-1", "pump-2"] {
+            self.api::<MqttUser>().delete(user, &now).await.expect("deleted");
+        }
+        self.api::<MqttAcl>().delete("pumps", &now).await.expect("deleted");
+    }
+
+    async fn delete_namespace(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let now = DeleteParams::default();
+        namespaces.delete(&self.namespace, &now).await.expect("deleted");
+    }
+
+    async fn volume_claims(&self) -> usize {
+        self.list("", "v1", "PersistentVolumeClaim").await.len()
+    }
+
+    /// Waits until nothing is left but volume claims and Kubernetes' own.
     async fn until_only_volumes_are_left(&self) {
         let started = tokio::time::Instant::now();
         loop {
@@ -241,10 +285,15 @@ impl World {
 }
 
 /// Says of each pod that it runs and is ready, as there is no kubelet.
-async fn kubelet(client: Client, namespace: String) {
-    let pods: Api<Pod> = Api::namespaced(client, &namespace);
+async fn kubelet(client: Client, namespace: String, brokers: Arc<FakeBrokers>) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let clusters: Api<MqttCluster> = Api::namespaced(client, &namespace);
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Ok(cluster) = clusters.get("fleet").await {
+            let cluster_id = cluster.status.and_then(|status| status.cluster_id);
+            brokers.set_cluster_id(&cluster_id.unwrap_or_default());
+        }
         let Ok(found) = pods.list(&ListParams::default()).await else { continue };
         for pod in found.items {
             let has_address = pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
@@ -268,9 +317,9 @@ async fn kubelet(client: Client, namespace: String) {
 
 #[tokio::test]
 async fn on_a_real_api_server_manifests_become_ready_restarts_write_nothing_and_all_goes() {
-    let Some(client) = client().await else { return };
-    let world = World::new(client).await;
-    world.apply().await;
+    let Some(clients) = clients().await else { return };
+    let world = World::new(clients, "retain").await;
+    world.apply(json!({})).await;
     let running = world.start();
     world.until_ready().await;
     world.until_at_rest(&running).await;
@@ -287,14 +336,28 @@ async fn on_a_real_api_server_manifests_become_ready_restarts_write_nothing_and_
     assert!(changed.is_empty(), "{changed:#?}");
 
     let restarted = world.start();
-    let now = DeleteParams::default();
-    world.api::<MqttCluster>().delete("fleet", &now).await.expect("deleted");
-    for user in ["pump-1", "pump-2"] {
-        world.api::<MqttUser>().delete(user, &now).await.expect("deleted");
-    }
-    world.api::<MqttAcl>().delete("pumps", &now).await.expect("deleted");
+    world.delete_all().await;
     world.until_only_volumes_are_left().await;
+    assert_eq!(world.volume_claims().await, 3, "whenDeleted is Retain");
     restarted.stop().await;
-    let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    namespaces.delete(&world.namespace, &now).await.expect("deleted");
+    world.delete_namespace().await;
+}
+
+#[tokio::test]
+async fn on_a_real_api_server_volumes_go_with_a_cluster_whose_storage_says_so() {
+    let Some(clients) = clients().await else { return };
+    let world = World::new(clients, "delete").await;
+    world.apply(json!({"whenDeleted": "Delete"})).await;
+    let running = world.start();
+    world.until_ready().await;
+    assert_eq!(world.volume_claims().await, 3);
+    world.delete_all().await;
+    world.until_only_volumes_are_left().await;
+    let started = tokio::time::Instant::now();
+    while world.volume_claims().await > 0 {
+        assert!(started.elapsed() < DEADLINE, "volume claims are left");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    running.stop().await;
+    world.delete_namespace().await;
 }

@@ -2,6 +2,8 @@
 //! from manifests to Ready, edits, upgrades, deletions, and a restart that writes nothing.
 
 mod api_server;
+mod certificates;
+mod refusals;
 mod rights;
 mod world;
 
@@ -19,6 +21,21 @@ async fn manifests_become_ready_and_what_they_own_is_there() {
     assert_eq!(cluster["status"]["readyBrokers"], "3/3");
     assert_eq!(cluster["status"]["founded"], true);
     assert_eq!(cluster["status"]["policy"]["users"], 2);
+    for event in [
+        "Normal CertificateIssued: issued the certificate in Secret fleet-ca: there was none",
+        "Normal Bootstrap: fleet-0 founded the cluster",
+        "Normal AddLearner: fleet-1 joins without a vote",
+        "Normal Promote: fleet-2 has a vote",
+        "Normal Serving: Ready is True: all 3 brokers serve",
+    ] {
+        world.until(event, |world| world.has_event(event)).await;
+    }
+    let restarts = &running.metrics.disruptions;
+    assert_eq!(restarts.with_label_values(&["Promote"]).get(), 0, "nobody was disturbed");
+    let text = running.metrics.text().unwrap();
+    for line in [r#"{kind="MqttCluster"} 1"#, r#"{kind="MqttUser"} 2"#, r#"{kind="MqttAcl"} 1"#] {
+        assert!(text.contains(&format!("mqtt_operator_objects{line}")), "{text}");
+    }
     let changes = world.brokers.changes();
     assert_eq!(changes[0], "bootstrap fleet-0");
     assert_eq!(changes.iter().filter(|change| change.starts_with("voter")).count(), 2);
@@ -139,6 +156,15 @@ async fn a_new_version_replaces_one_broker_at_a_time_the_leader_last() {
     let replaced = world.deleted_pods();
     assert_eq!(replaced.len(), 3, "{replaced:?}");
     assert_eq!(replaced[2], "fleet-0", "the leader goes last: {replaced:?}");
+    world
+        .until("Events say so", |world| {
+            world.has_event("Normal VersionChanged: fleet-0 is replaced: VersionChanged")
+                && world.has_event("Normal TransferLeadership: fleet-0 hands leadership over")
+        })
+        .await;
+    let restarts = &running.metrics.disruptions;
+    assert_eq!(restarts.with_label_values(&["VersionChanged"]).get(), 3);
+    assert_eq!(restarts.with_label_values(&["TransferLeadership"]).get(), 0);
     running.stop().await;
 }
 

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mock_api::MockApi;
-use operator::kubernetes::{AdminFactory, Settings, run_scope};
+use operator::health::Readiness;
+use operator::kubernetes::{AdminFactory, Process, Settings, run_scope};
 use operator::metrics::Metrics;
 use operator::test_support::FakeBrokers;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const CLUSTER_ID: &str = "01KTESTTESTTESTTESTTESTTES";
 const GROUP: &str = "/apis/mqtt.dunlin.io/v1alpha1/namespaces/iot";
 const STATEFUL_SET: &str = "/apis/apps/v1/namespaces/iot/statefulsets/fleet";
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The version of which there is no image.
+pub(crate) const MISSING_VERSION: &str = "9.9.9";
 
 /// Everything around the operator.
 pub(crate) struct World {
@@ -26,7 +28,7 @@ pub(crate) struct World {
 
 /// An operator that runs.
 pub(crate) struct Running {
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -54,7 +56,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let server = MockApi::new();
         let names = ["fleet-0", "fleet-1", "fleet-2"];
-        let brokers = Arc::new(FakeBrokers::new(CLUSTER_ID, &names));
+        let brokers = Arc::new(FakeBrokers::new("", &names));
         let kubelet = tokio::spawn(kubelet(server.clone(), Arc::clone(&brokers)));
         Self { server, brokers, kubelet }
     }
@@ -71,7 +73,9 @@ impl World {
         };
         let (stop, stopped) = watch::channel(false);
         let client = self.server.client();
-        let running = run_scope(client, None, settings, metrics.clone(), factory, stopped);
+        let (metrics, readiness) = (metrics, Readiness::default());
+        let process = Process { metrics: metrics.clone(), readiness, factory };
+        let running = run_scope(client, None, settings, process, stopped);
         Running { metrics, stop, task: tokio::spawn(running) }
     }
 
@@ -107,10 +111,7 @@ impl World {
     }
 
     pub(crate) fn apply_cluster(&self, spec: Value) {
-        self.server.put(&self.cluster_path(), |cluster| {
-            fill(cluster, "MqttCluster", spec);
-            cluster["status"] = json!({"clusterID": CLUSTER_ID});
-        });
+        self.server.put(&self.cluster_path(), |cluster| fill(cluster, "MqttCluster", spec));
     }
 
     pub(crate) fn apply_user(&self, name: &str, spec: Value) {
@@ -143,6 +144,72 @@ impl World {
 
     pub(crate) fn secret(&self, name: &str) -> Value {
         self.server.object(&format!("/api/v1/namespaces/iot/secrets/{name}")).unwrap_or_default()
+    }
+
+    /// Edits the rule, so that the policy changes.
+    pub(crate) fn edit_rule(&self, topic: &str) {
+        self.server.put(&self.acl_path("pumps"), |acl| {
+            acl["spec"]["rules"][0]["topics"] = json!([topic]);
+        });
+    }
+
+    /// Whether the brokers enforce a rule with this topic filter.
+    pub(crate) fn is_enforced(&self, topic: &str) -> bool {
+        let policy = self.brokers.policy();
+        policy.records().any(|record| format!("{record:?}").contains(topic))
+    }
+
+    /// Deletes an object as a person does.
+    pub(crate) fn delete(&self, path: &str) {
+        self.server.put(path, |object| {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        });
+    }
+
+    /// Damages an entry of a Secret of the cluster, and says what it held.
+    pub(crate) fn damage(&self, secret: &str, entry: &str) -> Value {
+        let mut before = Value::Null;
+        self.server.put(&format!("/api/v1/namespaces/iot/secrets/{secret}"), |secret| {
+            before = std::mem::replace(&mut secret["data"][entry], json!("bm9uc2Vuc2U="));
+        });
+        before
+    }
+
+    /// Puts an entry of a Secret of the cluster back.
+    pub(crate) fn restore(&self, secret: &str, entry: &str, content: &Value) {
+        self.server.put(&format!("/api/v1/namespaces/iot/secrets/{secret}"), |secret| {
+            secret["data"][entry] = content.clone();
+        });
+    }
+
+    /// Has the cluster looked at, by an edit that is nobody's business.
+    pub(crate) fn touch(&self) {
+        self.server.put("/api/v1/namespaces/iot/services/fleet-brokers", |service| {
+            service["metadata"]["annotations"]["touched"] = json!(Timestamp::now().to_string());
+        });
+    }
+
+    /// The Events about the cluster, each as "Type Reason: note".
+    pub(crate) fn events(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let paths = self.server.paths().into_iter().filter(|path| path.contains("/events/"));
+        paths
+            .filter_map(|path| self.server.object(&path))
+            .filter(|event| event["regarding"]["kind"] == "MqttCluster")
+            .map(|e| format!("{} {}: {}", text(&e["type"]), text(&e["reason"]), text(&e["note"])))
+            .collect()
+    }
+
+    /// Whether there is an Event about the cluster whose "Type Reason: note" begins so.
+    pub(crate) fn has_event(&self, start: &str) -> bool {
+        self.events().iter().any(|event| event.starts_with(start))
+    }
+
+    /// The message of a condition of the cluster.
+    pub(crate) fn message(&self, type_: &str) -> String {
+        let cluster = self.cluster();
+        let found = condition(&cluster, type_);
+        found.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
     }
 
     /// What was written, but for Events.
@@ -220,6 +287,9 @@ fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
 async fn kubelet(server: MockApi, brokers: Arc<FakeBrokers>) {
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
+        if let Some(cluster) = server.object(&format!("{GROUP}/mqttclusters/fleet")) {
+            brokers.set_cluster_id(cluster["status"]["clusterID"].as_str().unwrap_or_default());
+        }
         let Some(set) = server.object(STATEFUL_SET) else { continue };
         let template = &set["spec"]["template"];
         let revision = format!("r{}", hash(&template.to_string()));
@@ -256,6 +326,13 @@ async fn kubelet(server: MockApi, brokers: Arc<FakeBrokers>) {
                     },
                 });
                 pod["metadata"]["labels"]["controller-revision-hash"] = json!(revision);
+                if version == MISSING_VERSION {
+                    let waiting = json!({"reason": "ImagePullBackOff", "message": "no image"});
+                    pod["status"]["conditions"][0]["status"] = json!("False");
+                    pod["status"]["containerStatuses"] =
+                        json!([{"name": "broker", "ready": false, "restartCount": 0,
+                            "image": "", "imageID": "", "state": {"waiting": waiting}}]);
+                }
             });
         }
     }

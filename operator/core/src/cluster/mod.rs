@@ -3,9 +3,11 @@
 //! The order is [`validate`], then [`configuration`] and [`build`], then [`status`]. After
 //! [`validate`] nobody reads the raw spec.
 
+pub mod accepted;
 pub mod build;
 pub mod configuration;
 pub mod names;
+pub mod refused;
 pub mod status;
 pub mod validate;
 

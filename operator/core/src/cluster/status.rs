@@ -4,11 +4,12 @@ use broker_admin_api::{BrokerState, BrokerStatus, Role};
 use broker_policy::digest::REVISION_DIGITS_SHOWN;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_api::MqttClusterStatus;
 use operator_api::cluster::{BrokerReport, Endpoint, PlannedStep};
-use operator_api::{MqttCluster, MqttClusterStatus};
 
 use super::names::ClusterNames;
-use super::validate::{Problem, ValidatedCluster};
+use super::refused::certificates_invalid;
+use super::validate::ValidatedCluster;
 use crate::condition::{Finding, Verdict, set_conditions};
 use crate::membership::{Step, majority};
 use crate::rollout::{NextStep, Observed, Wanted};
@@ -75,19 +76,6 @@ pub fn kubernetes_endpoints(cluster: &ValidatedCluster) -> Vec<Endpoint> {
         address: cluster.listener_address(listener),
     };
     cluster.listeners.iter().map(endpoint).collect()
-}
-
-/// The status of a cluster whose spec can't be acted upon: what was true of the brokers stays.
-#[must_use]
-pub fn invalid(cluster: &MqttCluster, problems: &[Problem], now: Timestamp) -> MqttClusterStatus {
-    let mut status = cluster.status.clone().unwrap_or_default();
-    let generation = cluster.metadata.generation;
-    let reason = problems.first().map_or("Invalid", |problem| problem.reason.as_str());
-    let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-    let finding = Finding::new("Ready", false, reason, messages.join("; "));
-    set_conditions(&mut status.conditions, &[finding], generation, now);
-    status.observed_generation = generation;
-    status
 }
 
 /// The status of a cluster.
@@ -344,12 +332,8 @@ impl<'a> Found<'a> {
 
     fn certificates_valid(&self) -> Finding {
         let type_ = "CertificatesValid";
-        if let Some(first) = self.input.certificate_problems.first() {
-            let message = match self.input.certificate_problems.len() {
-                1 => first.clone(),
-                more => format!("{first} (and {} more)", more - 1),
-            };
-            return Finding::new(type_, false, "CertificateProblem", message);
+        if !self.input.certificate_problems.is_empty() {
+            return certificates_invalid(self.input.certificate_problems);
         }
         let refused = self.answers().find_map(|answer| {
             let error = answer.certificates.last_reload_error.as_ref()?;

@@ -39,10 +39,13 @@ pub(super) async fn act(
         _ => replace(scope, prepared, plan).await,
     };
     let Some((name, outcome)) = step else { return Acted::Nothing };
+    let pod = subject(plan).map(|pod| events::reference::<Pod>(&prepared.cluster.namespace, pod));
     match outcome {
         Ok(note) => {
-            scope.metrics.disruptions.with_label_values(&[name]).inc();
-            events::normal(scope, cluster, name, &note).await;
+            if is_disruption(plan) {
+                scope.metrics.disruptions.with_label_values(&[name]).inc();
+            }
+            events::normal(scope, cluster, pod, name, &note).await;
             tracing::info!(
                 namespace = prepared.cluster.namespace,
                 name = prepared.cluster.name,
@@ -52,7 +55,7 @@ pub(super) async fn act(
             Acted::Step
         }
         Err(problem) => {
-            events::warning(scope, cluster, name, &problem).await;
+            events::warning(scope, cluster, pod, name, &problem).await;
             tracing::warn!(
                 namespace = prepared.cluster.namespace,
                 name = prepared.cluster.name,
@@ -61,6 +64,33 @@ pub(super) async fn act(
             );
             Acted::Failed
         }
+    }
+}
+
+/// The broker that the step is about.
+fn subject(plan: &Plan) -> Option<&str> {
+    match &plan.membership {
+        Step::Bootstrap { broker, .. }
+        | Step::AddLearner { broker, .. }
+        | Step::Promote { broker, .. }
+        | Step::Remove { broker, .. }
+        | Step::TransferLeadership { leader: broker, .. } => return Some(broker),
+        Step::RecordFounded | Step::Wait { .. } | Step::Aligned | Step::Refuse { .. } => {}
+    }
+    match &plan.rollout {
+        NextStep::TransferLeadership { broker, .. } | NextStep::Restart { broker, .. } => {
+            Some(broker)
+        }
+        NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => None,
+    }
+}
+
+/// Whether the step that is taken restarts a broker or takes one out.
+fn is_disruption(plan: &Plan) -> bool {
+    match &plan.membership {
+        Step::Remove { .. } => true,
+        step if step.is_act() => false,
+        _ => matches!(plan.rollout, NextStep::Restart { .. }),
     }
 }
 

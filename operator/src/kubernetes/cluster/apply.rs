@@ -1,6 +1,7 @@
 //! Applies the objects of a cluster, in an order in which each finds what it needs. IO.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
@@ -13,12 +14,36 @@ use super::super::apply::{Applicable, Applied, apply as apply_one, delete};
 use super::super::error::{Error, kubernetes};
 use super::super::scope::Scope;
 
-/// Applies all objects; `Unchanged` when every one was as it shall be.
+/// What came of applying the objects of a cluster.
+pub(super) struct Outcome {
+    /// `Unchanged` when every one was as it shall be.
+    pub(super) applied: Applied,
+    /// Those that could not be applied.
+    pub(super) problems: Vec<Error>,
+}
+
+impl Outcome {
+    /// Nothing applied yet.
+    pub(super) fn new() -> Self {
+        Self { applied: Applied::Unchanged, problems: Vec::new() }
+    }
+
+    /// Notes what came of one object.
+    pub(super) fn note(&mut self, outcome: Result<Applied, Error>) {
+        match outcome {
+            Ok(Applied::Unchanged) => {}
+            Ok(Applied::Written) => self.applied = Applied::Written,
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+}
+
+/// Applies all objects; one that can't be applied holds only those back that need it.
 pub(super) async fn apply(
     scope: &Scope,
     cluster: &ValidatedCluster,
     resources: ClusterResources,
-) -> Result<Applied, Error> {
+) -> Outcome {
     // Exhaustive: an object that is built and not applied does not compile.
     let ClusterResources {
         service_account,
@@ -30,30 +55,42 @@ pub(super) async fn apply(
         stateful_set,
     } = resources;
     let caches = &scope.caches;
-    let mut steps = vec![
-        put(scope, &caches.service_accounts, &service_account).await?,
-        put(scope, &caches.config_maps, &config_map).await?,
-        put(scope, &caches.network_policies, &network_policy).await?,
-        put(scope, &caches.services, &headless_service).await?,
-    ];
+    let mut outcome = Outcome::new();
+    outcome.note(put(scope, &caches.service_accounts, &service_account).await);
+    outcome.note(put(scope, &caches.config_maps, &config_map).await);
+    outcome.note(put(scope, &caches.network_policies, &network_policy).await);
+    outcome.note(put(scope, &caches.services, &headless_service).await);
+    let has_all_that_brokers_need = outcome.problems.is_empty();
     for service in &listener_services {
-        steps.push(put(scope, &caches.services, service).await?);
+        outcome.note(put(scope, &caches.services, service).await);
     }
-    forget_services(scope, cluster, &headless_service, &listener_services).await?;
-    let budget = ObjectRef::new(&cluster.names.stateful_set()).within(&cluster.namespace);
-    match &pod_disruption_budget {
-        Some(budget) => steps.push(put(scope, &caches.pod_disruption_budgets, budget).await?),
-        None => {
-            if let Some(budget) = caches.pod_disruption_budgets.get(&budget) {
-                delete(scope, &*budget).await?;
-            }
-        }
+    outcome.note(forget_services(scope, cluster, &headless_service, &listener_services).await);
+    outcome.note(put_budget(scope, cluster, pod_disruption_budget.as_ref()).await);
+    // The brokers come last: pods without configuration, names or walls would be worse than none.
+    if has_all_that_brokers_need {
+        outcome.note(put(scope, &caches.stateful_sets, &stateful_set).await);
     }
-    // The brokers come last: their pods need all the others.
-    steps.push(put(scope, &caches.stateful_sets, &stateful_set).await?);
-    grow_volumes(scope, cluster).await?;
-    let is_unchanged = steps.iter().all(|step| *step == Applied::Unchanged);
-    Ok(if is_unchanged { Applied::Unchanged } else { Applied::Written })
+    outcome.note(grow_volumes(scope, cluster).await);
+    outcome
+}
+
+async fn put_budget(
+    scope: &Scope,
+    cluster: &ValidatedCluster,
+    wanted: Option<&PodDisruptionBudget>,
+) -> Result<Applied, Error> {
+    let budgets = &scope.caches.pod_disruption_budgets;
+    if let Some(wanted) = wanted {
+        return put(scope, budgets, wanted).await;
+    }
+    let at = ObjectRef::new(&cluster.names.stateful_set()).within(&cluster.namespace);
+    let is_ours = |budget: &PodDisruptionBudget| {
+        budget.owner_references().iter().any(|owner| owner.uid == cluster.uid)
+    };
+    match budgets.get(&at).filter(|budget| is_ours(budget)) {
+        Some(budget) => delete(scope, &*budget).await.map(|()| Applied::Written),
+        None => Ok(Applied::Unchanged),
+    }
 }
 
 async fn put<K>(scope: &Scope, cache: &Store<K>, built: &K) -> Result<Applied, Error>
@@ -70,7 +107,8 @@ async fn forget_services(
     cluster: &ValidatedCluster,
     headless: &Service,
     listeners: &[Service],
-) -> Result<(), Error> {
+) -> Result<Applied, Error> {
+    let mut applied = Applied::Unchanged;
     for service in scope.caches.services.state() {
         let is_of_cluster = service.metadata.namespace.as_ref() == Some(&cluster.namespace)
             && service.labels().get(INSTANCE_LABEL) == Some(&cluster.name)
@@ -79,13 +117,15 @@ async fn forget_services(
         let is_wanted = listeners.iter().chain([headless]).any(|wanted| wanted.name_any() == name);
         if is_of_cluster && !is_wanted {
             delete(scope, &*service).await?;
+            applied = Applied::Written;
         }
     }
-    Ok(())
+    Ok(applied)
 }
 
 /// Asks for more room where a volume is smaller than the spec says.
-async fn grow_volumes(scope: &Scope, cluster: &ValidatedCluster) -> Result<(), Error> {
+async fn grow_volumes(scope: &Scope, cluster: &ValidatedCluster) -> Result<Applied, Error> {
+    let mut applied = Applied::Unchanged;
     for ordinal in 0..cluster.replicas {
         let name = cluster.names.volume_claim(ordinal);
         let at = ObjectRef::<PersistentVolumeClaim>::new(&name).within(&cluster.namespace);
@@ -106,6 +146,7 @@ async fn grow_volumes(scope: &Scope, cluster: &ValidatedCluster) -> Result<(), E
             .await
             .map_err(kubernetes::<PersistentVolumeClaim>("grow", &cluster.namespace, &name))?;
         scope.metrics.writes.with_label_values(&["PersistentVolumeClaim"]).inc();
+        applied = Applied::Written;
     }
-    Ok(())
+    Ok(applied)
 }

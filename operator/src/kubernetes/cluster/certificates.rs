@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use operator_core::cluster::ValidatedCluster;
-use operator_core::cluster::build::metadata;
+use operator_core::cluster::build::{TrustAnchors, metadata};
 use operator_core::cluster::names::REPLICAS_MAX;
 use operator_pki::{
     Authority, AuthorityRequest, Ensured, LeafRequest, SecretData, ensure_authority, ensure_leaf,
@@ -20,47 +21,63 @@ use super::super::scope::{ClusterKey, Scope};
 
 /// The certificates of a cluster.
 pub(super) struct Certificates {
-    /// Who issues them.
-    pub(super) authority: Authority,
-    /// The operator's own certificate for the admin API.
-    pub(super) admin: SecretData,
-    /// What is wrong, each in words; what is there already stays in use.
-    pub(super) problems: Vec<String>,
+    /// Who issues them; without its keys while those can't be used. `None` when nothing is known of
+    /// it.
+    pub(super) authority: Option<Authority>,
+    /// The operator's own certificate for the admin API; `None` when there is none.
+    pub(super) admin: Option<SecretData>,
+    /// What is wrong; what is there already stays in use.
+    pub(super) problems: Vec<Error>,
 }
 
-/// Brings every Secret with certificates up to date.
+/// Brings every Secret with certificates up to date, as far as that can be done.
 pub(super) async fn ensure(
     scope: &Scope,
     key: &ClusterKey,
     cluster: &ValidatedCluster,
     now: Timestamp,
-) -> Result<Certificates, Error> {
-    let authority = authority(scope, key, cluster, now).await?;
-    let names = &cluster.names;
-    let lifetime = cluster.leaf_lifetime;
-    let mut leaves = vec![(
-        names.server_secret(),
-        LeafRequest::server(&cluster.name, cluster.server_names.clone(), lifetime),
-    )];
-    for ordinal in 0..cluster.replicas {
+) -> Certificates {
+    let mut problems = Vec::new();
+    let authority = match authority(scope, key, cluster, now).await {
+        Ok(authority) => Some(authority),
+        Err(problem) => {
+            problems.push(problem);
+            authority_in_force(scope, cluster)
+        }
+    };
+    let Some(authority) = authority else {
+        return Certificates { authority: None, admin: None, problems };
+    };
+    let issuer = Issuer { scope, key, cluster, authority: &authority, now };
+    for (secret, request) in leaves(cluster) {
+        problems.extend(issuer.leaf(&secret, &request).await.err());
+    }
+    let request = LeafRequest::admin("mqtt-operator", cluster.leaf_lifetime);
+    let secret = cluster.names.admin_secret();
+    let admin = match issuer.leaf(&secret, &request).await {
+        Ok(admin) => Some(admin),
+        Err(problem) => {
+            problems.push(problem);
+            existing(scope, key, &secret).await.ok().flatten()
+        }
+    };
+    let bundle = SecretData::from([("ca.crt".into(), authority.root_pem().as_bytes().to_vec())]);
+    let name = cluster.names.ca_bundle_secret();
+    problems.extend(store(scope, key, cluster, name, "Opaque", &bundle).await.err());
+    problems.extend(forget_peers(scope, key, cluster).await.err());
+    Certificates { authority: Some(authority), admin, problems }
+}
+
+/// The certificates that brokers show, with the Secrets that hold them.
+fn leaves(cluster: &ValidatedCluster) -> Vec<(String, LeafRequest)> {
+    let (names, lifetime) = (&cluster.names, cluster.leaf_lifetime);
+    let server = LeafRequest::server(&cluster.name, cluster.server_names.clone(), lifetime);
+    let peers = (0..cluster.replicas).map(|ordinal| {
         let broker = names.broker(ordinal);
         let request = LeafRequest::peer(&broker, &cluster.cluster_id, Vec::new(), lifetime);
-        leaves.push((names.peer_secret(ordinal), request));
-    }
-    let mut problems = Vec::new();
-    let issuer = Issuer { scope, key, cluster, authority: &authority, now };
-    for (secret, request) in leaves {
-        if let Err(problem) = issuer.leaf(&secret, &request).await {
-            problems.push(format!("{secret}: {}", problem.chain()));
-        }
-    }
-    let admin_request = LeafRequest::admin("mqtt-operator", lifetime);
-    let admin_secret = names.admin_secret();
-    let admin = issuer.leaf(&admin_secret, &admin_request).await?;
-    let bundle = SecretData::from([("ca.crt".into(), authority.root_pem().as_bytes().to_vec())]);
-    store(scope, key, cluster, names.ca_bundle_secret(), "Opaque", &bundle).await?;
-    forget_peers(scope, key, cluster).await?;
-    Ok(Certificates { authority, admin, problems })
+        (names.peer_secret(ordinal), request)
+    });
+    std::iter::once((names.server_secret(), server)).chain(peers).collect()
 }
 
 async fn authority(
@@ -69,22 +86,46 @@ async fn authority(
     cluster: &ValidatedCluster,
     now: Timestamp,
 ) -> Result<Authority, Error> {
-    let failed = |source| Error::Certificate { cluster: cluster.name.clone(), source };
     let wanted = AuthorityRequest { cluster_name: cluster.name.clone() };
     if let Some(given) = &cluster.authority_secret {
         let at = ObjectRef::new(given).within(&key.namespace);
-        let data = scope.caches.given_secrets.get(&at).map(|secret| data_of(&secret));
+        let Some(secret) = scope.caches.given_secrets.get(&at) else {
+            return Err(Error::AuthorityMissing { secret: given.clone() });
+        };
         // It is read and never written: renewing it is its owner's affair.
-        return Ok(ensure_authority(data.as_ref(), &wanted, now).map_err(failed)?.into_value());
+        return ensure_authority(Some(&data_of(&secret)), &wanted, now)
+            .map(Ensured::into_value)
+            .map_err(|source| Error::Certificate { secret: given.clone(), source });
     }
     let name = cluster.names.ca_secret();
     let existing = existing(scope, key, &name).await?;
-    let ensured = ensure_authority(existing.as_ref(), &wanted, now).map_err(failed)?;
+    let ensured = ensure_authority(existing.as_ref(), &wanted, now)
+        .map_err(|source| Error::Certificate { secret: name.clone(), source })?;
     if let Ensured::Issued { value, reason } = &ensured {
         store(scope, key, cluster, name.clone(), "Opaque", &value.secret_data()).await?;
         events::certificate_issued(scope, cluster, &name, reason).await;
     }
     Ok(ensured.into_value())
+}
+
+/// What the brokers were last told of their authority: it recognises what was issued and issues
+/// nothing.
+fn authority_in_force(scope: &Scope, cluster: &ValidatedCluster) -> Option<Authority> {
+    let at = ObjectRef::new(&cluster.names.config_map()).within(&cluster.namespace);
+    let config_map = scope.caches.config_maps.get(&at)?;
+    if !config_map.owner_references().iter().any(|owner| owner.uid == cluster.uid) {
+        return None;
+    }
+    let trust = TrustAnchors::of(&config_map)?;
+    let certificates = [
+        ("root.crt", trust.root),
+        ("client.crt", trust.client),
+        ("admin.crt", trust.admin),
+        ("peer.crt", trust.peer),
+        ("server.crt", trust.server),
+    ];
+    let certificates = certificates.map(|(name, pem)| (name.to_owned(), pem)).into();
+    Authority::without_keys(&certificates).ok()
 }
 
 /// Issues the leaf certificates of one cluster.
@@ -101,7 +142,7 @@ impl Issuer<'_> {
         let Self { scope, key, cluster, .. } = *self;
         let existing = existing(scope, key, secret).await?;
         let ensured = ensure_leaf(existing.as_ref(), self.authority, request, self.now)
-            .map_err(|source| Error::Certificate { cluster: cluster.name.clone(), source })?;
+            .map_err(|source| Error::Certificate { secret: secret.to_owned(), source })?;
         let data = ensured.value().secret_data();
         if let Ensured::Issued { reason, .. } = &ensured {
             store(scope, key, cluster, secret.to_owned(), "kubernetes.io/tls", &data).await?;

@@ -73,6 +73,11 @@ impl Plan {
         Self { brokers, wanted, membership, rollout, steps, policy }
     }
 
+    /// Whether nothing is under way with the brokers.
+    pub(super) fn is_settled(&self) -> bool {
+        self.membership == membership::Step::Aligned && self.rollout == NextStep::Done
+    }
+
     /// The status that says all this.
     pub(super) fn status(
         &self,

@@ -116,7 +116,7 @@ impl ClusterTask {
     fn refuse(&mut self, problems: &[Problem]) {
         let mut object = MqttCluster::clone(&self.desired.cluster);
         object.status.clone_from(&self.statuses.cluster);
-        let status = operator_core::cluster::status::invalid(&object, problems, now());
+        let status = operator_core::cluster::refused::invalid(&object, problems, now());
         self.statuses.cluster = Some(status.clone());
         object.status = Some(status);
         self.put_cluster(&object);
@@ -284,6 +284,9 @@ impl ClusterTask {
             match steps::change(admin, &self.brokers, &cluster.cluster_id, step).await {
                 Ok(Some((broker, what))) => {
                     self.platform.console.step(&broker, &what);
+                    if matches!(step, Step::Remove { .. }) {
+                        self.platform.metrics.disruptions.with_label_values(&["Remove"]).inc();
+                    }
                     if matches!(step, Step::Bootstrap { .. }) {
                         self.set_founded();
                     }

@@ -77,6 +77,11 @@ impl FakeBrokers {
         self.lock().brokers.keys().map(endpoint).collect()
     }
 
+    /// Gives all brokers the identity of a cluster, as their configuration does.
+    pub fn set_cluster_id(&self, cluster_id: &str) {
+        cluster_id.clone_into(&mut self.lock().cluster_id);
+    }
+
     /// Lets a broker crash or come back.
     pub fn set_up(&self, name: &str, is_up: bool) {
         let mut state = self.lock();

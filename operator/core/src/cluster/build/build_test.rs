@@ -10,7 +10,14 @@ fn facts_of(cluster: &ValidatedCluster) -> BuildFacts {
     BuildFacts {
         replicas: cluster.replicas,
         configuration: render(cluster, &Placement::kubernetes(cluster)).unwrap(),
-        trust: TrustAnchors { root: "ROOT".into(), client: "CLIENT".into(), admin: "ADMIN".into() },
+        trust: TrustAnchors {
+            root: "ROOT".into(),
+            client: "CLIENT".into(),
+            admin: "ADMIN".into(),
+            peer: "PEER".into(),
+            server: "SERVER".into(),
+        },
+        accepted: "ACCEPTED".into(),
         existing_volume_size: None,
     }
 }

@@ -24,7 +24,7 @@ mod stateful_set;
 #[cfg(test)]
 mod build_test;
 
-pub use config_map::TrustAnchors;
+pub use config_map::{ACCEPTED, TrustAnchors};
 
 /// What the objects depend on beside the cluster itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct BuildFacts {
     pub configuration: Configuration,
     /// The certificates that brokers and devices trust.
     pub trust: TrustAnchors,
+    /// The spec that all this is built from, as [`super::accepted::record`] gives it.
+    pub accepted: String,
     /// The volume size in the StatefulSet that is there; its volume templates can't change.
     pub existing_volume_size: Option<String>,
 }
