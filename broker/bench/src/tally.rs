@@ -58,13 +58,22 @@ impl Tally {
     #[must_use]
     pub fn latency(&self) -> Latency {
         let micros = |q: f64| self.latencies.value_at_quantile(q) as f64 / 1e3;
-        Latency { p50: micros(0.5), p99: micros(0.99), p999: micros(0.999), max: micros(1.0) }
+        let samples = self.latencies.len();
+        Latency {
+            samples,
+            p50: micros(0.5),
+            p99: micros(0.99),
+            p999: micros(0.999),
+            max: micros(1.0),
+        }
     }
 }
 
 /// Quantiles of the time from sending to receiving, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
+    /// Messages that were looked at.
+    pub samples: u64,
     /// Half of the messages took no longer.
     pub p50: f64,
     /// 99 of 100 took no longer.

@@ -52,6 +52,7 @@ fn every_topology_delivers_in_both_versions_and_loses_nothing() {
                 assert_eq!((report.lost, report.duplicates, report.skipped), (0, 0, 0));
                 assert_eq!((report.publishers, report.subscribers), connections);
                 assert!(report.latency_micros.max > 0.0, "{report:?}");
+                assert!(report.latency_micros.samples > report.delivered / 2, "{report:?}");
                 assert!(report.broker.is_some(), "{report:?}");
             }
         }
@@ -75,6 +76,7 @@ fn a_broker_that_drops_messages_is_told_of_and_the_run_ends() {
     let broker = Broker::start(Behaviour::DropsEveryTenth);
     let report = load::run(&settings(&broker, Topology::Pairs, (2, 2))).unwrap();
     assert!(report.lost > 0 && report.delivered > report.lost, "{report:?}");
+    assert_eq!(report.lost, broker.dropped(), "{report:?}");
 }
 
 #[test]
@@ -85,6 +87,7 @@ fn refusals_are_errors_that_name_the_code() {
     let refused = Broker::start(Behaviour::RefusesSubscribe);
     let error = load::run(&settings(&refused, Topology::Pairs, (2, 2))).unwrap_err();
     assert!(format!("{error:#}").contains("bench/load/"), "{error:#}");
+    assert!(format!("{error:#}").contains("code 0x80"), "{error:#}");
     let error = subscribe::run(&filters(&refused, 10)).unwrap_err();
     assert!(format!("{error:#}").contains("code 0x80"), "{error:#}");
 }

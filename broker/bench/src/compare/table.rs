@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn figures(cost: f64, lost: u64) -> LoadFigures {
-        let latency_micros = Latency { p50: 40.2, p99: 99.9, p999: 812.0, max: 1e4 };
+        let latency_micros = Latency { samples: 9, p50: 40.2, p99: 99.9, p999: 812.0, max: 1e4 };
         LoadFigures {
             cpu_micros_per_message: cost,
             messages_per_second: 1234.5,

@@ -112,7 +112,7 @@ impl fmt::Display for Report {
             self.window,
             self.seconds
         )?;
-        let Latency { p50, p99, p999, max } = self.latency_micros;
+        let Latency { p50, p99, p999, max, .. } = self.latency_micros;
         writeln!(f, "  messages/s    {:.0}", self.messages_per_second)?;
         writeln!(
             f,

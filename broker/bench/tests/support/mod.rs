@@ -55,6 +55,11 @@ impl Broker {
         self.state.connects.load(Ordering::Relaxed)
     }
 
+    /// Messages that it dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.state.messages.load(Ordering::Relaxed) as u64 / 10
+    }
+
     /// Every filter that was subscribed to, as often as it was.
     pub(crate) fn filters(&self) -> Vec<String> {
         let subscribers = self.state.subscribers.lock().unwrap();
