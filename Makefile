@@ -12,10 +12,10 @@ ifeq ($(origin VERSION),command line)
 export DUNLIN_VERSION := $(VERSION)
 endif
 
-.PHONY: help build run test e2e bench verify fix crds images push clean
+.PHONY: help build run test e2e bench bench-micro verify fix crds images push clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 build: ## the release binaries
 	$(CARGO) build --workspace --release --bins
@@ -31,6 +31,9 @@ e2e: ## the tests on kind: images, chart, upgrade under traffic, node loss
 
 bench: build ## the figures: CPU per message beside Mosquitto, edit to enforced, operator memory
 	./e2e/bench.sh
+
+bench-micro: ## decode, encode, match, rights, without sockets (ARGS='-- decode' selects)
+	$(CARGO) bench --package broker-core --bench micro $(ARGS)
 
 verify: ## read-only checks: format, lints, docs, layers, licences, advisories, generated files
 	@./xtask/verify-tools.sh $(VERIFY_WITHOUT)

@@ -120,20 +120,6 @@ impl LocalUp {
         Ok(addresses)
     }
 
-    /// The process ids of the brokers that it started.
-    ///
-    /// # Errors
-    /// None of them runs (Linux only).
-    pub fn broker_pids(&self) -> Result<Vec<u32>> {
-        let mut pids = Vec::new();
-        for entry in std::fs::read_dir(format!("/proc/{}/task", self.pid()))?.flatten() {
-            let text = std::fs::read_to_string(entry.path().join("children")).unwrap_or_default();
-            pids.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
-        ensure!(!pids.is_empty(), "no child processes");
-        Ok(pids)
-    }
-
     /// Waits until `probe` says yes.
     ///
     /// # Errors
@@ -148,18 +134,6 @@ impl LocalUp {
             .await
             .map_err(|error| error.context(format!("local up printed:\n{}", self.printed())))
     }
-}
-
-/// CPU seconds (user and system) that a process has used.
-///
-/// # Errors
-/// No such process, or no /proc.
-pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> =
-        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |n: usize| -> Result<f64> { Ok(fields.get(n).context("stat")?.parse::<f64>()?) };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 /// Resident memory of a process in bytes.

@@ -16,7 +16,7 @@ struct Args {
 enum Command {
     /// The scenarios on a kind cluster that e2e/kind.sh made.
     Kind(e2e::kind::KindArgs),
-    /// The figures, on loopback: CPU per message beside Mosquitto, start, edits, many users.
+    /// The operator's figures, on loopback: start, edits, many users. Those of the broker: mqtt-bench compare.
     Bench(e2e::bench::BenchArgs),
 }
 

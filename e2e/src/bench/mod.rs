@@ -1,12 +1,9 @@
 //! The figures: each is measured, printed with what was counted, and never asserted.
 
 mod edits;
-mod load;
-mod peer;
 mod users;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -16,15 +13,9 @@ pub struct BenchArgs {
     /// The folder with the release binaries mqtt-operator and mqtt-broker.
     #[arg(long, default_value = "target/release")]
     pub binaries: PathBuf,
-    /// Only the parts whose names contain one of these words (comma-separated): load, start, edits, users.
+    /// Only the parts whose names contain one of these words (comma-separated): start, edits, users.
     #[arg(long, default_value = "")]
     pub only: String,
-    /// Seconds of load in each round.
-    #[arg(long, default_value_t = 5)]
-    pub seconds: u64,
-    /// Rounds of load; brokers take turns, the median is printed.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: usize,
     /// How many edits of a rule are timed.
     #[arg(long, default_value_t = 100)]
     pub edits: usize,
@@ -41,10 +32,6 @@ impl BenchArgs {
     fn operator(&self) -> PathBuf {
         self.binaries.join("mqtt-operator")
     }
-
-    fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds)
-    }
 }
 
 /// Runs the parts that were asked for.
@@ -52,9 +39,6 @@ impl BenchArgs {
 /// # Errors
 /// A broker or operator could not be started or did not become ready.
 pub async fn run(args: BenchArgs) -> Result<bool> {
-    if args.wants("load") {
-        peer::run(&args).await?;
-    }
     if args.wants("start") || args.wants("edits") {
         edits::run(&args).await?;
     }
