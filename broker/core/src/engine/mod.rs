@@ -19,6 +19,7 @@ mod counters;
 mod deliver;
 mod effect;
 mod forwarding;
+mod interest;
 mod output;
 mod policy;
 mod publish;
@@ -42,6 +43,7 @@ pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
 pub use effect::*;
+pub use interest::*;
 
 use crate::connection::Connections;
 use crate::retained::RetainedSource;
