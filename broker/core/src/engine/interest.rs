@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::NodeId;
+
 /// A change of the set of filters that an engine's sessions hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InterestChange {
@@ -11,6 +13,51 @@ pub enum InterestChange {
     Added(Arc<str>),
     /// The last one ended.
     Removed(Arc<str>),
+    /// The sessions that share a Subscription have come to be these many.
+    Shared {
+        /// The whole Topic Filter, `$share/` and the share name included.
+        filter: Arc<str>,
+        /// How many they are now; none ends the Subscription.
+        members: SharedMembers,
+    },
+}
+
+impl InterestChange {
+    /// The change as others take it in: of the worker or node that they know as `destination`;
+    /// `node` names it when it is another node.
+    #[must_use]
+    pub fn at(self, destination: Destination, node: Option<NodeId>) -> RemoteInterest {
+        match self {
+            Self::Added(filter) => RemoteInterest::Added(destination, filter),
+            Self::Removed(filter) => RemoteInterest::Removed(destination, filter),
+            Self::Shared { filter, members } => {
+                RemoteInterest::Shared { destination, node, filter, members }
+            }
+        }
+    }
+}
+
+/// How many sessions of one engine or node share a Subscription.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedMembers {
+    /// Those whose clients are connected.
+    pub connected: u32,
+    /// Those that wait for their clients.
+    pub offline: u32,
+}
+
+impl SharedMembers {
+    /// Nobody.
+    pub const NONE: Self = Self { connected: 0, offline: 0 };
+
+    /// Both kinds of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            connected: self.connected.saturating_add(other.connected),
+            offline: self.offline.saturating_add(other.offline),
+        }
+    }
 }
 
 /// Where forwarded messages go: another worker of this node or another node.
@@ -43,6 +90,19 @@ pub enum RemoteInterest {
     Added(Destination, Arc<str>),
     /// It has none any more.
     Removed(Destination, Arc<str>),
+    /// The sessions there that share a Subscription have come to be these many.
+    Shared {
+        /// The worker or node.
+        destination: Destination,
+        /// The node, when it is another one.
+        node: Option<NodeId>,
+        /// The whole Topic Filter, `$share/` and the share name included.
+        filter: Arc<str>,
+        /// How many they are now; with none the Subscription has ended there.
+        members: SharedMembers,
+    },
+    /// It can't be reached for now: others of a group get what it could get.
+    SharedCleared(Destination),
     /// It is gone, or starts again with a snapshot.
     Cleared(Destination),
 }

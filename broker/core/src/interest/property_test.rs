@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::claim::WorkerIndex;
-use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest};
+use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
 use crate::types::{Millis, NodeId};
 
 const NODES: u64 = 3;
@@ -23,6 +23,14 @@ enum Step {
         worker: u8,
         filter: usize,
     },
+    /// The members that a worker's sessions are of a group have come to be so many.
+    Share {
+        node: u64,
+        worker: u8,
+        group: usize,
+        connected: u32,
+        offline: u32,
+    },
     /// The oldest message from one node to another arrives.
     Deliver(u64, u64),
     /// A worker applies its oldest update.
@@ -32,13 +40,36 @@ enum Step {
     Advance(u64),
 }
 
+/// Filters, and groups with their members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Wants {
+    filters: BTreeSet<Arc<str>>,
+    groups: BTreeMap<Arc<str>, SharedMembers>,
+}
+
+impl Wants {
+    fn share(&mut self, group: &Arc<str>, members: SharedMembers) {
+        if members == SharedMembers::NONE {
+            self.groups.remove(group);
+        } else {
+            self.groups.insert(Arc::clone(group), members);
+        }
+    }
+
+    /// Whether everything of it is heard where `other` is known.
+    fn is_heard_by(&self, other: &Self) -> bool {
+        self.filters.is_subset(&other.filters)
+            && self.groups.keys().all(|group| other.groups.contains_key(group))
+    }
+}
+
 #[derive(Default)]
 struct Worker {
     inbox: VecDeque<(u64, Arc<[RemoteInterest]>)>,
     /// What it routes to others.
-    table: BTreeMap<Destination, BTreeSet<Arc<str>>>,
+    table: BTreeMap<Destination, Wants>,
     /// What its own sessions want.
-    own: BTreeSet<Arc<str>>,
+    own: Wants,
     seq: u64,
     confirmed: u64,
 }
@@ -138,7 +169,7 @@ impl World {
                 }
                 let known = routing.table.get(&destination).cloned().unwrap_or_default();
                 assert!(
-                    confirmed.own.is_subset(&known),
+                    confirmed.own.is_heard_by(&known),
                     "{other_id}/{number} does not route {:?} of {id}/{}, but {known:?}",
                     confirmed.own,
                     worker.0
@@ -154,16 +185,27 @@ impl World {
     }
 
     fn toggle(&mut self, id: NodeId, number: u8, filter: usize) {
-        let now = self.now;
         let filter: Arc<str> = Arc::from(format!("f/{filter}"));
-        let node = self.node(id);
-        let worker = &mut node.workers[usize::from(number)];
-        let change = if worker.own.remove(&filter) {
+        let own = &mut self.node(id).workers[usize::from(number)].own;
+        let change = if own.filters.remove(&filter) {
             InterestChange::Removed(filter)
         } else {
-            worker.own.insert(Arc::clone(&filter));
+            own.filters.insert(Arc::clone(&filter));
             InterestChange::Added(filter)
         };
+        self.change(id, number, change);
+    }
+
+    fn share(&mut self, id: NodeId, number: u8, group: usize, members: SharedMembers) {
+        let filter: Arc<str> = Arc::from(format!("$share/g/{group}"));
+        self.node(id).workers[usize::from(number)].own.share(&filter, members);
+        self.change(id, number, InterestChange::Shared { filter, members });
+    }
+
+    fn change(&mut self, id: NodeId, number: u8, change: InterestChange) {
+        let now = self.now;
+        let node = self.node(id);
+        let worker = &mut node.workers[usize::from(number)];
         worker.seq += 1;
         let seq = InterestSeq(worker.seq);
         node.exchange.changed(now, WorkerIndex(number), seq, &[change]);
@@ -186,10 +228,17 @@ impl World {
         for change in changes.iter() {
             match change {
                 RemoteInterest::Added(destination, filter) => {
-                    worker.table.entry(*destination).or_default().insert(Arc::clone(filter));
+                    let known = worker.table.entry(*destination).or_default();
+                    known.filters.insert(Arc::clone(filter));
                 }
                 RemoteInterest::Removed(destination, filter) => {
-                    worker.table.entry(*destination).or_default().remove(filter);
+                    worker.table.entry(*destination).or_default().filters.remove(filter);
+                }
+                RemoteInterest::Shared { destination, filter, members, .. } => {
+                    worker.table.entry(*destination).or_default().share(filter, *members);
+                }
+                RemoteInterest::SharedCleared(destination) => {
+                    worker.table.entry(*destination).or_default().groups.clear();
                 }
                 RemoteInterest::Cleared(destination) => {
                     worker.table.remove(destination);
@@ -267,6 +316,9 @@ impl World {
     fn apply(&mut self, step: &Step) {
         match *step {
             Step::Toggle { node, worker, filter } => self.toggle(NodeId(node), worker, filter),
+            Step::Share { node, worker, group, connected, offline } => {
+                self.share(NodeId(node), worker, group, SharedMembers { connected, offline });
+            }
             Step::Deliver(from, to) => drop(self.deliver(NodeId(from), NodeId(to))),
             Step::Work(node, worker) => drop(self.work(NodeId(node), worker)),
             Step::Break(a, b) => self.break_link(NodeId(a), NodeId(b)),
@@ -275,17 +327,42 @@ impl World {
         }
     }
 
-    /// What a node wants: the union over its workers.
-    fn wanted(&self, id: NodeId) -> BTreeSet<Arc<str>> {
-        self.nodes[&id].workers.iter().flat_map(|worker| worker.own.iter().cloned()).collect()
+    /// What a node wants: the union over its workers, and the sums of their members.
+    fn wanted(&self, id: NodeId) -> Wants {
+        let mut wanted = Wants::default();
+        for worker in &self.nodes[&id].workers {
+            wanted.filters.extend(worker.own.filters.iter().cloned());
+            for (group, members) in &worker.own.groups {
+                let sum = wanted.groups.entry(Arc::clone(group)).or_default();
+                *sum = sum.plus(*members);
+            }
+        }
+        wanted
+    }
+
+    /// What a node knows of another one.
+    fn known(&self, at: NodeId, of: NodeId) -> Wants {
+        let exchange = &self.nodes[&at].exchange;
+        let groups = exchange.groups(of).map(|(group, members)| (Arc::clone(group), members));
+        Wants { filters: exchange.filters(of).cloned().collect(), groups: groups.collect() }
     }
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let toggle = (0..NODES, 0..WORKERS, 0..FILTERS)
         .prop_map(|(node, worker, filter)| Step::Toggle { node, worker, filter });
+    let share = (0..NODES, 0..WORKERS, 0..FILTERS, 0..3u32, 0..2u32).prop_map(
+        |(node, worker, group, connected, offline)| Step::Share {
+            node,
+            worker,
+            group,
+            connected,
+            offline,
+        },
+    );
     prop_oneof![
-        6 => toggle,
+        4 => toggle,
+        4 => share,
         10 => (0..NODES, 0..NODES).prop_map(|(a, b)| Step::Deliver(a, b)),
         8 => (0..NODES, 0..WORKERS).prop_map(|(node, worker)| Step::Work(node, worker)),
         1 => (0..NODES, 0..NODES).prop_map(|(a, b)| Step::Break(a, b)),
@@ -314,9 +391,7 @@ proptest! {
         for at in world.ids() {
             for of in world.ids().into_iter().filter(|of| *of != at) {
                 let wanted = world.wanted(of);
-                let known: BTreeSet<_> =
-                    world.nodes[&at].exchange.filters(of).cloned().collect();
-                prop_assert_eq!(&known, &wanted);
+                prop_assert_eq!(&world.known(at, of), &wanted);
                 let destination = world.destination(at, of).unwrap();
                 for worker in &world.nodes[&at].workers {
                     let routed = worker.table.get(&destination).cloned().unwrap_or_default();

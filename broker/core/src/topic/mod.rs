@@ -14,6 +14,7 @@ mod topic_test;
 mod topic_tree;
 
 pub use error::TopicError;
+pub(crate) use filter::is_shared;
 pub use filter::{ShareName, TopicFilter};
 pub use filter_trie::FilterTrie;
 pub use matches::matches;
