@@ -118,7 +118,13 @@ impl Metrics {
                 ("expired", sum(|r| r.engine.dropped.expired)),
                 ("too_large", sum(|r| r.engine.dropped.too_large)),
                 ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
+                ("no_shared_member", sum(|r| r.engine.dropped.no_shared_member)),
             ],
+        )?;
+        page.total(
+            "shared_messages_redispatched_total",
+            "Messages of Shared Subscriptions given to another member as theirs had left.",
+            sum(|r| r.engine.shared_redispatched),
         )?;
         page.counter(
             "connects_total",

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use broker_config::SharedSubscriptionStrategy;
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::engine::CommitOutcome;
 use broker_core::types::Millis;
@@ -40,7 +41,9 @@ pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
 pub(super) fn start(parts: HubParts) -> Hub {
     let counters = Arc::<HubCounters>::default();
     counters.looked(parts.clock.now());
+    let strategy = parts.config.mqtt.shared_subscription_strategy;
     let core = Core::new(CoreParts {
+        is_sticky: strategy == SharedSubscriptionStrategy::Sticky,
         this: parts.links.node_id(),
         clock: parts.clock,
         carrier: Box::new(parts.links.clone()),
