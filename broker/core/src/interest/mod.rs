@@ -29,6 +29,8 @@ mod worker_updates;
 mod exchange_test;
 #[cfg(test)]
 mod property_test;
+#[cfg(test)]
+mod property_world;
 
 pub use exchange::{InterestAction, InterestExchange};
 pub use message::InterestMessage;
