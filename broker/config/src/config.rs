@@ -247,7 +247,29 @@ pub enum PartitionPolicy {
     Serve,
 }
 
-/// Limits of a packet and of a Network Connection.
+/// Which member of a group gets a message of a Shared Subscription; the same on every broker of a
+/// cluster. Connected members come first, whatever it is. Spec: MQTT 5.0 section 4.8.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedSubscriptionStrategy {
+    /// One after the other, over all brokers. The default: it needs no thought about publishers or
+    /// topics to spread the work, and Mosquitto does so too.
+    #[default]
+    RoundRobin,
+    /// Anyone.
+    Random,
+    /// The same member until it leaves.
+    Sticky,
+    /// By the publisher's Client Identifier: its messages go to one member as long as the members
+    /// stay.
+    HashClient,
+    /// By the Topic Name: a topic's messages go to one member as long as the members stay.
+    HashTopic,
+    /// In turn among the members on the publisher's broker; if there are none, among all.
+    LocalFirst,
+}
+
+/// Limits of a packet and of a Network Connection, and choices of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mqtt {
     /// Largest packet that is read, in bytes.
@@ -262,6 +284,8 @@ pub struct Mqtt {
     pub connect_timeout: Duration,
     /// Bytes waiting in memory for one client's socket.
     pub output_bytes_max: u32,
+    /// Which member of a group gets a message.
+    pub shared_subscription_strategy: SharedSubscriptionStrategy,
 }
 
 /// Limits of a Session.

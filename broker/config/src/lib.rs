@@ -17,7 +17,7 @@ mod validate_test;
 pub use config::{
     Authentication, ClientCertificates, Cluster, Config, Discovery, Durability, Listener,
     ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy, PeerTlsPaths, Peers, Protocol,
-    Retained, Sessions, StaticPeer, TlsPaths,
+    Retained, Sessions, SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
 pub use name::{ORDINAL_PLACEHOLDER, ordinal_of};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{
     Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Protocol,
+    SharedSubscriptionStrategy,
 };
 
 /// `broker.toml` before its relations are checked.
@@ -192,6 +193,10 @@ pub struct RawMqtt {
     pub connect_timeout_seconds: u16,
     /// Bytes waiting in memory for one client's socket; beyond, QoS 0 messages to it are dropped.
     pub output_bytes_max: u32,
+    /// Which member of a group gets a message of a Shared Subscription: `round_robin` (default:
+    /// spreads the work whatever the publishers and topics), `random`, `sticky`, `hash_client`,
+    /// `hash_topic` or `local_first`. The same on every broker of a cluster.
+    pub shared_subscription_strategy: SharedSubscriptionStrategy,
 }
 
 impl Default for RawMqtt {
@@ -203,6 +208,7 @@ impl Default for RawMqtt {
             keep_alive_max_seconds: 3_600,
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,
+            shared_subscription_strategy: SharedSubscriptionStrategy::default(),
         }
     }
 }

@@ -92,6 +92,7 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         keep_alive_max: Duration::from_secs(raw.keep_alive_max_seconds.into()),
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
         output_bytes_max: raw.output_bytes_max,
+        shared_subscription_strategy: raw.shared_subscription_strategy,
     })
 }
 

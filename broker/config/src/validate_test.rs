@@ -60,6 +60,28 @@ fn what_is_rendered_parses_to_the_same_value() {
 }
 
 #[test]
+fn each_strategy_of_shared_subscriptions_has_its_word() {
+    use crate::SharedSubscriptionStrategy::*;
+    let strategy =
+        |text: &str| Config::parse(text).map(|config| config.mqtt.shared_subscription_strategy);
+    assert_eq!(strategy(MINIMAL), Ok(RoundRobin));
+    for (word, expected) in [
+        ("round_robin", RoundRobin),
+        ("random", Random),
+        ("sticky", Sticky),
+        ("hash_client", HashClient),
+        ("hash_topic", HashTopic),
+        ("local_first", LocalFirst),
+    ] {
+        let text = format!("{MINIMAL}\n[mqtt]\nshared_subscription_strategy = \"{word}\"\n");
+        assert_eq!(strategy(&text), Ok(expected), "{word}");
+    }
+    let text = format!("{MINIMAL}\n[mqtt]\nshared_subscription_strategy = \"fair\"\n");
+    let message = strategy(&text).unwrap_err().to_string();
+    assert!(message.contains("round_robin") && message.contains("local_first"), "{message}");
+}
+
+#[test]
 fn unknown_key_names_the_nearest_valid_one() {
     let text = MINIMAL.replace("authentication =", "autentication =");
     let error = Config::parse(&text).unwrap_err();

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use broker_core::claim::{FromArbiter, ToArbiter};
 use broker_core::codec::packet::{Publish, PublishProperties};
 use broker_core::engine::{
-    Claim, ClaimOutcome, Destination, InterestChange, InterestSeq, RemoteInterest,
+    Claim, ClaimOutcome, Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers,
 };
-use broker_core::forward::{encode_record, push_record};
+use broker_core::forward::{Shared, encode_record, push_record};
 use broker_core::session::SessionState;
 use broker_core::types::{ClientId, ConnectionId, Millis, NodeId, PacketId, QoS};
 use bytes::Bytes;
@@ -25,6 +25,7 @@ const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 const WORKERS: u8 = 2;
 const QUEUE: usize = 8;
+const SHARED: &str = "$share/g/a";
 
 type Frames = Arc<Mutex<VecDeque<(NodeId, NodeId, u8, Vec<u8>)>>>;
 
@@ -83,6 +84,7 @@ impl Pair {
                 carrier: Box::new(carrier),
                 workers: &handles,
                 counters: Arc::default(),
+                is_sticky: false,
             });
             (id, Node { core, inboxes })
         };
@@ -153,6 +155,16 @@ impl Pair {
 }
 
 fn batch(qos: QoS) -> Vec<u8> {
+    batch_for(qos, [None])
+}
+
+/// A batch for the members of a group at these positions.
+fn shared_batch<const N: usize>(positions: [u32; N]) -> Vec<u8> {
+    let shared = |position| Some(Shared { filter: SHARED, position, hops: 0 });
+    batch_for(QoS::AtLeastOnce, positions.map(shared))
+}
+
+fn batch_for<const N: usize>(qos: QoS, receivers: [Option<Shared<'_>>; N]) -> Vec<u8> {
     let publish = Publish {
         dup: false,
         qos,
@@ -162,10 +174,12 @@ fn batch(qos: QoS) -> Vec<u8> {
         properties: PublishProperties::default(),
         payload: b"1",
     };
-    let mut record = Vec::new();
-    encode_record(&publish, Millis::NEVER, &mut record).unwrap();
     let mut batch = Vec::new();
-    push_record(&record, &mut batch);
+    for shared in receivers {
+        let mut record = Vec::new();
+        encode_record(&publish, Millis::NEVER, shared, &mut record).unwrap();
+        push_record(&record, &mut batch);
+    }
     batch
 }
 
@@ -229,6 +243,57 @@ async fn a_peer_that_is_behind_loses_messages_that_nobody_acknowledges_and_no_ot
     }
     let reading = lock(&pair.node(B).core).counters.read();
     assert_eq!((reading.forwarded_batches, reading.dropped_slow_peer), (1, 1));
+}
+
+impl Pair {
+    /// Has a worker of A so many connected members of the group.
+    fn share(&mut self, worker: u8, seq: u64, connected: u32) {
+        let members = SharedMembers { connected, offline: 0 };
+        let changes = vec![InterestChange::Shared { filter: Arc::from(SHARED), members }];
+        let (worker, seq) = (WorkerId(worker), InterestSeq(seq));
+        self.handle_worker(A, ToHub::Interest { worker, seq, changes });
+    }
+
+    /// Batches that a worker was given, in order.
+    fn delivered(&mut self, id: NodeId, worker: u8) -> Vec<Bytes> {
+        let mut batches = Vec::new();
+        while let Some(message) = self.received(id, worker) {
+            if let ToWorker::Deliver { batch } = message {
+                batches.push(batch);
+            }
+        }
+        batches
+    }
+}
+
+#[tokio::test]
+async fn messages_for_a_group_go_to_the_worker_of_the_member_that_is_meant() {
+    let mut pair = Pair::new();
+    pair.share(0, 1, 2);
+    pair.share(1, 1, 1);
+    let destination = Destination::new(WORKERS_MAX as u8).unwrap();
+    let batch = shared_batch([2, 0, 1, 5]);
+    pair.handle_worker(B, ToHub::Forward { destination, batch });
+    assert_eq!(pair.delivered(A, 0), [shared_batch([0, 1])]);
+    assert_eq!(pair.delivered(A, 1), [shared_batch([0, 0])]);
+    // With nobody left, a worker is to pass it on.
+    pair.share(0, 2, 0);
+    pair.share(1, 2, 0);
+    pair.handle_worker(B, ToHub::Forward { destination, batch: shared_batch([1]) });
+    assert_eq!(pair.delivered(A, 0), [shared_batch([1])]);
+    assert_eq!(pair.delivered(A, 1), [] as [Bytes; 0]);
+}
+
+#[tokio::test]
+async fn what_is_for_a_group_and_has_no_way_to_the_peer_comes_back() {
+    let mut pair = Pair::new();
+    *pair.carried.lock().unwrap() = Carried::NoLink;
+    let destination = Destination::new(WORKERS_MAX as u8).unwrap();
+    for batch in [shared_batch([1]), batch(QoS::AtLeastOnce)] {
+        pair.handle_worker(B, ToHub::Forward { destination, batch });
+    }
+    assert_eq!(pair.delivered(B, 0), [shared_batch([1])]);
+    assert_eq!(lock(&pair.node(B).core).counters.read().dropped_no_link, 1);
 }
 
 #[tokio::test]

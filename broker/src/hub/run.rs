@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use broker_config::SharedSubscriptionStrategy;
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::engine::CommitOutcome;
 use broker_core::types::Millis;
@@ -36,7 +37,9 @@ const FENCE_CLIENTS_PER_SECOND: u32 = 10_000;
 pub(super) fn start(parts: HubParts) -> Hub {
     let counters = Arc::<HubCounters>::default();
     counters.looked(parts.clock.now());
+    let strategy = parts.config.mqtt.shared_subscription_strategy;
     let core = Core::new(CoreParts {
+        is_sticky: strategy == SharedSubscriptionStrategy::Sticky,
         this: parts.links.node_id(),
         clock: parts.clock,
         carrier: Box::new(parts.links.clone()),

@@ -35,7 +35,14 @@ impl Metrics {
                 ("expired", sum(|r| r.engine.dropped.expired)),
                 ("too_large", sum(|r| r.engine.dropped.too_large)),
                 ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
+                ("no_shared_member", sum(|r| r.engine.dropped.no_shared_member)),
             ],
+        )?;
+        page.single(
+            Kind::Counter,
+            "shared_messages_redispatched_total",
+            "Messages of Shared Subscriptions given to another member as theirs had left.",
+            sum(|r| r.engine.shared_redispatched),
         )?;
         page.family(
             Kind::Counter,

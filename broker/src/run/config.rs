@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use broker_config::{Config, Discovery as ConfiguredDiscovery, ParseError};
+use broker_config::{
+    Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
+};
 use broker_core::cluster_state::RetainedLimits;
-use broker_core::engine::EngineConfig;
+use broker_core::engine::{EngineConfig, SharedSubscriptionStrategy};
+use broker_core::types::NodeId;
 use broker_policy::Digest;
 
 use crate::cluster::Discovery;
@@ -53,11 +56,13 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
     Ok(LoadedConfig { config, digest })
 }
 
-/// Limits of the engines.
-pub(super) fn engine(config: &Config) -> EngineConfig {
+/// Limits and choices of the engines of a node.
+pub(super) fn engine(config: &Config, node: NodeId) -> EngineConfig {
     let (mqtt, sessions) = (config.mqtt, config.sessions);
     let seconds = |duration: std::time::Duration| duration.as_secs();
     EngineConfig {
+        node,
+        shared_subscription_strategy: strategy(mqtt.shared_subscription_strategy),
         packet_bytes_max: mqtt.packet_bytes_max,
         receive_maximum: mqtt.receive_maximum,
         inflight_max: sessions.inflight_max,
@@ -69,6 +74,17 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
         ..EngineConfig::default()
+    }
+}
+
+const fn strategy(configured: Configured) -> SharedSubscriptionStrategy {
+    match configured {
+        Configured::RoundRobin => SharedSubscriptionStrategy::RoundRobin,
+        Configured::Random => SharedSubscriptionStrategy::Random,
+        Configured::Sticky => SharedSubscriptionStrategy::Sticky,
+        Configured::HashClient => SharedSubscriptionStrategy::HashClient,
+        Configured::HashTopic => SharedSubscriptionStrategy::HashTopic,
+        Configured::LocalFirst => SharedSubscriptionStrategy::LocalFirst,
     }
 }
 

@@ -230,7 +230,15 @@ async fn start(
         gate: gate_handle,
     })
     .await?;
-    let shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
+    let shared = workers::shared(
+        &config,
+        identity.node_id,
+        clock,
+        &tls,
+        &cluster.meta,
+        hub_sender,
+        &handles,
+    )?;
     let workers = Workers::start(shared, handles, inboxes)?;
 
     let mut tasks = JoinSet::new();

@@ -49,7 +49,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct WorkerShared {
     /// The process's clock.
     pub clock: Clock,
-    /// Limits of the engine; the seed is each worker's own.
+    /// Limits of the engine; the seed and the number are each worker's own.
     pub engine: EngineConfig,
     /// From accept to CONNECT, TLS included.
     pub connect_timeout: Duration,
@@ -95,7 +95,8 @@ async fn run(
     handle: WorkerHandle,
     inbox: mpsc::Receiver<ToWorker>,
 ) -> std::io::Result<()> {
-    let config = EngineConfig { seed: seed()?, ..shared.engine.clone() };
+    let worker = handle.id.destination().get();
+    let config = EngineConfig { seed: seed()?, worker, ..shared.engine.clone() };
     let engine = Engine::new(config, Arc::clone(&shared.policy), Arc::clone(&shared.retained));
     let worker = Rc::new(Worker::new(shared, handle, engine));
     tokio::task::spawn_local(flush::run(Rc::clone(&worker)));

@@ -177,16 +177,22 @@ impl Worker {
             let Some(destination) = u8::try_from(number).ok().and_then(Destination::new) else {
                 continue;
             };
-            let batch = engine.take_forward(destination);
-            if batch.is_empty() {
-                continue;
+            loop {
+                let batch = engine.take_forward(destination);
+                if batch.is_empty() {
+                    break;
+                }
+                self.send_forward(destination, batch);
             }
-            match WorkerId::from_destination(destination) {
-                None => self.hub.push(ToHub::Forward { destination, batch }),
-                Some(other) => {
-                    if let Some(Some(outbox)) = self.workers.get(usize::from(other.0)) {
-                        outbox.push(ToWorker::DeliverLocal { batch });
-                    }
+        }
+    }
+
+    fn send_forward(&self, destination: Destination, batch: Vec<u8>) {
+        match WorkerId::from_destination(destination) {
+            None => self.hub.push(ToHub::Forward { destination, batch }),
+            Some(other) => {
+                if let Some(Some(outbox)) = self.workers.get(usize::from(other.0)) {
+                    outbox.push(ToWorker::DeliverLocal { batch });
                 }
             }
         }

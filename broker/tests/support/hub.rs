@@ -67,13 +67,8 @@ impl Hub {
 
     async fn spread(&mut self, from: WorkerId, seq: InterestSeq, changes: Vec<InterestChange>) {
         let destination = from.destination();
-        let changes: Arc<[RemoteInterest]> = changes
-            .into_iter()
-            .map(|change| match change {
-                InterestChange::Added(filter) => RemoteInterest::Added(destination, filter),
-                InterestChange::Removed(filter) => RemoteInterest::Removed(destination, filter),
-            })
-            .collect();
+        let changes: Arc<[RemoteInterest]> =
+            changes.into_iter().map(|change| change.at(destination, None)).collect();
         self.next += 1;
         let update = InterestUpdateId(self.next);
         self.updates.insert(update, (from, seq, self.workers.len()));

@@ -67,13 +67,20 @@ impl Default for Options {
 /// Users who may do anything, with the password `secret` or a certificate.
 pub(crate) fn policy(usernames: &[&str]) -> Policy {
     let hash = PasswordHash::pbkdf2_sha512(b"secret", &[7; 16], 1).unwrap();
-    let acl = |acl_type| Acl { acl_type, topic: "#".to_owned(), priority: 0, allow: true };
+    let acl = |(acl_type, topic): (_, &str)| Acl {
+        acl_type,
+        topic: topic.to_owned(),
+        priority: 0,
+        allow: true,
+    };
     let mut role = Role::new("all");
     role.acls = [
-        AclType::PublishClientSend,
-        AclType::PublishClientReceive,
-        AclType::SubscribePattern,
-        AclType::UnsubscribePattern,
+        (AclType::PublishClientSend, "#"),
+        (AclType::PublishClientReceive, "#"),
+        (AclType::SubscribePattern, "#"),
+        (AclType::SubscribePattern, "$share/+/#"),
+        (AclType::UnsubscribePattern, "#"),
+        (AclType::UnsubscribePattern, "$share/+/#"),
     ]
     .map(acl)
     .to_vec();

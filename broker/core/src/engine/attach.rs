@@ -104,6 +104,7 @@ impl Engine {
             connection.session = Some(slot);
         }
         self.set_rate_limit(slot);
+        self.set_member_connected(slot, true);
         // Its filters must be heard everywhere before the client is told that it is back.
         let seq = self.router.interest_of(self.filters_of(slot));
         self.set_stage(id, Stage::Settling(pending));
@@ -217,7 +218,6 @@ impl Engine {
             packet_bytes_max: Some(self.config.packet_bytes_max),
             assigned_client_id: pending.is_client_id_assigned.then(|| client_id.as_str()),
             topic_alias_maximum: Some(self.config.topic_alias_maximum),
-            shared_subscription_available: Some(false),
             server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
                 .then_some(keep_alive),
             ..ConnAckProperties::default()

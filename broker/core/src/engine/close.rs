@@ -1,10 +1,11 @@
 //! Ends: of connections, of sessions, and the wills they leave.
 
+use super::route::Publisher;
 use super::{Effect, Engine};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{Disconnect, Packet};
 use crate::connection::{Stage, Will, slot_of};
-use crate::session::{Session, SessionSlot};
+use crate::session::{Delivery, Session, SessionSlot};
 use crate::types::{ConnectionId, Millis};
 
 /// What becomes of the Will Message. Spec: MQTT 5.0 section 3.1.2.5.
@@ -85,6 +86,9 @@ impl Engine {
             self.end_session(now, slot);
             return;
         }
+        self.set_member_connected(slot, false);
+        self.share_queued(now, slot);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
         session.expires_at = expiry_time(now, session.expiry_seconds);
         // The will leaves after its delay or with the session. [MQTT-3.1.3-9]
         session.will_at = match &session.will {
@@ -101,7 +105,7 @@ impl Engine {
             session.will_at = Millis::NEVER;
             if let Some(will) = session.will.take() {
                 let authorizer = session.authorizer.clone();
-                self.publish_will(now, &will, &authorizer, Some(slot));
+                self.publish_will(now, &will, &authorizer, Publisher::Session(slot));
             }
         }
         let Some(session) = self.sessions.get_mut(slot) else { return };
@@ -117,9 +121,12 @@ impl Engine {
     /// The session is over: a pending will is published, and the claim can go.
     pub(super) fn end_session(&mut self, now: Millis, slot: SessionSlot) {
         let Some(session) = self.remove_session(slot) else { return };
-        let Session { client_id, claim, will, authorizer, .. } = session;
+        let Session { client_id, claim, will, authorizer, in_flight, mut queue, .. } = session;
+        let mut left: Vec<Delivery> = in_flight.into_shared().collect();
+        left.extend(queue.take(|delivery| delivery.share.is_some()));
+        self.redispatch(now, left);
         if let Some(will) = will {
-            self.publish_will(now, &will, &authorizer, None);
+            self.publish_will(now, &will, &authorizer, Publisher::gone(&client_id));
         }
         self.effects.push(Effect::Release { client_id, claim });
     }
@@ -142,7 +149,7 @@ impl Engine {
         now: Millis,
         will: &Will,
         authorizer: &broker_policy::Authorizer,
-        publisher: Option<SessionSlot>,
+        publisher: Publisher,
     ) {
         let Some(mut publish) = will.message.publish() else { return };
         if !Self::may_publish(authorizer, publish.topic) {

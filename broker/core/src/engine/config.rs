@@ -1,10 +1,41 @@
 //! Limits of an engine, with their defaults and reasons. Pure data.
 
+use crate::types::NodeId;
+
+/// Which member of a group gets a message of a Shared Subscription. Spec: MQTT 5.0 section 4.8.2.
+///
+/// Connected members come before others in each of them. With the last three a message waits in
+/// its member's queue while the client's window is full; with the first three it goes to a member
+/// that takes it at once, if there is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SharedSubscriptionStrategy {
+    /// One after the other, over the whole cluster; each worker counts for itself.
+    #[default]
+    RoundRobin,
+    /// Anyone.
+    Random,
+    /// In turn among the members on the publisher's node; if there are none, among all.
+    LocalFirst,
+    /// The same member, until it leaves or its queue is full.
+    Sticky,
+    /// By the publisher's Client Identifier, as long as the members stay.
+    HashClient,
+    /// By the Topic Name, as long as the members stay.
+    HashTopic,
+}
+
 /// Limits that the engine holds its clients to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Random number of this engine, from which it derives assigned Client Identifiers.
+    /// Random number of this engine, from which it derives assigned Client Identifiers and its
+    /// random choices.
     pub seed: u64,
+    /// The engine's node.
+    pub node: NodeId,
+    /// The engine's number among the workers of its node: the destination that it is to them.
+    pub worker: u8,
+    /// Which member of a group gets a message.
+    pub shared_subscription_strategy: SharedSubscriptionStrategy,
     /// Largest packet accepted, in bytes.
     pub packet_bytes_max: u32,
     /// Receive Maximum told to clients: their unacknowledged QoS 1 and 2 messages.
@@ -58,6 +89,9 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             seed: 0,
+            node: NodeId(0),
+            worker: 0,
+            shared_subscription_strategy: SharedSubscriptionStrategy::default(),
             packet_bytes_max: PACKET_BYTES_MAX,
             receive_maximum: RECEIVE_MAXIMUM,
             inflight_max: INFLIGHT_MAX,

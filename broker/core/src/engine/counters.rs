@@ -15,6 +15,9 @@ pub struct Counters {
     pub forwards_sent: u64,
     /// Messages taken from forward batches.
     pub forwards_received: u64,
+    /// Messages of Shared Subscriptions that went to another member, since the one that was to get
+    /// them has left.
+    pub shared_redispatched: u64,
     /// Messages not accepted or not delivered.
     pub dropped: Dropped,
     /// Times that a client's input had to wait for its quota.
@@ -52,6 +55,8 @@ pub struct Dropped {
     pub too_large: u64,
     /// A forward batch could not be read to its end.
     pub forward_malformed: u64,
+    /// The group of the Shared Subscription had no member any more.
+    pub no_shared_member: u64,
 }
 
 /// Why a message was not accepted or not delivered.
@@ -62,6 +67,7 @@ pub(crate) enum DropReason {
     SlowConsumer,
     Expired,
     TooLarge,
+    NoSharedMember,
 }
 
 impl Dropped {
@@ -72,6 +78,7 @@ impl Dropped {
             DropReason::SlowConsumer => &mut self.slow_consumer,
             DropReason::Expired => &mut self.expired,
             DropReason::TooLarge => &mut self.too_large,
+            DropReason::NoSharedMember => &mut self.no_shared_member,
         };
         *counter += 1;
     }

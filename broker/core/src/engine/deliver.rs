@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::output::AckPacket;
-use super::{DropReason, Engine};
+use super::{DropReason, Engine, EngineConfig};
 use crate::codec::packet::Publish;
 use crate::codec::{PublishFrame, PublishHeader, ReasonCode};
 use crate::connection::{ConnectionSlot, Outlet};
@@ -17,15 +17,23 @@ use crate::types::{Millis, PacketId, ProtocolVersion, QoS, SubscriptionId};
 /// A message that is being delivered, with what its receivers share.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
-    publish: &'a Publish<'a>,
+    pub(super) publish: &'a Publish<'a>,
     pub(super) expires_at: Millis,
+    /// The Shared Subscription for one member of which it is now.
+    pub(super) share: Option<Arc<str>>,
     /// Made when the first session has to keep it.
     kept: Option<Arc<Message>>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn new(publish: &'a Publish<'a>, expires_at: Millis) -> Self {
-        Self { publish, expires_at, kept: None }
+        Self { publish, expires_at, share: None, kept: None }
+    }
+
+    /// A message that a session has kept; `publish` is what it holds.
+    pub(super) fn again(publish: &'a Publish<'a>, message: &Arc<Message>) -> Self {
+        let kept = Some(Arc::clone(message));
+        Self { publish, expires_at: message.expires_at(), share: None, kept }
     }
 
     fn kept(&mut self) -> Option<Arc<Message>> {
@@ -37,7 +45,8 @@ impl<'a> Outgoing<'a> {
 
     fn delivery(&mut self, qos: QoS, retain: bool, ids: &[SubscriptionId]) -> Option<Delivery> {
         let subscription_ids = (!ids.is_empty()).then(|| ids.into());
-        Some(Delivery { message: self.kept()?, qos, retain, subscription_ids })
+        let share = self.share.clone();
+        Some(Delivery { message: self.kept()?, qos, retain, subscription_ids, share })
     }
 }
 
@@ -79,6 +88,10 @@ impl Frames {
 fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
     let millis = expires_at.since(now);
     (expires_at != Millis::NEVER).then(|| u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+pub(super) const fn queue_limits(config: &EngineConfig) -> QueueLimits {
+    QueueLimits { messages_max: config.queue_messages_max, bytes_max: config.queue_bytes_max }
 }
 
 /// What became of an attempt to send.
@@ -124,7 +137,8 @@ impl Engine {
             self.enqueue(target.session, outgoing.delivery(qos, retain, ids));
             return;
         }
-        let delivery = match session.is_persistent() {
+        // Another member of the group may get it should this session end.
+        let delivery = match session.is_persistent() || outgoing.share.is_some() {
             true => outgoing.delivery(qos, retain, ids),
             false => None,
         };
@@ -175,10 +189,7 @@ impl Engine {
         let (Some(session), Some(delivery)) = (self.sessions.get_mut(session), delivery) else {
             return;
         };
-        let limits = QueueLimits {
-            messages_max: self.config.queue_messages_max,
-            bytes_max: self.config.queue_bytes_max,
-        };
+        let limits = queue_limits(&self.config);
         let bytes = delivery.message.bytes() as u64;
         let has_room = self.counters.queued_bytes + bytes <= self.config.queued_bytes_total_max;
         if has_room && session.queue.push(delivery, limits) {
@@ -268,7 +279,8 @@ impl Engine {
             self.send_delivery(now, connection, &delivery, None, false);
             return;
         }
-        let kept = session.is_persistent().then(|| delivery.clone());
+        let is_kept = session.is_persistent() || delivery.share.is_some();
+        let kept = is_kept.then(|| delivery.clone());
         let packet_id = session.in_flight.push(delivery.qos, kept);
         if self.send_delivery(now, connection, &delivery, Some(packet_id), false) == Sent::TooLarge
             && let Some(session) = self.sessions.get_mut(slot)

@@ -1,8 +1,9 @@
-//! Messages for other workers and nodes: one growing batch per destination.
+//! Messages for other workers and nodes: one growing batch per destination, and another one for
+//! messages of which one member of a group gets each.
 
 use super::{Destination, Engine};
 use crate::codec::packet::Publish;
-use crate::forward::{encode_record, push_record};
+use crate::forward::{Shared, encode_record, push_record};
 use crate::types::Millis;
 
 /// Batches kept for reuse; further ones are freed.
@@ -16,6 +17,8 @@ const SPARE_BATCH_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Forwards {
     /// By destination; grows to the highest that was used.
     batches: Vec<Vec<u8>>,
+    /// As `batches`, for groups.
+    shared: Vec<Vec<u8>>,
     /// Destinations with a batch, by their bits.
     pending: u64,
     spare: Vec<Vec<u8>>,
@@ -31,25 +34,53 @@ impl Forwards {
         destinations: u64,
     ) -> u32 {
         self.record.clear();
-        if encode_record(publish, expires_at, &mut self.record).is_err() {
+        if encode_record(publish, expires_at, None, &mut self.record).is_err() {
             return 0;
         }
         let mut left = destinations;
         while left != 0 {
             let index = left.trailing_zeros() as usize;
             left &= left - 1;
-            if self.batches.len() <= index {
-                self.batches.resize_with(index + 1, Vec::new);
-            }
-            let batch = &mut self.batches[index];
-            if batch.capacity() == 0 {
-                *batch = self.spare.pop().unwrap_or_default();
-            }
+            let batch = batch_of(&mut self.batches, index, &mut self.spare);
             push_record(&self.record, batch);
         }
         self.pending |= destinations;
         destinations.count_ones()
     }
+
+    /// Appends a message for one member of a group at a destination; says whether it could.
+    pub(super) fn push_shared(
+        &mut self,
+        publish: &Publish<'_>,
+        expires_at: Millis,
+        shared: Shared<'_>,
+        destination: Destination,
+    ) -> bool {
+        self.record.clear();
+        if encode_record(publish, expires_at, Some(shared), &mut self.record).is_err() {
+            return false;
+        }
+        let index = usize::from(destination.get());
+        push_record(&self.record, batch_of(&mut self.shared, index, &mut self.spare));
+        self.pending |= 1 << destination.get();
+        true
+    }
+}
+
+/// The batch with this number, with a buffer if there is one to spare.
+fn batch_of<'a>(
+    batches: &'a mut Vec<Vec<u8>>,
+    index: usize,
+    spare: &mut Vec<Vec<u8>>,
+) -> &'a mut Vec<u8> {
+    if batches.len() <= index {
+        batches.resize_with(index + 1, Vec::new);
+    }
+    let batch = &mut batches[index];
+    if batch.capacity() == 0 {
+        *batch = spare.pop().unwrap_or_default();
+    }
+    batch
 }
 
 impl Engine {
@@ -59,12 +90,18 @@ impl Engine {
         self.forwards.pending
     }
 
-    /// The batch for a destination; empty if there is nothing.
+    /// The next batch for a destination, to be asked for until it is empty.
     #[must_use]
     pub fn take_forward(&mut self, destination: Destination) -> Vec<u8> {
-        self.forwards.pending &= !(1 << destination.get());
-        let batch = self.forwards.batches.get_mut(usize::from(destination.get()));
-        batch.map(std::mem::take).unwrap_or_default()
+        let Forwards { batches, shared, pending, .. } = &mut self.forwards;
+        let index = usize::from(destination.get());
+        for batches in [batches, shared] {
+            if let Some(batch) = batches.get_mut(index).filter(|batch| !batch.is_empty()) {
+                return std::mem::take(batch);
+            }
+        }
+        *pending &= !(1 << destination.get());
+        Vec::new()
     }
 
     /// Gives back the buffer of a batch for reuse.

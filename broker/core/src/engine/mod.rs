@@ -6,8 +6,8 @@
 //!
 //! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
 //! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
-//! them out, `subscribe` and `retained` serve Subscriptions, `timeout`, `policy` and `commit`
-//! react to what happens elsewhere.
+//! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
+//! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere.
 
 mod ack;
 mod attach;
@@ -19,12 +19,16 @@ mod counters;
 mod deliver;
 mod effect;
 mod forwarding;
+mod interest;
 mod output;
 mod policy;
 mod publish;
+mod random;
 mod receive;
+mod redispatch;
 mod retained;
 mod route;
+mod shared;
 mod subscribe;
 mod take_over;
 mod timeout;
@@ -42,10 +46,11 @@ pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
 pub use effect::*;
+pub use interest::*;
 
 use crate::connection::Connections;
 use crate::retained::RetainedSource;
-use crate::router::Router;
+use crate::router::{Holder, Router};
 use crate::session::Sessions;
 use crate::types::{ClientId, ConnectionId, Millis};
 
@@ -69,6 +74,7 @@ pub struct Engine {
     /// Claims whose connection went before the answer came.
     orphaned_claims: HashMap<ConnectionId, ClientId>,
     assigned_ids: u64,
+    random: random::Random,
     effects: Vec<Effect>,
     counters: Counters,
 }
@@ -87,8 +93,9 @@ impl Engine {
         policy: Arc<Policy>,
         retained: Arc<dyn RetainedSource>,
     ) -> Self {
-        let router = Router::new(config.seed);
+        let router = Router::new(config.seed, Holder { node: config.node, worker: config.worker });
         Self {
+            random: random::Random::new(config.seed),
             config,
             policy,
             retained,

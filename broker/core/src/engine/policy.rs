@@ -63,7 +63,7 @@ impl Engine {
         for at in (0..session.subscriptions.len()).rev() {
             let filter = self.sessions.get(slot).map(|s| Arc::clone(&s.subscriptions[at].filter));
             if filter.is_some_and(|filter| !self.may_subscribe(slot, &filter)) {
-                self.remove_subscription(slot, at);
+                self.remove_subscription(now, slot, at);
             }
         }
     }

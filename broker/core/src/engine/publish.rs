@@ -5,6 +5,7 @@
 use broker_policy::{Action, Authorizer};
 
 use super::output::AckPacket;
+use super::route::Publisher;
 use super::{DropReason, Effect, Engine, ProposalId};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
@@ -135,7 +136,7 @@ impl Engine {
     ) -> ReasonCode {
         let route = self.router.take_route(publish.topic, &self.sessions);
         let reason_code = if self.may_use_route(slot, session, &route) {
-            match self.follow_route(now, publish, Some(session), &route) {
+            match self.follow_route(now, publish, Publisher::Session(session), &route) {
                 true => ReasonCode::Success,
                 false => ReasonCode::NoMatchingSubscribers,
             }

@@ -172,7 +172,7 @@ impl Engine {
             Packet::PubRel(ack) => self.handle_pubrel(slot, ack),
             Packet::PubComp(ack) => self.handle_pubcomp(now, slot, ack)?,
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(slot, unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, slot, unsubscribe),
             Packet::PingReq => self.send(slot, &Packet::PingResp),
             Packet::Disconnect(disconnect) => self.handle_disconnect(now, id, disconnect)?,
             // Without an Authentication Method in CONNECT there is nothing to go on with.

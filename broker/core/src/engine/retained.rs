@@ -75,6 +75,7 @@ impl Engine {
             qos,
             retain: true,
             subscription_ids: cursor.id.map(|id| [id].into()),
+            share: None,
         };
         self.start_delivery(now, slot, connection, delivery);
         true

@@ -1,14 +1,37 @@
-//! One message to all who want it: the sessions here, workers and nodes elsewhere.
+//! One message to all who want it: the sessions here, workers and nodes elsewhere, one member of
+//! each group.
 
 use super::Engine;
 use super::deliver::Outgoing;
 use super::publish::expiry;
 use crate::codec::packet::Publish;
 use crate::forward::read_batch;
-use crate::router::{OwnMessages, Route, Subscriber, Target, merge};
+use crate::router::{OwnMessages, Route, Subscriber, Target, hash_topic, merge};
 use crate::session::{SessionSlot, Sessions};
 use crate::topic::matches;
-use crate::types::Millis;
+use crate::types::{ClientId, Millis};
+
+/// Who published a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Publisher {
+    /// A session of this engine.
+    Session(SessionSlot),
+    /// The client of a session that has ended, by the hash of its identifier.
+    Gone(u64),
+}
+
+impl Publisher {
+    pub(super) fn gone(client_id: &ClientId) -> Self {
+        Self::Gone(hash_topic(client_id.as_str()))
+    }
+
+    pub(super) const fn session(self) -> Option<SessionSlot> {
+        match self {
+            Self::Session(slot) => Some(slot),
+            Self::Gone(_) => None,
+        }
+    }
+}
 
 impl Engine {
     /// Messages from another engine: a batch that its [`take_forward`](Self::take_forward) gave.
@@ -22,19 +45,16 @@ impl Engine {
             self.counters.forwards_received += 1;
             let route = self.router.take_route(forwarded.publish.topic, &self.sessions);
             let mut outgoing = Outgoing::new(&forwarded.publish, forwarded.expires_at);
-            self.deliver_to_all(now, &mut outgoing, None, &route);
+            match forwarded.shared {
+                None => self.deliver_to_all(now, &mut outgoing, None, &route),
+                Some(shared) => self.receive_shared(now, &mut outgoing, shared, &route),
+            }
             self.router.put_route(route);
         }
     }
 
-    /// Routes a message whose publisher's rights are checked. `publisher` is its session, if it
-    /// is still there.
-    pub(super) fn route(
-        &mut self,
-        now: Millis,
-        publish: &Publish<'_>,
-        publisher: Option<SessionSlot>,
-    ) {
+    /// Routes a message whose publisher's rights are checked.
+    pub(super) fn route(&mut self, now: Millis, publish: &Publish<'_>, publisher: Publisher) {
         let route = self.router.take_route(publish.topic, &self.sessions);
         self.follow_route(now, publish, publisher, &route);
         self.router.put_route(route);
@@ -45,19 +65,23 @@ impl Engine {
         &mut self,
         now: Millis,
         publish: &Publish<'_>,
-        publisher: Option<SessionSlot>,
+        publisher: Publisher,
         route: &Route,
     ) -> bool {
         let expires_at = expiry(now, publish);
+        let mut outgoing = Outgoing::new(publish, expires_at);
         if !route.targets.is_empty() || route.denied > 0 {
-            let mut outgoing = Outgoing::new(publish, expires_at);
-            self.deliver_to_all(now, &mut outgoing, publisher, route);
+            self.deliver_to_all(now, &mut outgoing, publisher.session(), route);
         }
         if route.remote != 0 {
             let count = self.forwards.push(publish, expires_at, route.remote);
             self.counters.forwards_sent += u64::from(count);
         }
-        !route.targets.is_empty() || route.remote != 0
+        let mut is_wanted = !route.targets.is_empty() || route.remote != 0;
+        if !route.groups.is_empty() {
+            is_wanted |= self.share(now, &mut outgoing, publisher, route);
+        }
+        is_wanted
     }
 
     fn deliver_to_all(

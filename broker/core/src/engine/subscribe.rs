@@ -12,7 +12,7 @@ use crate::codec::{ReasonCode, UserProperties};
 use crate::connection::{ConnectionSlot, slot_of};
 use crate::router::Subscriber;
 use crate::session::{RetainedCursor, SessionSlot, Subscription};
-use crate::topic::{LEVELS_MAX, TopicFilter};
+use crate::topic::{LEVELS_MAX, TopicFilter, is_shared};
 use crate::types::{ConnectionId, Millis, PacketId, SubscriptionId};
 
 /// An answer that leaves when an interest change is known to all others.
@@ -76,11 +76,9 @@ impl Engine {
         filter: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
     ) -> Result<Added, ReasonCode> {
-        let parsed = TopicFilter::parse(filter.filter, LEVELS_MAX)
+        TopicFilter::parse(filter.filter, LEVELS_MAX)
             .map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if parsed.share_name().is_some() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
+        // With its `$share/name/`, as Mosquitto does: `#` is no right to share a Subscription.
         if !self.may_subscribe(slot, filter.filter) {
             return Err(ReasonCode::NotAuthorized);
         }
@@ -107,7 +105,8 @@ impl Engine {
         subscription: Subscription,
     ) -> InterestSeq {
         let subscriber = Subscriber::new(slot, subscription.options, subscription.id);
-        let (filter, seq) = self.router.subscribe(&subscription.filter, subscriber);
+        let is_connected = self.sessions.get(slot).is_some_and(|s| s.connection.is_some());
+        let (filter, seq) = self.router.subscribe(&subscription.filter, subscriber, is_connected);
         let Some(session) = self.sessions.get_mut(slot) else { return seq };
         let subscription = Subscription { filter, ..subscription };
         match session.subscription(&subscription.filter) {
@@ -120,13 +119,18 @@ impl Engine {
         seq
     }
 
-    /// Removes the Subscription at this place in its session's list.
-    pub(super) fn remove_subscription(&mut self, slot: SessionSlot, at: usize) {
+    /// Removes the Subscription at this place in its session's list. What waits for it as a member
+    /// of a group goes to another one; what is sent already stays. [MQTT-3.10.4-3]
+    pub(super) fn remove_subscription(&mut self, now: Millis, slot: SessionSlot, at: usize) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let subscription = session.subscriptions.swap_remove(at);
         session.retained_cursors.retain(|cursor| cursor.filter != subscription.filter);
         self.router.unsubscribe(&subscription.filter, slot);
         self.counters.subscriptions -= 1;
+        if is_shared(&subscription.filter) {
+            let left = self.take_queued(slot, |share| *share == *subscription.filter);
+            self.redispatch(now, left);
+        }
     }
 
     pub(super) fn wait_for(&mut self, seq: InterestSeq, waiting: Waiting) {
@@ -176,6 +180,7 @@ impl Engine {
 
     pub(super) fn handle_unsubscribe(
         &mut self,
+        now: Millis,
         connection: ConnectionSlot,
         unsubscribe: &Unsubscribe<'_>,
     ) {
@@ -184,7 +189,7 @@ impl Engine {
         };
         let mut reason_codes = Vec::new();
         for filter in unsubscribe.filters.iter() {
-            reason_codes.push(self.unsubscribe_one(slot, filter));
+            reason_codes.push(self.unsubscribe_one(now, slot, filter));
         }
         let packet = UnsubAck {
             packet_id: unsubscribe.packet_id,
@@ -195,7 +200,7 @@ impl Engine {
         self.send(connection, &Packet::UnsubAck(packet));
     }
 
-    fn unsubscribe_one(&mut self, slot: SessionSlot, filter: &str) -> ReasonCode {
+    fn unsubscribe_one(&mut self, now: Millis, slot: SessionSlot, filter: &str) -> ReasonCode {
         let Some(session) = self.sessions.get(slot) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -205,7 +210,7 @@ impl Engine {
         let Some(at) = session.subscription(filter) else {
             return ReasonCode::NoSubscriptionExisted;
         };
-        self.remove_subscription(slot, at);
+        self.remove_subscription(now, slot, at);
         ReasonCode::Success
     }
 }
@@ -219,5 +224,7 @@ fn cursor(added: Added) -> Option<RetainedCursor> {
         RetainHandling::SendAtNewSubscription => is_new,
         RetainHandling::DoNotSend => false,
     };
+    // A group gets none. Spec: MQTT 5.0 section 4.8.2.
+    let wants = wants && !is_shared(&filter);
     wants.then_some(RetainedCursor { filter, options, id, after: None })
 }

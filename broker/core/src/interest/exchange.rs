@@ -1,6 +1,6 @@
 //! The exchange of interest between the workers of this node and its peers. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::destination::Destinations;
@@ -10,7 +10,7 @@ use super::outbound::Outbound;
 use super::worker_updates::WorkerUpdates;
 use super::{ACKNOWLEDGE_MILLIS_MAX, GRACE_MILLIS};
 use crate::claim::WorkerIndex;
-use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest};
+use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
 use crate::types::{Millis, NodeId};
 
 /// What the hub is to do. Actions are in order.
@@ -54,6 +54,8 @@ pub struct InterestExchange {
     inbound: Inbound,
     updates: WorkerUpdates,
     destinations: Destinations,
+    /// Peers that messages can be sent to.
+    linked: BTreeSet<NodeId>,
     /// Changes of workers that not everyone knows yet, oldest first.
     unconfirmed: VecDeque<Unconfirmed>,
     /// Acknowledgements to peers that wait for this node's workers.
@@ -81,10 +83,19 @@ impl InterestExchange {
             inbound: Inbound::default(),
             updates: WorkerUpdates::new(workers),
             destinations: Destinations::new(first_peer),
+            linked: BTreeSet::new(),
             unconfirmed: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             actions: Vec::new(),
         }
+    }
+
+    /// Has messages of peers for a group go to the same worker as long as that has connected
+    /// members: the part of this level in the strategy that sticks.
+    #[must_use]
+    pub const fn with_sticky_groups(mut self, is_sticky: bool) -> Self {
+        self.outbound.groups.set_sticky(is_sticky);
+        self
     }
 
     /// Takes what is to be done, in order.
@@ -104,7 +115,7 @@ impl InterestExchange {
             self.actions.push(InterestAction::ToPeer { node, message });
         }
         let update = match Destination::new(worker.0) {
-            Some(destination) => self.update_workers(Some(worker), destination, changes),
+            Some(destination) => self.update_workers(Some(worker), destination, None, changes),
             None => self.updates.applied_by_all(),
         };
         let deadline = now.plus(ACKNOWLEDGE_MILLIS_MAX);
@@ -124,12 +135,25 @@ impl InterestExchange {
         for (node, message) in self.outbound.snapshot(node) {
             self.actions.push(InterestAction::ToPeer { node, message });
         }
-        self.destinations.assign(node).is_some()
+        self.linked.insert(node);
+        let Some(destination) = self.destinations.assign(node) else { return false };
+        let shared = self.inbound.shared_changes(node);
+        self.update_workers(None, destination, Some(node), &shared);
+        true
     }
 
-    /// The link to `node` is down: it is not waited for.
+    /// The link to `node` is down: it is not waited for, and gets nothing that others of a group
+    /// can get.
     pub fn link_down(&mut self, node: NodeId) {
         self.outbound.link_down(node);
+        self.linked.remove(&node);
+        if self.inbound.groups(node).next().is_some()
+            && let Some(destination) = self.destinations.of(node)
+        {
+            let update = self.updates.send(None);
+            let changes = Arc::from([RemoteInterest::SharedCleared(destination)]);
+            self.actions.push(InterestAction::ToWorkers { update, except: None, changes });
+        }
         self.confirm();
     }
 
@@ -141,8 +165,9 @@ impl InterestExchange {
     /// A message of `node`.
     pub fn handle(&mut self, node: NodeId, message: InterestMessage) {
         match message {
-            InterestMessage::Snapshot { epoch, seq, first, last, filters } => {
-                let heard = self.inbound.snapshot(node, epoch, (first, last), seq, filters);
+            InterestMessage::Snapshot { epoch, seq, first, last, filters, groups } => {
+                let part = (filters, groups);
+                let heard = self.inbound.snapshot(node, epoch, (first, last), seq, part);
                 self.heard(node, epoch, heard);
             }
             InterestMessage::Delta { epoch, seq, changes } => {
@@ -214,7 +239,19 @@ impl InterestExchange {
         self.inbound.filters(node)
     }
 
-    /// Filters of this node and of all peers together.
+    /// The groups that `node` has members of, and how many, as known here.
+    pub fn groups(&self, node: NodeId) -> impl Iterator<Item = (&Arc<str>, SharedMembers)> {
+        self.inbound.groups(node)
+    }
+
+    /// The worker for a message that a peer sends for one member of a group, by the member's
+    /// position among those of the node, and the position among those of the worker. `None` if
+    /// this node has no member any more.
+    pub fn member(&mut self, filter: &str, position: u32) -> Option<(WorkerIndex, u32)> {
+        self.outbound.groups.member(filter, position)
+    }
+
+    /// Filters, groups included, of this node and of all peers together.
     #[must_use]
     pub fn filter_counts(&self) -> (usize, usize) {
         (self.outbound.filter_count(), self.inbound.filter_count())
@@ -227,11 +264,14 @@ impl InterestExchange {
                 let message = InterestMessage::Resync { epoch };
                 self.actions.push(InterestAction::ToPeer { node, message });
             }
-            Heard::Changed { seq, changes } => {
+            Heard::Changed { seq, mut changes } => {
+                if !self.linked.contains(&node) {
+                    changes.retain(|change| !matches!(change, InterestChange::Shared { .. }));
+                }
                 // Without a number the node's filters can't be routed to, and are not
                 // acknowledged: there are more peers than destinations.
                 let Some(destination) = self.destinations.assign(node) else { return };
-                let update = self.update_workers(None, destination, &changes);
+                let update = self.update_workers(None, destination, Some(node), &changes);
                 let message = InterestMessage::Acknowledge { epoch, seq };
                 self.unacknowledged.push_back((update, node, message));
                 self.workers_moved_on();
@@ -243,16 +283,14 @@ impl InterestExchange {
         &mut self,
         except: Option<WorkerIndex>,
         destination: Destination,
+        node: Option<NodeId>,
         changes: &[InterestChange],
     ) -> u64 {
         if changes.is_empty() {
             return self.updates.last();
         }
         let update = self.updates.send(except);
-        let remote = |change: &InterestChange| match change {
-            InterestChange::Added(filter) => RemoteInterest::Added(destination, filter.clone()),
-            InterestChange::Removed(filter) => RemoteInterest::Removed(destination, filter.clone()),
-        };
+        let remote = |change: &InterestChange| change.clone().at(destination, node);
         let changes = changes.iter().map(remote).collect();
         self.actions.push(InterestAction::ToWorkers { update, except, changes });
         update

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::claim::WorkerIndex;
-use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest};
+use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
 use crate::types::{Millis, NodeId};
 
 const PEER: NodeId = NodeId(7);
@@ -149,6 +149,7 @@ fn a_peers_filters_are_acknowledged_when_the_workers_route_by_them() {
         first: true,
         last: true,
         filters: filters.iter().map(|filter| Arc::from(*filter)).collect(),
+        groups: Vec::new(),
     };
     exchange.handle(PEER, snapshot(5, &["a", "b"]));
     assert_eq!(exchange.take_actions().len(), 1);
@@ -203,6 +204,7 @@ fn a_peer_that_is_gone_is_routed_to_for_the_grace_and_its_number_is_given_again(
         first: true,
         last: true,
         filters: vec![Arc::from("a")],
+        groups: Vec::new(),
     };
     exchange.handle(PEER, hello(1));
     exchange.applied(WorkerIndex(0), 1);
@@ -242,4 +244,66 @@ fn large_sets_travel_in_parts() {
         peer.handle(NodeId(1), message);
     }
     assert_eq!(peer.filters(NodeId(1)).count(), 40);
+}
+
+fn shared(connected: u32) -> InterestChange {
+    let members = SharedMembers { connected, offline: 0 };
+    InterestChange::Shared { filter: Arc::from("$share/g/t"), members }
+}
+
+#[test]
+fn peers_are_told_the_members_of_all_workers_together_and_workers_those_of_each() {
+    let mut exchange = exchange(2);
+    assert!(exchange.link_up(PEER));
+    exchange.take_actions();
+    let mut told = Vec::new();
+    for (seq, worker, connected) in [(1, 0, 2), (1, 1, 1), (2, 0, 0)] {
+        let changes = [shared(connected)];
+        exchange.changed(Millis(0), WorkerIndex(worker), InterestSeq(seq), &changes);
+        for action in exchange.take_actions() {
+            match action {
+                InterestAction::ToPeer {
+                    message: InterestMessage::Delta { changes, .. }, ..
+                } => {
+                    told.extend(changes);
+                }
+                InterestAction::ToWorkers { except, changes, .. } => {
+                    assert_eq!(except, Some(WorkerIndex(worker)));
+                    let destination = Destination::new(worker).unwrap();
+                    assert_eq!(*changes, [shared(connected).at(destination, None)]);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(told, [shared(2), shared(3), shared(1)]);
+    assert_eq!(exchange.member("$share/g/t", 5), Some((WorkerIndex(1), 0)));
+}
+
+/// What the workers are told of the peer's groups now.
+fn of_peer(exchange: &mut InterestExchange) -> Vec<RemoteInterest> {
+    let changes = exchange.take_actions().into_iter().filter_map(|action| match action {
+        InterestAction::ToWorkers { changes, .. } => Some(changes.to_vec()),
+        _ => None,
+    });
+    changes.flatten().collect()
+}
+
+#[test]
+fn a_peer_that_cannot_be_reached_has_no_members_until_it_can() {
+    let mut exchange = linked();
+    let peer = Destination::new(FIRST_PEER).unwrap();
+    let groups = vec![(Arc::from("$share/g/t"), SharedMembers { connected: 1, offline: 0 })];
+    let (epoch, seq, first, last) = (5, 0, true, true);
+    let filters = vec![Arc::from("a")];
+    exchange.handle(PEER, InterestMessage::Snapshot { epoch, seq, first, last, filters, groups });
+    let filter = RemoteInterest::Added(peer, Arc::from("a"));
+    assert_eq!(of_peer(&mut exchange), [filter, shared(1).at(peer, Some(PEER))]);
+    exchange.link_down(PEER);
+    assert_eq!(of_peer(&mut exchange), [RemoteInterest::SharedCleared(peer)]);
+    let changes = vec![shared(2), added("b")];
+    exchange.handle(PEER, InterestMessage::Delta { epoch, seq: 1, changes });
+    assert_eq!(of_peer(&mut exchange), [RemoteInterest::Added(peer, Arc::from("b"))]);
+    assert!(exchange.link_up(PEER));
+    assert_eq!(of_peer(&mut exchange), [shared(2).at(peer, Some(PEER))]);
 }

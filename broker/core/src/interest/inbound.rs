@@ -1,9 +1,10 @@
 //! The filters of the peers, as they tell them. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::InterestChange;
+use super::known::Known;
+use crate::engine::{InterestChange, SharedMembers};
 use crate::types::{Millis, NodeId};
 
 /// What each peer wants.
@@ -16,11 +17,11 @@ pub(super) struct Inbound {
 struct Peer {
     /// Highest epoch seen.
     epoch: u64,
-    /// State of `filters`, once the epoch's snapshot is complete.
+    /// State of `known`, once the epoch's snapshot is complete.
     seq: Option<u64>,
-    filters: BTreeSet<Arc<str>>,
+    known: Known,
     /// The snapshot so far.
-    incoming: BTreeSet<Arc<str>>,
+    incoming: Known,
     /// When the filters go, unless the peer is heard before.
     gone_at: Option<Millis>,
 }
@@ -43,7 +44,7 @@ impl Inbound {
         epoch: u64,
         part: (bool, bool),
         seq: u64,
-        filters: Vec<Arc<str>>,
+        (filters, groups): (Vec<Arc<str>>, Vec<(Arc<str>, SharedMembers)>),
     ) -> Heard {
         let (first, last) = part;
         let peer = self.peers.entry(node).or_default();
@@ -56,18 +57,17 @@ impl Inbound {
             }
             peer.epoch = epoch;
             peer.seq = None;
-            peer.incoming.clear();
+            peer.incoming = Known::default();
         }
         peer.gone_at = None;
-        peer.incoming.extend(filters);
+        peer.incoming.filters.extend(filters);
+        peer.incoming.groups.extend(groups);
         if !last {
             return Heard::Nothing;
         }
         let new = std::mem::take(&mut peer.incoming);
-        let removed = peer.filters.difference(&new).cloned().map(InterestChange::Removed);
-        let added = new.difference(&peer.filters).cloned().map(InterestChange::Added);
-        let changes = removed.chain(added).collect();
-        peer.filters = new;
+        let changes = peer.known.changes_to(&new);
+        peer.known = new;
         peer.seq = Some(seq);
         Heard::Changed { seq, changes }
     }
@@ -88,10 +88,7 @@ impl Inbound {
         }
         peer.seq = Some(seq);
         for change in &changes {
-            match change {
-                InterestChange::Added(filter) => peer.filters.insert(Arc::clone(filter)),
-                InterestChange::Removed(filter) => peer.filters.remove(filter),
-            };
+            peer.known.apply(change);
         }
         Heard::Changed { seq, changes }
     }
@@ -128,10 +125,22 @@ impl Inbound {
 
     /// The filters that a peer wants now.
     pub(super) fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
-        self.peers.get(&node).into_iter().flat_map(|peer| &peer.filters)
+        self.peers.get(&node).into_iter().flat_map(|peer| &peer.known.filters)
+    }
+
+    /// The groups that a peer has members of, and how many.
+    pub(super) fn groups(&self, node: NodeId) -> impl Iterator<Item = (&Arc<str>, SharedMembers)> {
+        let peer = self.peers.get(&node).into_iter();
+        peer.flat_map(|peer| peer.known.groups.iter().map(|(filter, members)| (filter, *members)))
+    }
+
+    /// The same as changes from none.
+    pub(super) fn shared_changes(&self, node: NodeId) -> Vec<InterestChange> {
+        let peer = self.peers.get(&node).into_iter();
+        peer.flat_map(|peer| peer.known.shared_changes()).collect()
     }
 
     pub(super) fn filter_count(&self) -> usize {
-        self.peers.values().map(|peer| peer.filters.len()).sum()
+        self.peers.values().map(|peer| peer.known.len()).sum()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::InterestChange;
+use crate::engine::{InterestChange, SharedMembers};
 
 /// From node to node. Epochs of one sender rise, also over its restarts; a receiver ignores what
 /// is of an earlier epoch than it knows.
@@ -22,6 +22,8 @@ pub enum InterestMessage {
         last: bool,
         /// This part.
         filters: Vec<Arc<str>>,
+        /// This part of the groups that share a Subscription, with their members.
+        groups: Vec<(Arc<str>, SharedMembers)>,
     },
     /// The sender's set has changed.
     Delta {

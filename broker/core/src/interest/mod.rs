@@ -10,12 +10,17 @@
 //! and all live peers have it; a peer that has not acknowledged within
 //! [`ACKNOWLEDGE_MILLIS_MAX`] counts as gone until it has caught up.
 //!
+//! Of a group that shares a Subscription others are told how many members it has. A peer that can't
+//! be reached has none: others of the group get what it could get.
+//!
 //! What a peer wanted is kept for [`GRACE_MILLIS`] after its link broke, so that a link that comes
 //! back finds messages routed as before.
 
 mod destination;
 mod exchange;
+mod groups;
 mod inbound;
+mod known;
 mod message;
 mod outbound;
 mod worker_updates;
@@ -24,6 +29,8 @@ mod worker_updates;
 mod exchange_test;
 #[cfg(test)]
 mod property_test;
+#[cfg(test)]
+mod property_world;
 
 pub use exchange::{InterestAction, InterestExchange};
 pub use message::InterestMessage;

@@ -5,15 +5,17 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::MESSAGE_BYTES_SOFT_MAX;
+use super::groups::NodeGroups;
 use super::message::InterestMessage;
 use crate::claim::WorkerIndex;
-use crate::engine::InterestChange;
+use crate::engine::{InterestChange, SharedMembers};
 use crate::types::NodeId;
 
 /// The node's filters with the workers that hold them, and the state of each peer.
 #[derive(Debug)]
 pub(super) struct Outbound {
     filters: BTreeMap<Arc<str>, WorkerSet>,
+    pub(super) groups: NodeGroups,
     /// How many filters each worker holds.
     by_worker: [usize; 64],
     seq: u64,
@@ -36,6 +38,7 @@ impl Outbound {
     pub(super) fn new(first_epoch: u64) -> Self {
         Self {
             filters: BTreeMap::new(),
+            groups: NodeGroups::default(),
             by_worker: [0; 64],
             seq: 0,
             last_epoch: first_epoch,
@@ -49,7 +52,7 @@ impl Outbound {
     }
 
     pub(super) fn filter_count(&self) -> usize {
-        self.filters.len()
+        self.filters.len() + self.groups.len()
     }
 
     pub(super) const fn has_filters(&self, worker: WorkerIndex) -> bool {
@@ -66,11 +69,9 @@ impl Outbound {
         let mut delta = Vec::new();
         let mut bytes = 0;
         for change in changes {
-            if !self.apply(worker, change) {
-                continue;
-            }
-            bytes += change_bytes(change);
-            delta.push(change.clone());
+            let Some(change) = self.apply(worker, change) else { continue };
+            bytes += change_bytes(&change);
+            delta.push(change);
             if bytes >= MESSAGE_BYTES_SOFT_MAX {
                 self.tell_peers(std::mem::take(&mut delta), &mut messages);
                 bytes = 0;
@@ -96,24 +97,26 @@ impl Outbound {
                 peer.acknowledged = None;
             }
         }
-        let mut parts: Vec<Vec<Arc<str>>> = vec![Vec::new()];
-        let mut bytes = 0;
-        for filter in self.filters.keys() {
-            if bytes >= MESSAGE_BYTES_SOFT_MAX {
-                parts.push(Vec::new());
-                bytes = 0;
-            }
-            bytes += filter.len();
-            if let Some(part) = parts.last_mut() {
-                part.push(Arc::clone(filter));
-            }
-        }
+        let parts = self.parts();
         let (seq, count) = (self.seq, parts.len());
-        let message = |(part, filters)| {
+        let message = |(part, Part { filters, groups, .. })| {
             let (first, last) = (part == 0, part + 1 == count);
-            (node, InterestMessage::Snapshot { epoch, seq, first, last, filters })
+            (node, InterestMessage::Snapshot { epoch, seq, first, last, filters, groups })
         };
         parts.into_iter().enumerate().map(message).collect()
+    }
+
+    /// The whole set, cut where a message becomes too long.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![Part::default()];
+        for filter in self.filters.keys() {
+            Part::with_room(&mut parts, filter.len()).filters.push(Arc::clone(filter));
+        }
+        for (filter, members) in self.groups.iter() {
+            let part = Part::with_room(&mut parts, filter.len());
+            part.groups.push((Arc::clone(filter), members));
+        }
+        parts
     }
 
     pub(super) fn link_down(&mut self, node: NodeId) {
@@ -151,8 +154,8 @@ impl Outbound {
         given_up
     }
 
-    /// Takes one change in; whether the node's set has changed by it.
-    fn apply(&mut self, worker: WorkerIndex, change: &InterestChange) -> bool {
+    /// Takes one change in; gives what of the node's has changed by it.
+    fn apply(&mut self, worker: WorkerIndex, change: &InterestChange) -> Option<InterestChange> {
         let number = usize::from(worker.0 & 63);
         let bit: WorkerSet = 1 << number;
         match change {
@@ -161,17 +164,21 @@ impl Outbound {
                 let is_first = *holders == 0;
                 self.by_worker[number] += usize::from(*holders & bit == 0);
                 *holders |= bit;
-                is_first
+                is_first.then(|| change.clone())
             }
             InterestChange::Removed(filter) => {
-                let Some(holders) = self.filters.get_mut(filter) else { return false };
+                let holders = self.filters.get_mut(filter)?;
                 self.by_worker[number] -= usize::from(*holders & bit != 0);
                 *holders &= !bit;
                 let is_last = *holders == 0;
                 if is_last {
                     self.filters.remove(filter);
                 }
-                is_last
+                is_last.then(|| change.clone())
+            }
+            InterestChange::Shared { filter, members } => {
+                let members = self.groups.set(worker, filter, *members)?;
+                Some(InterestChange::Shared { filter: Arc::clone(filter), members })
             }
         }
     }
@@ -190,8 +197,30 @@ impl Outbound {
     }
 }
 
+/// A part of the whole set.
+#[derive(Debug, Default)]
+struct Part {
+    bytes: usize,
+    filters: Vec<Arc<str>>,
+    groups: Vec<(Arc<str>, SharedMembers)>,
+}
+
+impl Part {
+    /// The last part, or a new one behind it if that is long enough; `bytes` are to be added.
+    fn with_room(parts: &mut Vec<Self>, bytes: usize) -> &mut Self {
+        if parts.last().is_none_or(|part| part.bytes >= MESSAGE_BYTES_SOFT_MAX) {
+            parts.push(Self::default());
+        }
+        let last = parts.len() - 1;
+        parts[last].bytes += bytes;
+        &mut parts[last]
+    }
+}
+
 fn change_bytes(change: &InterestChange) -> usize {
     match change {
-        InterestChange::Added(filter) | InterestChange::Removed(filter) => filter.len(),
+        InterestChange::Added(filter)
+        | InterestChange::Removed(filter)
+        | InterestChange::Shared { filter, .. } => filter.len(),
     }
 }

@@ -1,18 +1,11 @@
 //! Interest under any order of changes, broken links and slow workers.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
-use super::*;
-use crate::claim::WorkerIndex;
-use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest};
-use crate::types::{Millis, NodeId};
+use super::property_world::{NODES, WORKERS, World};
+use crate::engine::SharedMembers;
+use crate::types::NodeId;
 
-const NODES: u64 = 3;
-const WORKERS: u8 = 2;
-const FIRST_PEER: u8 = 32;
 const FILTERS: usize = 4;
 
 #[derive(Debug, Clone)]
@@ -23,6 +16,14 @@ enum Step {
         worker: u8,
         filter: usize,
     },
+    /// The members that a worker's sessions are of a group have come to be so many.
+    Share {
+        node: u64,
+        worker: u8,
+        group: usize,
+        connected: u32,
+        offline: u32,
+    },
     /// The oldest message from one node to another arrives.
     Deliver(u64, u64),
     /// A worker applies its oldest update.
@@ -32,241 +33,13 @@ enum Step {
     Advance(u64),
 }
 
-#[derive(Default)]
-struct Worker {
-    inbox: VecDeque<(u64, Arc<[RemoteInterest]>)>,
-    /// What it routes to others.
-    table: BTreeMap<Destination, BTreeSet<Arc<str>>>,
-    /// What its own sessions want.
-    own: BTreeSet<Arc<str>>,
-    seq: u64,
-    confirmed: u64,
-}
-
-struct Node {
-    exchange: InterestExchange,
-    workers: Vec<Worker>,
-}
-
-struct World {
-    now: Millis,
-    nodes: BTreeMap<NodeId, Node>,
-    wires: BTreeMap<(NodeId, NodeId), VecDeque<InterestMessage>>,
-    broken: BTreeSet<(NodeId, NodeId)>,
-    /// Whether a change may be confirmed although not everyone knows it.
-    may_give_up: bool,
-}
-
-fn link(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
-    (a.min(b), a.max(b))
-}
-
 impl World {
-    fn new() -> Self {
-        let node = |id| Node {
-            exchange: InterestExchange::new(WORKERS, FIRST_PEER, id * 1_000),
-            workers: (0..WORKERS).map(|_| Worker::default()).collect(),
-        };
-        let mut world = Self {
-            now: Millis(0),
-            nodes: (0..NODES).map(|id| (NodeId(id), node(id))).collect(),
-            wires: BTreeMap::new(),
-            broken: BTreeSet::new(),
-            may_give_up: false,
-        };
-        for a in world.ids() {
-            for b in world.ids() {
-                world.broken.insert(link(a, b));
-            }
-        }
-        world.mend_all();
-        world
-    }
-
-    fn ids(&self) -> Vec<NodeId> {
-        self.nodes.keys().copied().collect()
-    }
-
-    fn node(&mut self, id: NodeId) -> &mut Node {
-        self.nodes.get_mut(&id).unwrap()
-    }
-
-    fn collect(&mut self, id: NodeId) {
-        for action in self.node(id).exchange.take_actions() {
-            match action {
-                InterestAction::ToPeer { node, message } => {
-                    if !self.broken.contains(&link(id, node)) {
-                        self.wires.entry((id, node)).or_default().push_back(message);
-                    }
-                }
-                InterestAction::ToWorkers { update, except, changes } => {
-                    for (number, worker) in self.node(id).workers.iter_mut().enumerate() {
-                        if except.is_none_or(|except| usize::from(except.0) != number) {
-                            worker.inbox.push_back((update, Arc::clone(&changes)));
-                        }
-                    }
-                }
-                InterestAction::Confirm { worker, seq } => {
-                    self.check_confirmation(id, worker, seq);
-                    self.node(id).workers[usize::from(worker.0)].confirmed = seq.0;
-                }
-                InterestAction::GivenUp { .. } => {}
-            }
-        }
-    }
-
-    /// What a worker's sessions want at the moment of the confirmation of their last change is
-    /// known to every other worker of every node that can be reached.
-    fn check_confirmation(&self, id: NodeId, worker: WorkerIndex, seq: InterestSeq) {
-        let confirmed = &self.nodes[&id].workers[usize::from(worker.0)];
-        assert!(seq.0 > confirmed.confirmed, "confirmed twice or out of order");
-        if seq.0 != confirmed.seq || self.may_give_up {
-            return;
-        }
-        for (other_id, other) in &self.nodes {
-            if *other_id != id && self.broken.contains(&link(id, *other_id)) {
-                continue;
-            }
-            let destination = if *other_id == id {
-                Destination::new(worker.0).unwrap()
-            } else {
-                self.destination(*other_id, id).unwrap()
-            };
-            for (number, routing) in other.workers.iter().enumerate() {
-                if *other_id == id && number == usize::from(worker.0) {
-                    continue;
-                }
-                let known = routing.table.get(&destination).cloned().unwrap_or_default();
-                assert!(
-                    confirmed.own.is_subset(&known),
-                    "{other_id}/{number} does not route {:?} of {id}/{}, but {known:?}",
-                    confirmed.own,
-                    worker.0
-                );
-            }
-        }
-    }
-
-    fn destination(&self, at: NodeId, of: NodeId) -> Option<Destination> {
-        let numbers = (FIRST_PEER..64).filter_map(Destination::new);
-        let exchange = &self.nodes[&at].exchange;
-        numbers.into_iter().find(|number| exchange.node(*number) == Some(of))
-    }
-
-    fn toggle(&mut self, id: NodeId, number: u8, filter: usize) {
-        let now = self.now;
-        let filter: Arc<str> = Arc::from(format!("f/{filter}"));
-        let node = self.node(id);
-        let worker = &mut node.workers[usize::from(number)];
-        let change = if worker.own.remove(&filter) {
-            InterestChange::Removed(filter)
-        } else {
-            worker.own.insert(Arc::clone(&filter));
-            InterestChange::Added(filter)
-        };
-        worker.seq += 1;
-        let seq = InterestSeq(worker.seq);
-        node.exchange.changed(now, WorkerIndex(number), seq, &[change]);
-        self.collect(id);
-    }
-
-    fn deliver(&mut self, from: NodeId, to: NodeId) -> bool {
-        let Some(message) = self.wires.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
-            return false;
-        };
-        self.node(to).exchange.handle(from, message);
-        self.collect(to);
-        true
-    }
-
-    fn work(&mut self, id: NodeId, number: u8) -> bool {
-        let node = self.node(id);
-        let worker = &mut node.workers[usize::from(number)];
-        let Some((update, changes)) = worker.inbox.pop_front() else { return false };
-        for change in changes.iter() {
-            match change {
-                RemoteInterest::Added(destination, filter) => {
-                    worker.table.entry(*destination).or_default().insert(Arc::clone(filter));
-                }
-                RemoteInterest::Removed(destination, filter) => {
-                    worker.table.entry(*destination).or_default().remove(filter);
-                }
-                RemoteInterest::Cleared(destination) => {
-                    worker.table.remove(destination);
-                }
-            }
-        }
-        node.exchange.applied(WorkerIndex(number), update);
-        self.collect(id);
-        true
-    }
-
-    fn break_link(&mut self, a: NodeId, b: NodeId) {
-        if a == b || !self.broken.insert(link(a, b)) {
-            return;
-        }
-        let now = self.now;
-        for (a, b) in [(a, b), (b, a)] {
-            self.wires.remove(&(a, b));
-            self.node(a).exchange.link_down(b);
-            self.node(a).exchange.silent(now, b);
-            self.collect(a);
-        }
-    }
-
-    fn mend_link(&mut self, a: NodeId, b: NodeId) {
-        if a == b || !self.broken.remove(&link(a, b)) {
-            return;
-        }
-        for (a, b) in [(a, b), (b, a)] {
-            assert!(self.node(a).exchange.link_up(b));
-            self.collect(a);
-        }
-    }
-
-    fn mend_all(&mut self) {
-        for a in self.ids() {
-            for b in self.ids() {
-                self.mend_link(a, b);
-            }
-        }
-    }
-
-    fn advance(&mut self, millis: u64) {
-        self.now = self.now.plus(millis);
-        let now = self.now;
-        for id in self.ids() {
-            self.may_give_up = true;
-            self.node(id).exchange.handle_timeout(now);
-            self.collect(id);
-            self.may_give_up = false;
-        }
-    }
-
-    fn settle(&mut self) {
-        loop {
-            let mut moved = false;
-            for a in self.ids() {
-                for b in self.ids() {
-                    while self.deliver(a, b) {
-                        moved = true;
-                    }
-                }
-                for worker in 0..WORKERS {
-                    while self.work(a, worker) {
-                        moved = true;
-                    }
-                }
-            }
-            if !moved {
-                break;
-            }
-        }
-    }
-
     fn apply(&mut self, step: &Step) {
         match *step {
             Step::Toggle { node, worker, filter } => self.toggle(NodeId(node), worker, filter),
+            Step::Share { node, worker, group, connected, offline } => {
+                self.share(NodeId(node), worker, group, SharedMembers { connected, offline });
+            }
             Step::Deliver(from, to) => drop(self.deliver(NodeId(from), NodeId(to))),
             Step::Work(node, worker) => drop(self.work(NodeId(node), worker)),
             Step::Break(a, b) => self.break_link(NodeId(a), NodeId(b)),
@@ -274,18 +47,23 @@ impl World {
             Step::Advance(millis) => self.advance(millis),
         }
     }
-
-    /// What a node wants: the union over its workers.
-    fn wanted(&self, id: NodeId) -> BTreeSet<Arc<str>> {
-        self.nodes[&id].workers.iter().flat_map(|worker| worker.own.iter().cloned()).collect()
-    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let toggle = (0..NODES, 0..WORKERS, 0..FILTERS)
         .prop_map(|(node, worker, filter)| Step::Toggle { node, worker, filter });
+    let share = (0..NODES, 0..WORKERS, 0..FILTERS, 0..3u32, 0..2u32).prop_map(
+        |(node, worker, group, connected, offline)| Step::Share {
+            node,
+            worker,
+            group,
+            connected,
+            offline,
+        },
+    );
     prop_oneof![
-        6 => toggle,
+        4 => toggle,
+        4 => share,
         10 => (0..NODES, 0..NODES).prop_map(|(a, b)| Step::Deliver(a, b)),
         8 => (0..NODES, 0..WORKERS).prop_map(|(node, worker)| Step::Work(node, worker)),
         1 => (0..NODES, 0..NODES).prop_map(|(a, b)| Step::Break(a, b)),
@@ -314,9 +92,7 @@ proptest! {
         for at in world.ids() {
             for of in world.ids().into_iter().filter(|of| *of != at) {
                 let wanted = world.wanted(of);
-                let known: BTreeSet<_> =
-                    world.nodes[&at].exchange.filters(of).cloned().collect();
-                prop_assert_eq!(&known, &wanted);
+                prop_assert_eq!(&world.known(at, of), &wanted);
                 let destination = world.destination(at, of).unwrap();
                 for worker in &world.nodes[&at].workers {
                     let routed = worker.table.get(&destination).cloned().unwrap_or_default();

@@ -9,9 +9,13 @@ mod entry;
 mod message;
 mod route;
 mod route_cache;
+mod shared;
+mod shared_route;
 
 #[cfg(test)]
 mod router_test;
+#[cfg(test)]
+mod shared_test;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,21 +24,29 @@ pub(crate) use entry::Subscriber;
 pub use message::Message;
 pub(crate) use message::{FRAME_LIMITS, encode_at_rest};
 pub(crate) use route::{OwnMessages, Route, Target, merge};
+pub(crate) use route_cache::hash_topic;
+pub(crate) use shared::{GroupIndex, Holder, Place, Turn};
+pub(crate) use shared_route::{Presence, SharedRoute};
 
 use changes::Changes;
 use entry::FilterEntry;
-use route_cache::{RouteCache, hash_topic};
+use route_cache::RouteCache;
+use shared::{Groups, RemoteMembers};
 
-use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest};
+use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
 use crate::session::{SessionSlot, Sessions};
-use crate::topic::FilterTrie;
+use crate::topic::{FilterTrie, is_shared};
 
 /// All filters that anyone known here subscribed to.
 #[derive(Debug)]
 pub(crate) struct Router {
+    /// Where the members of this engine stand among all of a group.
+    here: Holder,
     /// One entry per filter.
     filters: FilterTrie<FilterEntry>,
-    /// Filters of each destination, to clear them when it is gone.
+    groups: Groups,
+    /// Filters of each destination, to clear them when it is gone; those of Shared Subscriptions
+    /// whole.
     remote_filters: Vec<HashSet<Arc<str>>>,
     changes: Changes,
     routes_made: u64,
@@ -53,9 +65,11 @@ struct Interest {
 }
 
 impl Router {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, here: Holder) -> Self {
         Self {
+            here,
             filters: FilterTrie::with_seed(seed),
+            groups: Groups::new(seed),
             remote_filters: (0..Destination::COUNT).map(|_| HashSet::new()).collect(),
             changes: Changes::default(),
             routes_made: 0,
@@ -70,14 +84,25 @@ impl Router {
         self.changes.concern_all();
     }
 
+    const fn next_seq(&self) -> InterestSeq {
+        InterestSeq(self.interest.issued.0 + 1)
+    }
+
     /// Adds or replaces a session's Subscription. Gives the filter to keep, and the interest
     /// change that others must know before it is heard everywhere.
     pub(crate) fn subscribe(
         &mut self,
         filter: &str,
         subscriber: Subscriber,
+        is_connected: bool,
     ) -> (Arc<str>, InterestSeq) {
-        let next = InterestSeq(self.interest.issued.0 + 1);
+        let next = self.next_seq();
+        if is_shared(filter)
+            && let Some((key, filter)) = self.groups.join(filter, subscriber, is_connected, next)
+        {
+            self.changes.concern(filter);
+            return (key, next);
+        }
         let entry = Self::entry(&mut self.filters, filter);
         if entry.subscribers().is_empty() {
             entry.interest_seq = next;
@@ -90,12 +115,20 @@ impl Router {
 
     /// The interest change that others must know before these filters are heard everywhere.
     pub(crate) fn interest_of<'a>(&self, filters: impl Iterator<Item = &'a str>) -> InterestSeq {
-        let seqs = filters.filter_map(|filter| self.filters.get(filter).first());
-        seqs.map(|entry| entry.interest_seq).max().unwrap_or_default()
+        let seq = |filter: &str| match is_shared(filter) {
+            true => self.groups.seq_of(filter),
+            false => self.filters.get(filter).first().map(|e| e.interest_seq).unwrap_or_default(),
+        };
+        filters.map(seq).max().unwrap_or_default()
     }
 
     /// Takes a session's Subscription out.
     pub(crate) fn unsubscribe(&mut self, filter: &str, session: SessionSlot) {
+        if is_shared(filter) {
+            let concerned = self.groups.leave(filter, session, self.next_seq());
+            self.concern_if_any(concerned);
+            return;
+        }
         let Some(entry) = self.filters.get_mut(filter).first_mut() else { return };
         if !entry.remove(session) {
             return;
@@ -105,6 +138,32 @@ impl Router {
             self.interest.changes.push(InterestChange::Removed(Arc::clone(&entry.filter)));
         }
         self.remove_if_unused(filter);
+    }
+
+    /// The client of a session that shares this Subscription has come or gone.
+    pub(crate) fn set_connected(&mut self, key: &str, session: SessionSlot, is_connected: bool) {
+        let next = self.next_seq();
+        let concerned = self.groups.set_connected(key, session, is_connected, next);
+        self.concern_if_any(concerned);
+    }
+
+    /// Whether a group has members anywhere whose clients are connected.
+    pub(crate) fn has_connected(&self, key: &str) -> bool {
+        self.groups.of_key(key).is_some_and(|group| {
+            !group.connected.is_empty()
+                || group.remote.iter().any(|remote| remote.members.connected > 0)
+        })
+    }
+
+    /// What the choice of a group's members remembers.
+    pub(crate) fn turn(&mut self, group: GroupIndex) -> Option<&mut Turn> {
+        self.groups.turn(group)
+    }
+
+    fn concern_if_any(&mut self, filter: Option<Arc<str>>) {
+        if let Some(filter) = filter {
+            self.changes.concern(filter);
+        }
     }
 
     /// Notes what another engine wants to hear.
@@ -120,12 +179,36 @@ impl Router {
                 self.remote_filters[usize::from(destination.get())].remove(&filter);
                 self.remove_remote(destination, &filter);
             }
-            RemoteInterest::Cleared(destination) => {
-                self.changes.concern_all();
-                let place = &mut self.remote_filters[usize::from(destination.get())];
-                for filter in std::mem::take(place) {
-                    self.remove_remote(destination, &filter);
+            RemoteInterest::Shared { destination, node, filter, members } => {
+                let holder = match node {
+                    Some(node) => Holder { node, worker: 0 },
+                    None => Holder { worker: destination.get(), ..self.here },
+                };
+                let remote = RemoteMembers { holder, destination, members };
+                let concerned = self.groups.set_remote(&filter, remote);
+                self.concern_if_any(concerned);
+                let known = &mut self.remote_filters[usize::from(destination.get())];
+                if members == SharedMembers::NONE {
+                    known.remove(&filter);
+                } else {
+                    known.insert(filter);
                 }
+            }
+            RemoteInterest::SharedCleared(destination) => {
+                self.clear_remote(destination, |filter| is_shared(filter));
+            }
+            RemoteInterest::Cleared(destination) => self.clear_remote(destination, |_| true),
+        }
+    }
+
+    fn clear_remote(&mut self, destination: Destination, is_meant: impl Fn(&str) -> bool) {
+        self.changes.concern_all();
+        let place = &mut self.remote_filters[usize::from(destination.get())];
+        for filter in place.extract_if(|filter| is_meant(filter)).collect::<Vec<_>>() {
+            if is_shared(&filter) {
+                self.groups.clear_remote(&filter, destination);
+            } else {
+                self.remove_remote(destination, &filter);
             }
         }
     }
@@ -168,6 +251,14 @@ impl Router {
         });
         route.remote = remote;
         route.fill(matched, sessions);
+        route.groups.clear();
+        if !self.groups.is_empty() {
+            self.groups.for_each_match(topic, |index, group| {
+                if !group.is_empty() {
+                    route.groups.push(SharedRoute::new(index, group, self.here, topic, sessions));
+                }
+            });
+        }
         route
     }
 
@@ -177,9 +268,10 @@ impl Router {
 
     /// The changes since the last call, under the number that they get by this.
     pub(crate) fn issue_interest(&mut self) -> Option<(InterestSeq, Vec<InterestChange>)> {
-        if self.interest.changes.is_empty() {
+        if self.interest.changes.is_empty() && !self.groups.has_untold() {
             return None;
         }
+        self.groups.issue(&mut self.interest.changes);
         self.interest.issued.0 += 1;
         Some((self.interest.issued, std::mem::take(&mut self.interest.changes)))
     }
@@ -196,7 +288,7 @@ impl Router {
         self.interest.confirmed = self.interest.confirmed.max(seq).min(self.interest.issued);
     }
 
-    /// The filters that sessions of this engine subscribed to.
+    /// The filters that sessions of this engine subscribed to; those of Shared Subscriptions whole.
     pub(crate) fn local_filters(&self) -> Vec<Arc<str>> {
         let mut filters = Vec::new();
         self.filters.for_each(|_, entry| {
@@ -204,6 +296,7 @@ impl Router {
                 filters.push(Arc::clone(&entry.filter));
             }
         });
+        filters.extend(self.groups.local_keys().cloned());
         filters
     }
 }

@@ -3,6 +3,7 @@
 use broker_policy::Action;
 
 use super::entry::Subscriber;
+use super::shared_route::SharedRoute;
 use crate::session::{SessionSlot, Sessions};
 use crate::types::{QoS, SubscriptionId};
 
@@ -44,9 +45,16 @@ pub(crate) struct Route {
     pub(crate) remote: u64,
     /// Sessions left out as they may not receive from the topic.
     pub(crate) denied: u64,
+    /// Groups of which one member each gets the message.
+    pub(crate) groups: Vec<SharedRoute>,
 }
 
 impl Route {
+    /// What it costs to keep: targets, those of its groups included.
+    pub(super) fn size(&self) -> usize {
+        self.targets.len() + self.groups.iter().map(SharedRoute::size).sum::<usize>()
+    }
+
     /// Fills `targets` with one target per session that may receive from the topic. `matched` is
     /// emptied; it is scratch space.
     pub(super) fn fill(&mut self, matched: &mut Vec<Subscriber>, sessions: &Sessions) {

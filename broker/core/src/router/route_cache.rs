@@ -19,19 +19,20 @@ impl RouteCache {
     pub(super) fn take(&mut self, hash: u64) -> Box<Route> {
         let taken = self.slots.get_mut(place(hash)).and_then(Option::take);
         let route = taken.unwrap_or_default();
-        self.targets -= route.targets.len();
+        self.targets -= route.size();
         route
     }
 
     /// Puts a route in its place.
     pub(super) fn put(&mut self, route: Box<Route>) {
-        if self.targets + route.targets.len() > TARGETS_MAX {
+        let size = route.size();
+        if self.targets + size > TARGETS_MAX {
             return;
         }
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, || None);
         }
-        self.targets += route.targets.len();
+        self.targets += size;
         let place = place(route.hash);
         self.slots[place] = Some(route);
     }
@@ -42,8 +43,8 @@ const fn place(hash: u64) -> usize {
     (hash >> 52) as usize % SLOTS
 }
 
-/// Hash of a topic. Not proof against chosen topics: they can only displace one another.
-pub(super) fn hash_topic(topic: &str) -> u64 {
+/// Hash of a topic or another text, the same on every node. Not proof against chosen topics: they can only displace one another.
+pub(crate) fn hash_topic(topic: &str) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let mut hash = topic.len() as u64;
     let mut chunks = topic.as_bytes().chunks_exact(8);

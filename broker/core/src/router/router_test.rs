@@ -14,7 +14,7 @@ use crate::session::{InFlight, InboundQoS2, Queue, Session};
 use crate::topic::matches;
 use crate::types::{ClientId, Millis, QoS, SubscriptionId};
 
-fn sessions(count: usize) -> Sessions {
+pub(super) fn sessions(count: usize) -> Sessions {
     let policy = Policy::from_records([broker_policy::Record::Client(broker_policy::Client {
         username: "u".into(),
         ..Default::default()
@@ -56,7 +56,7 @@ enum Step {
     Look(String),
 }
 
-fn filter() -> impl Strategy<Value = String> {
+pub(super) fn filter() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(vec!["a", "+"]), 1..3).prop_flat_map(|levels| {
         any::<bool>().prop_map(move |has_hash| {
             let mut levels = levels.clone();
@@ -68,7 +68,7 @@ fn filter() -> impl Strategy<Value = String> {
     })
 }
 
-fn topic() -> impl Strategy<Value = String> {
+pub(super) fn topic() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..3).prop_map(|l| l.join("/"))
 }
 
@@ -116,7 +116,7 @@ proptest! {
     #[test]
     fn routes_agree_with_matching_one_by_one(steps in prop::collection::vec(step(), 0..60)) {
         let sessions = sessions(4);
-        let mut router = Router::new(1);
+        let mut router = Router::new(1, Holder { node: crate::types::NodeId(1), worker: 0 });
         let (mut local, mut remote) = (Local::new(), BTreeMap::<(u8, String), ()>::new());
         let mut interest: BTreeMap<String, ()> = BTreeMap::new();
         for step in steps {
@@ -127,7 +127,8 @@ proptest! {
                         ..SubscriptionOptions::default()
                     };
                     let subscription_id = id.and_then(SubscriptionId::new);
-                    router.subscribe(&filter, Subscriber::new(session, options, subscription_id));
+                    let subscriber = Subscriber::new(session, options, subscription_id);
+                    router.subscribe(&filter, subscriber, true);
                     local.insert((session, filter), (qos, id));
                 }
                 Step::Unsubscribe(session, filter) => {
@@ -164,6 +165,7 @@ proptest! {
                     InterestChange::Removed(filter) => {
                         prop_assert!(interest.remove(&*filter).is_some());
                     }
+                    InterestChange::Shared { .. } => prop_assert!(false, "nobody shares"),
                 }
             }
             let held: BTreeMap<String, ()> =

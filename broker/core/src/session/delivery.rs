@@ -13,6 +13,8 @@ pub(crate) struct Delivery {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) subscription_ids: Option<Box<[SubscriptionId]>>,
+    /// The Shared Subscription that it was given to the session for: `$share/name/filter`.
+    pub(crate) share: Option<Arc<str>>,
 }
 
 impl Delivery {
@@ -22,13 +24,13 @@ impl Delivery {
 
     pub(crate) fn into_state(self) -> DeliveryState {
         let subscription_ids = self.subscription_ids.map(Vec::from).unwrap_or_default();
-        let Self { message, qos, retain, .. } = self;
-        DeliveryState { message, qos, retain, subscription_ids }
+        let Self { message, qos, retain, share, .. } = self;
+        DeliveryState { message, qos, retain, subscription_ids, share }
     }
 
     pub(crate) fn from_state(state: DeliveryState) -> Self {
-        let DeliveryState { message, qos, retain, subscription_ids } = state;
+        let DeliveryState { message, qos, retain, subscription_ids, share } = state;
         let subscription_ids = (!subscription_ids.is_empty()).then(|| subscription_ids.into());
-        Self { message, qos, retain, subscription_ids }
+        Self { message, qos, retain, subscription_ids, share }
     }
 }

@@ -88,6 +88,14 @@ impl InFlight {
         (entries.collect(), self.next_packet_id)
     }
 
+    /// The messages of Shared Subscriptions that another client may get instead: of QoS 1 and not
+    /// acknowledged. [MQTT-4.8.2-5]
+    pub(crate) fn into_shared(self) -> impl Iterator<Item = Delivery> {
+        let is_owed = |entry: &Entry| entry.awaits == Awaits::PubAck;
+        let deliveries = self.entries.into_iter().filter(is_owed).filter_map(|e| e.delivery);
+        deliveries.filter(|delivery| delivery.share.is_some())
+    }
+
     /// Whether a new message may be sent: everything older is sent, the client's window has room,
     /// and the next identifier is free.
     pub(crate) fn has_room(&self, window: u16) -> bool {

@@ -21,7 +21,7 @@ fn delivery(qos: QoS) -> Delivery {
         payload: b"x",
     };
     let message = Arc::new(Message::new(&publish, Millis::NEVER).unwrap());
-    Delivery { message, qos, retain: false, subscription_ids: None }
+    Delivery { message, qos, retain: false, subscription_ids: None, share: None }
 }
 
 fn id(value: u16) -> PacketId {

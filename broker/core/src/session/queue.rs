@@ -58,6 +58,20 @@ impl Queue {
         true
     }
 
+    /// Whether the next message would be refused, if it is not a large one.
+    pub(crate) fn is_full(&self, limits: QueueLimits) -> bool {
+        self.deliveries.len() >= limits.messages_max || self.bytes >= limits.bytes_max
+    }
+
+    /// Takes out the messages that are meant, in order.
+    pub(crate) fn take(&mut self, is_meant: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        let all = std::mem::take(&mut self.deliveries).into_iter();
+        let (taken, left): (VecDeque<_>, VecDeque<_>) = all.partition(is_meant);
+        self.deliveries = left;
+        self.bytes -= taken.iter().map(|delivery| delivery.message.bytes()).sum::<usize>();
+        taken.into()
+    }
+
     /// The message that has waited longest.
     pub(crate) fn front(&self) -> Option<&Delivery> {
         self.deliveries.front()

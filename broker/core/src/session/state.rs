@@ -51,6 +51,9 @@ pub struct DeliveryState {
     pub retain: bool,
     /// Identifiers of the Subscriptions that it matched.
     pub subscription_ids: Vec<SubscriptionId>,
+    /// The Shared Subscription that it was given to the session for, whose other members get it
+    /// should the session end before the client has it.
+    pub share: Option<Arc<str>>,
 }
 
 /// A message that the client has not completely acknowledged.

@@ -95,6 +95,11 @@ impl<'a> TopicFilter<'a> {
     }
 }
 
+/// Whether the text is the Topic Filter of a Shared Subscription, if it is one at all.
+pub(crate) fn is_shared(text: &str) -> bool {
+    text.starts_with(SHARE_PREFIX)
+}
+
 fn check_filter(filter: &str) -> Result<(), TopicError> {
     let bytes = filter.as_bytes();
     let fills_level = |at: usize| {

@@ -14,6 +14,7 @@ mod topic_tree;
 
 pub use broker_policy::topic::{LEVELS_MAX, matches};
 pub use error::TopicError;
+pub(crate) use filter::is_shared;
 pub use filter::{ShareName, TopicFilter};
 pub use filter_trie::FilterTrie;
 pub use name::TopicName;

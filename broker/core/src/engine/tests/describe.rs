@@ -53,6 +53,9 @@ fn describe_connack(connack: &ConnAck<'_>, text: &mut String) {
     if let Some(id) = properties.assigned_client_id {
         write!(text, " id={id}").unwrap();
     }
+    if properties.shared_subscription_available == Some(false) {
+        text.push_str(" not_shared");
+    }
     if let Some(seconds) = properties.server_keep_alive_seconds {
         write!(text, " keep_alive={seconds}").unwrap();
     }

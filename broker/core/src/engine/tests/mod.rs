@@ -1,5 +1,6 @@
 //! Tests of the engine: bytes and answers in, packets and effects out, time as told.
 
+mod bus;
 mod connect;
 mod deliver;
 mod describe;
@@ -10,6 +11,10 @@ mod retained;
 mod rig;
 mod robustness;
 mod session;
+mod shared;
+mod shared_property;
+mod shared_strategy;
+mod shared_two_engines;
 mod subscribe;
 mod two_engines;
 mod will;

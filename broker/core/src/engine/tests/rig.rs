@@ -208,6 +208,13 @@ impl Rig {
         id
     }
 
+    /// Connects a client that comes back to its session; what waits for it stays to be received.
+    pub(super) fn connect_returning(&mut self, client_id: &str) -> ConnectionId {
+        let id = self.open();
+        self.send(id, &Packet::Connect(returning(client_id)));
+        id
+    }
+
     /// Connects a 5.0 client whose session ends with the connection.
     pub(super) fn client(&mut self, client_id: &str) -> ConnectionId {
         self.connect(connect(client_id))

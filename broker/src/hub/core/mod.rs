@@ -1,6 +1,8 @@
 //! The hub's state machines and what connects them. No waiting: whatever comes in is handled at
 //! once, under one lock, by the one thread that all of the cluster side runs on.
 
+mod forward;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -8,15 +10,14 @@ use broker_core::claim::{
     Arbiter, ClaimAnswer, FromArbiter, NodeAction, NodeClaims, Place, RequestId, Ticket, ToArbiter,
     WorkerIndex,
 };
-use broker_core::engine::{ClaimOutcome, Destination};
-use broker_core::forward::read_batch;
+use broker_core::engine::ClaimOutcome;
 use broker_core::interest::{InterestAction, InterestExchange};
-use broker_core::types::{Millis, NodeId, QoS};
+use broker_core::types::{Millis, NodeId};
 use broker_policy::Policy;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use super::carrier::{Carried, Carrier};
+use super::carrier::Carrier;
 use super::counters::HubCounters;
 use super::departures::Departures;
 use super::enforcement::Enforcement;
@@ -58,6 +59,8 @@ pub(super) struct CoreParts<'a> {
     pub(super) carrier: Box<dyn Carrier>,
     pub(super) workers: &'a [WorkerHandle],
     pub(super) counters: Arc<HubCounters>,
+    /// Whether messages for a group stick to one worker.
+    pub(super) is_sticky: bool,
 }
 
 impl Core {
@@ -75,7 +78,8 @@ impl Core {
                 outboxes: parts.workers.iter().map(Outbox::new).collect(),
                 claims: NodeClaims::new(now, parts.this, RequestId(first)),
                 arbiter: None,
-                interest: InterestExchange::new(workers, WORKERS_MAX as u8, first),
+                interest: InterestExchange::new(workers, WORKERS_MAX as u8, first)
+                    .with_sticky_groups(parts.is_sticky),
                 enforcement: Enforcement::new(parts.workers.len()),
                 leadership: Leadership::default(),
                 is_quorum_fresh: false,
@@ -114,7 +118,7 @@ impl Core {
             ToHub::InterestApplied { worker, update } => {
                 self.interest.applied(WorkerIndex(worker.0), update.0);
             }
-            ToHub::Forward { destination, batch } => self.forward(destination, &batch),
+            ToHub::Forward { destination, batch } => self.forward(destination, batch),
             ToHub::PolicyEnforced { worker, revision } => {
                 self.enforcement.enforced(worker, revision);
             }
@@ -426,50 +430,6 @@ impl Core {
         self.carrier.send(node, kind, rest);
     }
 
-    /// Messages of this node's workers for a peer. QoS 0 is dropped for a peer that is behind;
-    /// others are queued until the link gives up.
-    fn forward(&self, destination: Destination, batch: &[u8]) {
-        let Some(node) = self.interest.node(destination) else {
-            HubCounters::add(&self.counters.dropped_no_link, 1);
-            return;
-        };
-        let carried = match self.carrier.send_unless_behind(node, wire::PUBLISHES, batch) {
-            Carried::Behind if is_acknowledged(batch) => {
-                if self.carrier.send(node, wire::PUBLISHES, batch) {
-                    Carried::Queued
-                } else {
-                    Carried::NoLink
-                }
-            }
-            carried => carried,
-        };
-        match carried {
-            Carried::Queued => {
-                HubCounters::add(&self.counters.forwarded_batches, 1);
-                HubCounters::add(&self.counters.forwarded_bytes, batch.len());
-            }
-            Carried::Behind => HubCounters::add(&self.counters.dropped_slow_peer, 1),
-            Carried::NoLink => HubCounters::add(&self.counters.dropped_no_link, 1),
-        }
-    }
-
-    /// Messages of a peer for this node's sessions: to every worker that holds a filter at all.
-    /// Each finds out which of them it wants, in parallel with the others.
-    fn deliver(&mut self, batch: Bytes) {
-        HubCounters::add(&self.counters.received_batches, 1);
-        HubCounters::add(&self.counters.received_bytes, batch.len());
-        for worker in 0..self.outboxes.len() {
-            if !self.interest.has_filters(WorkerIndex(worker as u8)) {
-                continue;
-            }
-            if self.outboxes[worker].is_slow() {
-                HubCounters::add(&self.counters.dropped_slow_worker, 1);
-                continue;
-            }
-            self.tell_worker(worker, ToWorker::Deliver { batch: batch.clone() });
-        }
-    }
-
     fn tell_worker(&mut self, worker: usize, message: ToWorker) {
         if let Some(outbox) = self.outboxes.get_mut(worker)
             && outbox.push(message)
@@ -506,9 +466,4 @@ async fn flush(core: Weak<Mutex<Core>>, worker: usize, inbox: tokio::sync::mpsc:
             }
         }
     }
-}
-
-/// Whether a batch holds a message that its publisher waits to be acknowledged.
-fn is_acknowledged(batch: &[u8]) -> bool {
-    read_batch(batch).map_while(Result::ok).any(|message| message.publish.qos != QoS::AtMostOnce)
 }

@@ -1,0 +1,54 @@
+//! What one peer wants, as it has told. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::engine::{InterestChange, SharedMembers};
+
+/// A set of filters, and the members of groups.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) filters: BTreeSet<Arc<str>>,
+    /// Nobody is left out.
+    pub(super) groups: BTreeMap<Arc<str>, SharedMembers>,
+}
+
+impl Known {
+    pub(super) fn len(&self) -> usize {
+        self.filters.len() + self.groups.len()
+    }
+
+    pub(super) fn apply(&mut self, change: &InterestChange) {
+        match change {
+            InterestChange::Added(filter) => drop(self.filters.insert(Arc::clone(filter))),
+            InterestChange::Removed(filter) => drop(self.filters.remove(filter)),
+            InterestChange::Shared { filter, members } if *members == SharedMembers::NONE => {
+                self.groups.remove(filter);
+            }
+            InterestChange::Shared { filter, members } => {
+                self.groups.insert(Arc::clone(filter), *members);
+            }
+        }
+    }
+
+    /// What makes this one into `new`.
+    pub(super) fn changes_to(&self, new: &Self) -> Vec<InterestChange> {
+        let removed = self.filters.difference(&new.filters).cloned().map(InterestChange::Removed);
+        let added = new.filters.difference(&self.filters).cloned().map(InterestChange::Added);
+        let ended = self.groups.keys().filter(|filter| !new.groups.contains_key(*filter));
+        let ended = ended.map(|filter| (filter, SharedMembers::NONE));
+        let changed = new.groups.iter().map(|(filter, members)| (filter, *members));
+        let changed = changed.filter(|(filter, members)| self.groups.get(*filter) != Some(members));
+        let shared = ended.chain(changed).map(|(filter, members)| shared(filter, members));
+        removed.chain(added).chain(shared).collect()
+    }
+
+    /// The groups as changes from none.
+    pub(super) fn shared_changes(&self) -> impl Iterator<Item = InterestChange> {
+        self.groups.iter().map(|(filter, members)| shared(filter, *members))
+    }
+}
+
+fn shared(filter: &Arc<str>, members: SharedMembers) -> InterestChange {
+    InterestChange::Shared { filter: Arc::clone(filter), members }
+}
