@@ -251,7 +251,7 @@ pub(super) fn policy(clients: &[&str], acls: &[(AclType, &str, bool)]) -> Policy
         .map(|&(acl_type, topic, allow)| Acl { acl_type, topic: topic.into(), priority: 0, allow })
         .collect();
     let mut records = vec![
-        Record::Settings(Settings { default_access, anonymous_group }),
+        Record::Settings(Settings { default_access, anonymous_group, ..Settings::default() }),
         Record::Group(Group { name: "anyone".into(), ..Group::default() }),
         Record::Role(role),
     ];
