@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use broker_config::{Config, Discovery as ConfiguredDiscovery, ParseError};
 use broker_core::cluster_state::RetainedLimits;
-use broker_core::engine::EngineConfig;
+use broker_core::engine::{EngineConfig, Profile};
+use broker_mosquitto::Faults;
 use ring::digest::{SHA256, digest};
 
+use super::mosquitto::{TransientFolder, translate_mosquitto};
+use crate::args::MosquittoArgs;
 use crate::cluster::Discovery;
 use crate::node::WORKERS_MAX;
 
@@ -17,6 +20,10 @@ pub struct LoadedConfig {
     pub config: Config,
     /// SHA-256 of the file, lower-case hexadecimal: how the operator knows which one is in force.
     pub digest: String,
+    /// What is to be told of it.
+    pub warnings: Vec<String>,
+    /// The data folder, if it goes with the process.
+    pub(super) transient: Option<TransientFolder>,
 }
 
 /// The configuration can't be used.
@@ -38,6 +45,20 @@ pub enum LoadError {
         /// What is wrong.
         source: ParseError,
     },
+    /// A `mosquitto.conf` can't be used.
+    #[error(transparent)]
+    Mosquitto(#[from] Faults),
+    /// No folder for what need not outlive the process.
+    #[error("make a folder in {}", path.display())]
+    TransientFolder {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Neither kind of configuration is named.
+    #[error("name the configuration: --config FILE, or --mosquitto-conf FILE")]
+    NoFile,
 }
 
 /// Reads and checks the file, with the overrides of the environment.
@@ -49,15 +70,34 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let config = Config::parse_with(&text, |name| std::env::var(name).ok())
         .map_err(|source| LoadError::Parse { path: path.to_owned(), source })?;
-    let digest = digest(&SHA256, text.as_bytes()).as_ref().iter().fold(
+    Ok(LoadedConfig { config, digest: sha256_hex(&text), warnings: Vec::new(), transient: None })
+}
+
+/// Reads a `mosquitto.conf`, or what Mosquitto is without one.
+///
+/// # Errors
+/// [`LoadError`]: everything that is wrong with it, or can't be honoured and matters.
+pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
+    let transient = TransientFolder::new()?;
+    let translation = translate_mosquitto(args, transient.path())?;
+    let text = translation.config.render();
+    let path = args.file().to_owned();
+    let config = Config::parse_with(&text, |name| std::env::var(name).ok())
+        .map_err(|source| LoadError::Parse { path, source })?;
+    let transient = (config.data_dir == transient.path()).then_some(transient);
+    let warnings = translation.warnings.iter().map(ToString::to_string).collect();
+    Ok(LoadedConfig { config, digest: sha256_hex(&text), warnings, transient })
+}
+
+fn sha256_hex(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().fold(
         String::with_capacity(64),
         |mut hex, byte| {
             use std::fmt::Write as _;
             let _ = write!(hex, "{byte:02x}");
             hex
         },
-    );
-    Ok(LoadedConfig { config, digest })
+    )
 }
 
 /// Limits of the engines.
@@ -75,17 +115,22 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        profile: match mqtt.profile {
+            broker_config::Profile::Dunlin => Profile::Dunlin,
+            broker_config::Profile::Mosquitto => Profile::Mosquitto,
+        },
         ..EngineConfig::default()
     }
 }
 
 /// Where peers are looked for; `name` is this broker's own, which needs no link.
-pub(super) fn discovery(configured: &ConfiguredDiscovery, name: &str) -> Discovery {
-    match configured {
-        ConfiguredDiscovery::Dns { host, port } => {
+pub(super) fn discovery(config: &Config, name: &str) -> Discovery {
+    match config.cluster.as_ref().map(|cluster| &cluster.peers.discovery) {
+        None => Discovery::Static { peers: Vec::new() },
+        Some(ConfiguredDiscovery::Dns { host, port }) => {
             Discovery::Dns { host: host.clone(), port: *port }
         }
-        ConfiguredDiscovery::Static(peers) => Discovery::Static {
+        Some(ConfiguredDiscovery::Static(peers)) => Discovery::Static {
             peers: peers
                 .iter()
                 .filter(|peer| peer.name != name)
