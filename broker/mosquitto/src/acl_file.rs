@@ -93,6 +93,12 @@ impl AclFile {
                 }
             }
             "pattern" => self.patterns.push(rule("pattern", rest)?),
+            // Of a password file, which was taken for this one.
+            _ if word.contains([':', '$']) => {
+                return Err(
+                    "the line is none of user, topic and pattern; is this the ACL file?".into()
+                );
+            }
             _ => {
                 return Err(format!(
                     "{word:?} is none of user, topic and pattern, each with one space after it; \

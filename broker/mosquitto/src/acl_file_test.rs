@@ -25,6 +25,13 @@ fn a_user_who_is_named_again_keeps_what_was_said_before() {
 }
 
 #[test]
+fn no_password_is_shown_when_a_password_file_is_taken_for_it() {
+    let expected = "acl:1: the line is none of user, topic and pattern; is this the ACL file?";
+    assert_eq!(problems("bob:$7$101$secret$hash\n"), [expected]);
+    assert_eq!(problems("bob:secret\n"), [expected]);
+}
+
+#[test]
 fn every_bad_line_is_named_with_what_to_write() {
     let text = "topic\ntopic foo x\ntopic read a/#/b\nuser\npatern x\ntopic\tread x\n  # no\n\
                 pattern read a/x%u/b\ntopic read a/%c\nuser a\u{7}\n";

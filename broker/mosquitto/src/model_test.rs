@@ -149,6 +149,8 @@ fn every_fault_is_told_with_its_line_and_what_to_write() {
     ] {
         assert_eq!(build(text).faults.to_string(), expected, "{text}");
     }
+    let secret = build("connection c\nremote_password hunter\u{1}2\n").faults.to_string();
+    assert!(secret.contains("m.conf:2: remote_password") && !secret.contains("hunter"), "{secret}");
     let two = build("nonsense 1\nallow_anonymous maybe\nlistener 1\n").faults;
     assert_eq!(two.0.len(), 2, "{two}");
 }

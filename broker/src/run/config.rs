@@ -49,7 +49,7 @@ pub enum LoadError {
     #[error(transparent)]
     Mosquitto(#[from] Faults),
     /// No folder for what need not outlive the process.
-    #[error("make a folder in {}", path.display())]
+    #[error("make the folder {} for what need not be kept", path.display())]
     TransientFolder {
         /// Where.
         path: PathBuf,
@@ -78,13 +78,14 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
 /// # Errors
 /// [`LoadError`]: everything that is wrong with it, or can't be honoured and matters.
 pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
-    let transient = TransientFolder::new()?;
-    let translation = translate_mosquitto(args, transient.path())?;
+    let place = TransientFolder::place()?;
+    let translation = translate_mosquitto(args, &place)?;
     let text = translation.config.render();
     let path = args.file().to_owned();
     let config = Config::parse_with(&text, |name| std::env::var(name).ok())
         .map_err(|source| LoadError::Parse { path, source })?;
-    let transient = (config.data_dir == transient.path()).then_some(transient);
+    let is_transient = config.data_dir == place;
+    let transient = is_transient.then(|| TransientFolder::create(place)).transpose()?;
     let warnings = translation.warnings.iter().map(ToString::to_string).collect();
     Ok(LoadedConfig { config, digest: sha256_hex(&text), warnings, transient })
 }

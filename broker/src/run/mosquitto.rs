@@ -1,6 +1,7 @@
 //! Mosquitto's files, read from the disk. IO.
 
 use std::net::{IpAddr, ToSocketAddrs as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use broker_mosquitto::{Faults, Options, Source, Translation, translate};
@@ -17,27 +18,32 @@ pub(super) const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub(super) struct TransientFolder(PathBuf);
 
 impl TransientFolder {
-    pub(super) fn new() -> Result<Self, LoadError> {
-        let parent = std::env::temp_dir();
-        let failed = |source| LoadError::TransientFolder { path: std::env::temp_dir(), source };
+    /// Where one would be that nobody else has.
+    pub(super) fn place() -> Result<PathBuf, LoadError> {
+        let path = std::env::temp_dir();
         let mut random = [0; 8];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| failed(std::io::Error::other("the system gives no random numbers")))?;
-        let path = parent.join(format!("dunlin-{:016x}", u64::from_be_bytes(random)));
-        std::fs::create_dir(&path).map_err(failed)?;
-        Ok(Self(path))
+        match SystemRandom::new().fill(&mut random) {
+            Ok(()) => Ok(path.join(format!("dunlin-{:016x}", u64::from_be_bytes(random)))),
+            Err(_) => {
+                let source = std::io::Error::other("the system gives no random numbers");
+                Err(LoadError::TransientFolder { path, source })
+            }
+        }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0
+    /// Makes it, for this user alone.
+    pub(super) fn create(path: PathBuf) -> Result<Self, LoadError> {
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(LoadError::TransientFolder { path, source }),
+        }
     }
 }
 
 impl Drop for TransientFolder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "a folder in the way can't be removed");
+            tracing::warn!(path = %self.0.display(), %error, "a transient folder can't be removed");
         }
     }
 }

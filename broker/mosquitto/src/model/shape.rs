@@ -9,7 +9,7 @@ pub(super) fn check(line: &Line, directive: &Directive) -> Result<String, Fault>
     let wrong = |expected: &str| Fault::Value {
         at: line.at.clone(),
         name: directive.name,
-        value: line.value.clone(),
+        value: if is_secret(directive) { "***".to_owned() } else { line.value.clone() },
         expected: expected.to_owned(),
     };
     let word = line.value.split(' ').next().unwrap_or_default();
@@ -39,4 +39,11 @@ pub(super) fn check(line: &Line, directive: &Directive) -> Result<String, Fault>
             }
         }
     }
+}
+
+/// Whether the value is one that no message may show.
+fn is_secret(directive: &Directive) -> bool {
+    let secrets =
+        ["bridge_psk", "local_password", "password", "remote_password", "tls_engine_kpass_sha1"];
+    secrets.contains(&directive.name)
 }
