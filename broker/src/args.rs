@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
@@ -17,6 +17,9 @@ pub struct Args {
     /// Print the version.
     #[arg(long, short = 'V')]
     pub version: bool,
+    /// As Mosquitto is started.
+    #[command(flatten)]
+    pub mosquitto: MosquittoArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -27,11 +30,17 @@ Start with the operator: it writes the configuration, issues the certificates an
   On Kubernetes:     kubectl apply -f examples/quickstart.yaml
   Without:           mqtt-operator local up -f examples/
 
-A broker alone opens its MQTT listeners once it belongs to a cluster: POST /v1/cluster/bootstrap on \
-its admin API makes it a cluster of one. Until then /healthz answers 200 and /readyz says what is \
-missing.
+In place of Mosquitto:
+  mqtt-broker -c /etc/mosquitto/mosquitto.conf     runs alone, with its password and ACL files
+  mqtt-broker -p 1883                              for this machine only, open to everybody
+  mqtt-broker import-mosquitto mosquitto.conf      prints the broker's own configuration
 
-Signals: TERM and INT stop it (clients are told to go, 0x8B); HUP reads certificates again.
+A member of a cluster opens its MQTT listeners once the cluster is there: POST /v1/cluster/bootstrap \
+on its admin API makes it a cluster of one. Until then /healthz answers 200 and /readyz says what is \
+missing. A broker whose configuration has no [cluster] stands alone and opens them at once.
+
+Signals: TERM and INT stop it (clients are told to go, 0x8B); HUP reads certificates, password and ACL \
+files again.
 Variables: DUNLIN_DATA_DIR, DUNLIN_WORKERS, DUNLIN_LOG_FORMAT and DUNLIN_LOG_LEVEL override the file; \
 RUST_LOG overrides what is logged, by module.";
 
@@ -42,17 +51,54 @@ pub enum Command {
     Run(RunArgs),
     /// Say what is wrong with a configuration file, and do nothing else.
     Check(CheckArgs),
+    /// Print the broker's own configuration for a mosquitto.conf, and tell what will differ.
+    ImportMosquitto(ImportArgs),
+}
+
+/// How Mosquitto is started.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct MosquittoArgs {
+    /// Run as Mosquitto would with this mosquitto.conf.
+    #[arg(
+        long = "mosquitto-conf",
+        short = 'c',
+        visible_alias = "config-file",
+        value_name = "FILE"
+    )]
+    pub conf: Option<PathBuf>,
+    /// Run for this machine alone, on this port; with -c: where the file has no listener.
+    #[arg(long, short = 'p', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Log everything.
+    #[arg(long, short = 'v')]
+    pub verbose: bool,
+}
+
+impl MosquittoArgs {
+    /// Whether the program is started as Mosquitto is.
+    pub fn is_given(&self) -> bool {
+        self.conf.is_some() || self.port.is_some() || self.verbose
+    }
+
+    /// What messages call the configuration.
+    pub fn file(&self) -> &Path {
+        self.conf.as_deref().unwrap_or_else(|| Path::new("-p"))
+    }
 }
 
 /// `mqtt-broker run`.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, Default, ClapArgs)]
 pub struct RunArgs {
     /// The configuration, for example /etc/dunlin/broker.toml.
     #[arg(long, value_name = "FILE", env = "DUNLIN_CONFIG")]
-    pub config: PathBuf,
-    /// This broker's name, as in its peer certificate, for example fleet-0.
+    pub config: Option<PathBuf>,
+    /// As Mosquitto is started, in place of --config.
+    #[command(flatten)]
+    pub mosquitto: MosquittoArgs,
+    /// This broker's name, as in its peer certificate, for example fleet-0; a broker that stands
+    /// alone needs none.
     #[arg(long, value_name = "NAME", env = "DUNLIN_NAME")]
-    pub name: String,
+    pub name: Option<String>,
     /// Stop, as TERM does, when standard input closes: for a parent that must not leave the broker behind.
     #[arg(long)]
     pub exit_when_stdin_closes: bool,
@@ -64,4 +110,12 @@ pub struct CheckArgs {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// `mqtt-broker import-mosquitto`.
+#[derive(Debug, ClapArgs)]
+pub struct ImportArgs {
+    /// The mosquitto.conf.
+    #[arg(value_name = "FILE")]
+    pub conf: PathBuf,
 }

@@ -90,6 +90,17 @@ pub enum IdentityError {
         /// Whose it should be.
         expected: String,
     },
+    /// The directory belongs to a cluster, this broker stands alone.
+    #[error(
+        "data directory {} belongs to cluster {found}, this broker stands alone: give it another \
+         one, or the configuration of its cluster", path.display()
+    )]
+    OfACluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
     /// The directory has a log but nothing says whose.
     #[error(
         "data directory {} holds a log but no identity file: restore {FILE_NAME}, or start with an \
@@ -154,6 +165,38 @@ impl Identity {
     }
 }
 
+/// What the id of a cluster begins with that a broker has founded itself.
+const ALONE: &str = "alone";
+
+impl Identity {
+    /// As [`Identity::open`], for a broker that stands alone: its cluster is one that the directory
+    /// names, or a new one.
+    ///
+    /// # Errors
+    /// As [`Identity::open`], and `OfACluster` when an operator has issued the cluster's id.
+    pub fn open_alone(directory: &DataDirectory, name: &str) -> Result<Self, IdentityError> {
+        let path = directory.path().join(FILE_NAME);
+        let cluster_id = match fs::read(&path) {
+            Ok(content) => parse(&path, &content)?.cluster_id,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                format!("{ALONE}{:016x}", random()?)
+            }
+            Err(source) => return Err(IdentityError::Io { path, source }),
+        };
+        if !cluster_id.starts_with(ALONE) {
+            let path = directory.path().to_owned();
+            return Err(IdentityError::OfACluster { path, found: cluster_id });
+        }
+        Self::open(directory, &cluster_id, name)
+    }
+}
+
+fn random() -> Result<u64, IdentityError> {
+    let mut bytes = [0u8; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| IdentityError::NoRandomness)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 fn parse(path: &Path, content: &[u8]) -> Result<Identity, IdentityError> {
     let damaged = |source| IdentityError::Damaged { path: path.to_owned(), source };
     let FileVersion { version } = serde_json::from_slice(content).map_err(damaged)?;
@@ -181,10 +224,8 @@ fn create(
         // A new id for an old log would be two nodes in one.
         return Err(IdentityError::Missing { path: directory.path().to_owned() });
     }
-    let mut bytes = [0u8; 8];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| IdentityError::NoRandomness)?;
     let identity = Identity {
-        node_id: NodeId(u64::from_le_bytes(bytes)),
+        node_id: NodeId(random()?),
         cluster_id: cluster_id.to_owned(),
         name: name.to_owned(),
     };
@@ -253,5 +294,18 @@ mod tests {
         fs::write(&path, r#"{"version":1,"node_id":"12","cluster_id":"01K","name":"fleet-0"}"#)
             .unwrap();
         assert!(matches!(open(), IdentityError::BadNodeId { .. }));
+    }
+
+    #[test]
+    fn a_broker_that_stands_alone_keeps_its_own_cluster_and_takes_no_other() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(temporary.path()).unwrap();
+        let first = Identity::open_alone(&directory, "alone").unwrap();
+        assert_eq!(Identity::open_alone(&directory, "alone").unwrap(), first);
+        let other = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(other.path()).unwrap();
+        Identity::open(&directory, "01K", "fleet-0").unwrap();
+        let error = Identity::open_alone(&directory, "fleet-0").unwrap_err();
+        assert!(matches!(error, IdentityError::OfACluster { .. }), "{error}");
     }
 }

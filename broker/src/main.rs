@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use broker::args::{Args, CheckArgs, Command, RunArgs};
+use broker::args::{Args, CheckArgs, Command, ImportArgs, RunArgs};
 use broker::telemetry::Chain;
 use broker::{run, shutdown};
 use clap::Parser as _;
@@ -18,8 +18,15 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         _ if args.version => print(&format!("mqtt-broker {VERSION}")),
+        Some(_) if args.mosquitto.is_given() => {
+            Err(anyhow::anyhow!("-c, -p and -v stand alone, or after run; not before a command"))
+        }
         Some(Command::Run(args)) => run(&args),
         Some(Command::Check(args)) => check(&args),
+        Some(Command::ImportMosquitto(args)) => import(&args),
+        None if args.mosquitto.is_given() => {
+            run(&RunArgs { mosquitto: args.mosquitto, ..RunArgs::default() })
+        }
         None => Err(anyhow::anyhow!("say what to do: run, check or --version; --help explains")),
     };
     match result {
@@ -41,6 +48,14 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
 fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let loaded = run::load(&args.config)?;
     print(&format!("{} is valid, digest {}", args.config.display(), loaded.digest))
+}
+
+fn import(args: &ImportArgs) -> anyhow::Result<()> {
+    let imported = run::import_mosquitto(&args.conf)?;
+    for warning in imported.warnings {
+        writeln!(std::io::stderr(), "{warning}")?;
+    }
+    Ok(write!(std::io::stdout(), "{}", imported.text)?)
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::IsTerminal as _;
 
 use broker_config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
@@ -24,7 +25,11 @@ pub fn start(log: Log) {
             let layer = layer().json().flatten_event(true).with_writer(std::io::stderr);
             registry.with(layer).try_init()
         }
-        LogFormat::Text => registry.with(layer().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => {
+            let is_terminal = std::io::stderr().is_terminal();
+            let layer = layer().with_ansi(is_terminal).with_writer(std::io::stderr);
+            registry.with(layer).try_init()
+        }
     };
     if started.is_err() {
         tracing::debug!("logging has been started before");

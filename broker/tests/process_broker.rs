@@ -140,8 +140,8 @@ fn a_client_that_is_in_the_middle_of_connecting_does_not_hold_up_the_stop() {
 fn a_second_broker_on_the_same_data_directory_is_refused() {
     let broker = Broker::start();
     let mut second = broker.raw.clone();
-    second.admin.listen.set_port(support::process::free_port());
-    second.peers.listen.set_port(support::process::free_port());
+    second.admin.as_mut().unwrap().listen.set_port(support::process::free_port());
+    second.peers.as_mut().unwrap().listen.set_port(support::process::free_port());
     let path = broker.pki.folder.join("second.toml");
     std::fs::write(&path, second.render()).unwrap();
     let output = support::process::program()

@@ -12,8 +12,11 @@ use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
 /// [`crate::RawConfig`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Which cluster this broker belongs to.
-    pub cluster: Cluster,
+    /// Which cluster this broker belongs to; `None`: it stands alone, a cluster of one that it
+    /// founds itself, without peers and admin API.
+    pub cluster: Option<Cluster>,
+    /// Where the policy comes from; `None` in a cluster, whose operator gives it.
+    pub policy: Option<PolicyPaths>,
     /// Folder for identity, Raft log and state.
     pub data_dir: PathBuf,
     /// Worker threads; `None`: one per core.
@@ -22,12 +25,8 @@ pub struct Config {
     pub durability: Durability,
     /// What a broker without a quorum still serves.
     pub partition_policy: PartitionPolicy,
-    /// Links between brokers.
-    pub peers: Peers,
-    /// Address and port of the admin API.
-    pub admin_listen: SocketAddr,
-    /// Where certificates, keys and trust anchors lie.
-    pub tls: TlsPaths,
+    /// Certificate, key and trust anchors of MQTT listeners; `None`: no listener has TLS.
+    pub tls: Option<TlsPaths>,
     /// Where clients connect; at least one, names unique.
     pub listeners: Vec<Listener>,
     /// Limits of a packet and of a Network Connection.
@@ -47,6 +46,12 @@ pub struct Cluster {
     pub name: String,
     /// Issued once by the operator: 1 to 63 ASCII letters and digits.
     pub id: String,
+    /// Links between brokers.
+    pub peers: Peers,
+    /// Address and port of the admin API.
+    pub admin_listen: SocketAddr,
+    /// PEM files of the admin API and of the links.
+    pub tls: ClusterTlsPaths,
 }
 
 impl Cluster {
@@ -89,22 +94,40 @@ pub struct StaticPeer {
     pub address: String,
 }
 
-/// PEM files; the peer paths may hold [`ORDINAL_PLACEHOLDER`].
+/// PEM files of MQTT listeners and of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPaths {
-    /// Certificate chain of MQTT listeners and of the admin API.
+    /// Certificate chain.
     pub server_certificate: PathBuf,
     /// Its private key.
     pub server_key: PathBuf,
     /// Trust anchor of MQTT clients' certificates.
     pub client_ca: Option<PathBuf>,
+}
+
+/// PEM files that only a member of a cluster has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterTlsPaths {
     /// Trust anchor of the admin API's callers.
     pub admin_ca: PathBuf,
-    /// Patterns of the peer files.
+    /// Patterns of the files of links between brokers.
     pub peer: PeerTlsPaths,
 }
 
-/// PEM files of the links between brokers.
+/// Files that say who may connect and what they may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyPaths {
+    /// Users and the hashes of their passwords.
+    pub password_file: Option<PathBuf>,
+    /// Who may do what.
+    pub acl_file: Option<PathBuf>,
+    /// A dynamic-security document; then neither of the other two is set.
+    pub document: Option<PathBuf>,
+    /// Anonymous clients may do everything.
+    pub trust_anonymous: bool,
+}
+
+/// PEM files of the links between brokers; the paths may hold [`ORDINAL_PLACEHOLDER`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerTlsPaths {
     /// Certificate chain.
@@ -147,6 +170,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Ways by which a client may prove who it is; at least one, each once.
     pub authentication: Vec<Authentication>,
+    /// Whether clients without a user name may come in, where the policy has a group for them.
+    pub anonymous: bool,
     /// Whether clients present certificates.
     pub client_certificates: ClientCertificates,
     /// How many clients.
@@ -209,6 +234,22 @@ pub enum Authentication {
     Password,
     /// The common name of the client's certificate is the user name.
     X509,
+    /// The user name in CONNECT is believed. For a broker that stands alone.
+    Believed,
+    /// The user name in CONNECT is ignored: every client is anonymous. For a broker that stands
+    /// alone.
+    Anonymous,
+}
+
+/// Whose habits the broker has where the specification leaves a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Its own.
+    #[default]
+    Dunlin,
+    /// Mosquitto's: what a client can see of an answer is as Mosquitto sends it.
+    Mosquitto,
 }
 
 /// Whether clients present certificates on a listener.
@@ -278,7 +319,7 @@ pub struct Mqtt {
     pub receive_maximum: u16,
     /// Topic Aliases a client may set.
     pub topic_alias_maximum: u16,
-    /// Longest keep alive.
+    /// Longest keep alive; zero: as long as the client asks.
     pub keep_alive_max: Duration,
     /// From accept to CONNECT, TLS included.
     pub connect_timeout: Duration,
@@ -286,6 +327,8 @@ pub struct Mqtt {
     pub output_bytes_max: u32,
     /// Which member of a group gets a message.
     pub shared_subscription_strategy: SharedSubscriptionStrategy,
+    /// Whose habits the broker has.
+    pub profile: Profile,
 }
 
 /// Limits of a Session.

@@ -68,6 +68,44 @@ pub enum ConfigError {
         /// As written.
         value: String,
     },
+    /// Some of what a member of a cluster needs, and not all.
+    #[error(
+        "{given} is given and {missing} is not: a member of a cluster has [cluster], [peers], \
+         [admin] and their files in [tls], a broker that stands alone has none of them"
+    )]
+    HalfACluster {
+        /// What is given.
+        given: &'static str,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The operator and a file would both give the policy.
+    #[error(
+        "[policy] is for a broker that stands alone: in a cluster the operator gives it, remove the section"
+    )]
+    PolicyInCluster,
+    /// Nobody gives the policy.
+    #[error(
+        "[policy] is missing: a broker that stands alone has no operator that says who may connect; \
+         add the section, empty if everybody may do everything"
+    )]
+    NoPolicy,
+    /// Two sources of the policy.
+    #[error(
+        "policy.document and policy.password_file or policy.acl_file exclude each other: keep one of the two"
+    )]
+    TwoPolicies,
+    /// A listener of a cluster that believes everybody.
+    #[error(
+        "listener {name:?} has authentication {way:?}, which is for a broker that stands alone: \
+         allow \"password\" or \"x509\""
+    )]
+    UnprovenInCluster {
+        /// The listener.
+        name: String,
+        /// What it allows.
+        way: &'static str,
+    },
     /// A number outside its range.
     #[error("{key} is {value}: use a number from {min} to {max}")]
     Range {

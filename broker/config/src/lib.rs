@@ -10,19 +10,21 @@ mod name;
 mod parse;
 mod raw;
 mod validate;
+mod validate_cluster;
 
 #[cfg(test)]
 mod validate_test;
 
 pub use config::{
-    Authentication, ClientCertificates, Cluster, Config, Discovery, Durability, Listener,
-    ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy, PeerTlsPaths, Peers, Protocol,
-    Retained, Sessions, SharedSubscriptionStrategy, StaticPeer, TlsPaths,
+    Authentication, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery, Durability,
+    Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy, PeerTlsPaths, Peers,
+    PolicyPaths, Profile, Protocol, Retained, Sessions, SharedSubscriptionStrategy, StaticPeer,
+    TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
-pub use name::{ORDINAL_PLACEHOLDER, ordinal_of};
+pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
     RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
-    RawLog, RawMqtt, RawPeers, RawRetained, RawSessions, RawStaticPeer, RawTls,
+    RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
 };

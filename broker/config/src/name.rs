@@ -31,7 +31,7 @@ pub(crate) fn is_cluster_id(id: &str) -> bool {
 
 /// Of `valid`, the word that needs the fewest edits to become `written`; `None` when none is
 /// within half its length.
-pub(crate) fn nearest<'a>(written: &str, valid: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, valid: &[&'a str]) -> Option<&'a str> {
     valid
         .iter()
         .map(|candidate| (edits(written, candidate), *candidate))

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Protocol,
-    SharedSubscriptionStrategy,
+    Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
+    Protocol, SharedSubscriptionStrategy,
 };
 
 /// `broker.toml` before its relations are checked.
@@ -27,14 +27,23 @@ pub struct RawConfig {
     /// What a broker without a quorum still serves.
     #[serde(default)]
     pub partition_policy: PartitionPolicy,
-    /// Which cluster this broker belongs to.
-    pub cluster: RawCluster,
+    /// Which cluster this broker belongs to; absent, with `peers` and `admin`: it stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<RawCluster>,
     /// Links between brokers.
-    pub peers: RawPeers,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<RawPeers>,
     /// The admin API.
-    pub admin: RawAdmin,
-    /// Where certificates, keys and trust anchors lie.
-    pub tls: RawTls,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<RawAdmin>,
+    /// Where certificates, keys and trust anchors lie; needed in a cluster and where a listener has
+    /// TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawTls>,
+    /// Who may connect and what they may do, for a broker that stands alone; in a cluster the
+    /// operator says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<RawPolicy>,
     /// Where clients connect.
     pub listeners: Vec<RawListener>,
     /// Limits of a packet and of a Network Connection.
@@ -111,24 +120,49 @@ pub struct RawAdmin {
 
 /// `[tls]`: PEM files. `{ordinal}` in the peer paths stands for the number that ends the
 /// broker's name, so that one file serves every broker of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawTls {
     /// Certificate chain of MQTT listeners and of the admin API.
-    pub server_certificate: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_certificate: Option<PathBuf>,
     /// Its private key.
-    pub server_key: PathBuf,
-    /// Certificate chain of links between brokers.
-    pub peer_certificate: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_key: Option<PathBuf>,
+    /// Certificate chain of links between brokers; needed in a cluster, and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_certificate: Option<PathBuf>,
     /// Its private key.
-    pub peer_key: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_key: Option<PathBuf>,
     /// Trust anchor of other brokers' certificates.
-    pub peer_ca: PathBuf,
-    /// Trust anchor of the admin API's callers.
-    pub admin_ca: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_ca: Option<PathBuf>,
+    /// Trust anchor of the admin API's callers; needed in a cluster, and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_ca: Option<PathBuf>,
     /// Trust anchor of MQTT clients' certificates; needed where a listener asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+}
+
+/// `[policy]`: files that HUP reads again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPolicy {
+    /// Anonymous clients may do everything, whatever the ACL file says; where a listener lets them
+    /// in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trust_anonymous: bool,
+    /// Users and the hashes of their passwords, as `mosquitto_passwd` writes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Who may do what, as Mosquitto's `acl_file`; without it everybody may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl_file: Option<PathBuf>,
+    /// A document of Mosquitto's dynamic security, in place of the other two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
 }
 
 /// One of `[[listeners]]`.
@@ -148,6 +182,10 @@ pub struct RawListener {
     /// Ways by which a client may prove who it is.
     #[serde(default = "default_authentication")]
     pub authentication: Vec<Authentication>,
+    /// Whether clients without a user name may come in. Default in a cluster: where the policy has
+    /// a group for them; default of a broker that stands alone: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<bool>,
     /// Whether clients present certificates; default: `optional` on TLS when x509 is allowed,
     /// else `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +225,8 @@ pub struct RawMqtt {
     pub receive_maximum: u16,
     /// Topic Aliases a client may set. Spec: MQTT 5.0 section 3.2.2.3.8.
     pub topic_alias_maximum: u16,
-    /// Longest keep alive, in seconds; a client that asks for more, or none, is given this.
+    /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as
+    /// long as it asks.
     pub keep_alive_max_seconds: u16,
     /// From accept to CONNECT, TLS included, in seconds.
     pub connect_timeout_seconds: u16,
@@ -197,6 +236,9 @@ pub struct RawMqtt {
     /// spreads the work whatever the publishers and topics), `random`, `sticky`, `hash_client`,
     /// `hash_topic` or `local_first`. The same on every broker of a cluster.
     pub shared_subscription_strategy: SharedSubscriptionStrategy,
+    /// Whose habits the broker has where the specification leaves a choice.
+    #[serde(skip_serializing_if = "is_default")]
+    pub profile: Profile,
 }
 
 impl Default for RawMqtt {
@@ -209,6 +251,7 @@ impl Default for RawMqtt {
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,
             shared_subscription_strategy: SharedSubscriptionStrategy::default(),
+            profile: Profile::default(),
         }
     }
 }
@@ -262,6 +305,10 @@ pub struct RawLog {
     pub format: LogFormat,
     /// Least severity that is written.
     pub level: LogLevel,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_address() -> std::net::IpAddr {

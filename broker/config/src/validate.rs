@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{
-    Authentication, ClientCertificates, Cluster, Config, Discovery, Listener, ListenerLimits, Log,
-    Mqtt, PeerTlsPaths, Peers, Protocol, Retained, Sessions, StaticPeer, TlsPaths,
+    Authentication, ClientCertificates, Config, Listener, ListenerLimits, Log, Mqtt, Protocol,
+    Retained, Sessions,
 };
 use crate::error::ConfigError;
-use crate::name::{is_cluster_id, is_label};
-use crate::raw::{RawConfig, RawDiscovery, RawListener, RawMqtt, RawPeers, RawSessions, RawTls};
+use crate::name::is_label;
+use crate::raw::{RawConfig, RawListener, RawMqtt, RawSessions};
+use crate::validate_cluster::{cluster, policy, tls};
 
 /// Listeners of one broker.
 pub(crate) const LISTENERS_MAX: usize = 16;
@@ -28,12 +29,6 @@ impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
 
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        if !is_label(&raw.cluster.name) {
-            return Err(ConfigError::Name { key: "cluster.name".into(), value: raw.cluster.name });
-        }
-        if !is_cluster_id(&raw.cluster.id) {
-            return Err(ConfigError::ClusterId { value: raw.cluster.id });
-        }
         if raw.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Empty { key: "data_dir".into(), expected: "a folder" });
         }
@@ -44,15 +39,16 @@ impl TryFrom<RawConfig> for Config {
         range("retained.bytes_max", raw.retained.bytes_max, 1, u64::MAX)?;
         let listeners = listeners(&raw)?;
         distinct_addresses(&raw, &listeners)?;
+        let is_tls_needed = raw.cluster.is_some() || listeners.iter().any(|l| l.protocol.is_tls());
+        let cluster = cluster(&raw)?;
         Ok(Self {
-            cluster: Cluster { name: raw.cluster.name, id: raw.cluster.id },
+            policy: policy(raw.policy, cluster.is_some())?,
+            tls: tls(raw.tls.unwrap_or_default(), is_tls_needed)?,
+            cluster,
             data_dir: raw.data_dir,
             workers: (raw.workers > 0).then_some(raw.workers),
             durability: raw.durability,
             partition_policy: raw.partition_policy,
-            peers: peers(raw.peers)?,
-            admin_listen: raw.admin.listen,
-            tls: tls(raw.tls)?,
             listeners,
             mqtt,
             sessions,
@@ -65,7 +61,12 @@ impl TryFrom<RawConfig> for Config {
     }
 }
 
-fn range<N: Into<u64> + Copy>(key: &str, value: N, min: N, max: N) -> Result<(), ConfigError> {
+pub(crate) fn range<N: Into<u64> + Copy>(
+    key: &str,
+    value: N,
+    min: N,
+    max: N,
+) -> Result<(), ConfigError> {
     let (value, min, max) = (value.into(), min.into(), max.into());
     if (min..=max).contains(&value) {
         Ok(())
@@ -77,7 +78,6 @@ fn range<N: Into<u64> + Copy>(key: &str, value: N, min: N, max: N) -> Result<(),
 fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
     range("mqtt.packet_bytes_max", raw.packet_bytes_max, PACKET_BYTES_MIN, PACKET_BYTES_MAX)?;
     range("mqtt.receive_maximum", raw.receive_maximum, 1, u16::MAX)?;
-    range("mqtt.keep_alive_max_seconds", raw.keep_alive_max_seconds, 1, u16::MAX)?;
     range("mqtt.connect_timeout_seconds", raw.connect_timeout_seconds, 1, 600)?;
     if raw.output_bytes_max < raw.packet_bytes_max {
         return Err(ConfigError::OutputBelowPacket {
@@ -93,6 +93,7 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
         output_bytes_max: raw.output_bytes_max,
         shared_subscription_strategy: raw.shared_subscription_strategy,
+        profile: raw.profile,
     })
 }
 
@@ -119,72 +120,6 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
     })
 }
 
-fn peers(raw: RawPeers) -> Result<Peers, ConfigError> {
-    let discovery = match raw.discovery {
-        RawDiscovery::Dns(dns) => {
-            if dns.host.is_empty() {
-                let key = "peers.discovery.dns.host".to_owned();
-                return Err(ConfigError::Empty { key, expected: "a DNS name" });
-            }
-            range("peers.discovery.dns.port", dns.port, 1, u16::MAX)?;
-            Discovery::Dns { host: dns.host, port: dns.port }
-        }
-        RawDiscovery::Static(entries) => {
-            let mut peers: Vec<StaticPeer> = Vec::with_capacity(entries.len());
-            for entry in entries {
-                if !is_label(&entry.name) {
-                    let key = "peers.discovery.static.name".to_owned();
-                    return Err(ConfigError::Name { key, value: entry.name });
-                }
-                if peers.iter().any(|peer| peer.name == entry.name) {
-                    return Err(ConfigError::DuplicatePeer { name: entry.name });
-                }
-                if !is_host_and_port(&entry.address) {
-                    let (name, address) = (entry.name, entry.address);
-                    return Err(ConfigError::PeerAddress { name, address });
-                }
-                peers.push(StaticPeer { name: entry.name, address: entry.address });
-            }
-            Discovery::Static(peers)
-        }
-    };
-    Ok(Peers { listen: raw.listen, discovery })
-}
-
-fn is_host_and_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-    })
-}
-
-fn tls(raw: RawTls) -> Result<TlsPaths, ConfigError> {
-    let paths = [
-        ("tls.server_certificate", Some(&raw.server_certificate)),
-        ("tls.server_key", Some(&raw.server_key)),
-        ("tls.peer_certificate", Some(&raw.peer_certificate)),
-        ("tls.peer_key", Some(&raw.peer_key)),
-        ("tls.peer_ca", Some(&raw.peer_ca)),
-        ("tls.admin_ca", Some(&raw.admin_ca)),
-        ("tls.client_ca", raw.client_ca.as_ref()),
-    ];
-    for (key, path) in paths {
-        if path.is_some_and(|path| path.as_os_str().is_empty()) {
-            return Err(ConfigError::Empty { key: key.to_owned(), expected: "a PEM file" });
-        }
-    }
-    Ok(TlsPaths {
-        server_certificate: raw.server_certificate,
-        server_key: raw.server_key,
-        client_ca: raw.client_ca,
-        admin_ca: raw.admin_ca,
-        peer: PeerTlsPaths {
-            certificate: raw.peer_certificate,
-            key: raw.peer_key,
-            ca: raw.peer_ca,
-        },
-    })
-}
-
 fn listeners(raw: &RawConfig) -> Result<Vec<Listener>, ConfigError> {
     if raw.listeners.is_empty() {
         return Err(ConfigError::NoListener);
@@ -195,7 +130,7 @@ fn listeners(raw: &RawConfig) -> Result<Vec<Listener>, ConfigError> {
     }
     let mut listeners: Vec<Listener> = Vec::with_capacity(raw.listeners.len());
     for entry in &raw.listeners {
-        let listener = listener(entry, &raw.tls)?;
+        let listener = listener(entry, raw)?;
         if listeners.iter().any(|other| other.name == listener.name) {
             return Err(ConfigError::DuplicateListener { name: listener.name });
         }
@@ -204,13 +139,13 @@ fn listeners(raw: &RawConfig) -> Result<Vec<Listener>, ConfigError> {
     Ok(listeners)
 }
 
-fn listener(raw: &RawListener, tls: &RawTls) -> Result<Listener, ConfigError> {
+fn listener(raw: &RawListener, config: &RawConfig) -> Result<Listener, ConfigError> {
     let name = raw.name.clone();
     if !is_label(&name) {
         return Err(ConfigError::Name { key: "listeners.name".into(), value: name });
     }
     transport(raw)?;
-    let client_certificates = client_certificates(raw, tls)?;
+    let client_certificates = client_certificates(raw, config)?;
     let mut authentication = Vec::new();
     for way in &raw.authentication {
         if !authentication.contains(way) {
@@ -219,6 +154,14 @@ fn listener(raw: &RawListener, tls: &RawTls) -> Result<Listener, ConfigError> {
     }
     if authentication.is_empty() {
         return Err(ConfigError::NoAuthentication { name });
+    }
+    let is_alone = config.cluster.is_none();
+    let unproven =
+        [(Authentication::Believed, "believed"), (Authentication::Anonymous, "anonymous")];
+    if let Some((_, way)) = unproven.into_iter().find(|(way, _)| authentication.contains(way))
+        && !is_alone
+    {
+        return Err(ConfigError::UnprovenInCluster { name, way });
     }
     let limits = &raw.limits;
     let key = format!("listeners[{name}].limits.connections");
@@ -230,6 +173,7 @@ fn listener(raw: &RawListener, tls: &RawTls) -> Result<Listener, ConfigError> {
         protocol: raw.protocol,
         bind: SocketAddr::new(raw.address, raw.port),
         authentication,
+        anonymous: raw.anonymous.unwrap_or(!is_alone),
         client_certificates,
         limits: ListenerLimits {
             connections: limits.connections,
@@ -252,7 +196,10 @@ fn transport(raw: &RawListener) -> Result<(), ConfigError> {
     }
 }
 
-fn client_certificates(raw: &RawListener, tls: &RawTls) -> Result<ClientCertificates, ConfigError> {
+fn client_certificates(
+    raw: &RawListener,
+    config: &RawConfig,
+) -> Result<ClientCertificates, ConfigError> {
     let name = raw.name.clone();
     let x509 = raw.authentication.contains(&Authentication::X509);
     let asked = raw.client_certificates.unwrap_or(if x509 {
@@ -272,7 +219,7 @@ fn client_certificates(raw: &RawListener, tls: &RawTls) -> Result<ClientCertific
         let protocol = raw.protocol.as_str();
         return Err(ConfigError::CertificatesWithoutTls { name, protocol, mode });
     }
-    if tls.client_ca.is_none() {
+    if !config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
         return Err(ConfigError::NoClientCa { name, mode });
     }
     Ok(asked)
@@ -280,8 +227,10 @@ fn client_certificates(raw: &RawListener, tls: &RawTls) -> Result<ClientCertific
 
 /// No two sockets on one port, unless their addresses differ and neither takes them all.
 fn distinct_addresses(raw: &RawConfig, listeners: &[Listener]) -> Result<(), ConfigError> {
-    let mut taken: Vec<(String, SocketAddr)> = vec![("peers.listen".to_owned(), raw.peers.listen)];
-    let rest = std::iter::once(("admin.listen".to_owned(), raw.admin.listen))
+    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    let peers = raw.peers.iter().map(|peers| ("peers.listen".to_owned(), peers.listen));
+    let rest = peers
+        .chain(raw.admin.iter().map(|admin| ("admin.listen".to_owned(), admin.listen)))
         .chain(listeners.iter().map(|l| (format!("listener {:?}", l.name), l.bind)));
     for (second, address) in rest {
         let clash = taken.iter().find(|(_, other)| {

@@ -45,10 +45,11 @@ fn five_sections_are_enough_and_the_rest_has_defaults() {
     assert_eq!(config.workers, None);
     assert_eq!(config.listeners[0].client_certificates, ClientCertificates::Optional);
     assert_eq!(config.listeners[0].limits.connections, 100_000);
-    assert_eq!(config.cluster.peer_server_name(), "01kabcdef.peer.dunlin");
-    let paths = config.tls.peer.for_broker("fleet-2").unwrap();
+    assert_eq!(config.cluster.as_ref().unwrap().peer_server_name(), "01kabcdef.peer.dunlin");
+    let peer_tls = &config.cluster.as_ref().unwrap().tls.peer;
+    let paths = peer_tls.for_broker("fleet-2").unwrap();
     assert_eq!(paths.key.to_str(), Some("/etc/dunlin/tls/peer/2/tls.key"));
-    assert_eq!(config.tls.peer.for_broker("fleet"), None);
+    assert_eq!(peer_tls.for_broker("fleet"), None);
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn certificates_need_tls_and_an_anchor() {
         raw.listeners[0].acknowledge_plaintext = true;
     });
     assert!(matches!(error, ConfigError::CertificatesWithoutTls { .. }), "{error}");
-    let error = refused(|raw| raw.tls.client_ca = None);
+    let error = refused(|raw| raw.tls.as_mut().unwrap().client_ca = None);
     assert!(matches!(error, ConfigError::NoClientCa { mode: "optional", .. }), "{error}");
     let error =
         refused(|raw| raw.listeners[0].client_certificates = Some(ClientCertificates::None));
@@ -202,7 +203,7 @@ fn static_peers_have_their_own_names_and_ports() {
                 address: (*address).to_owned(),
             })
             .collect();
-        refused(|raw| raw.peers.discovery = crate::RawDiscovery::Static(entries))
+        refused(|raw| raw.peers.as_mut().unwrap().discovery = crate::RawDiscovery::Static(entries))
     };
     let error = peers(&[("a", "h:1"), ("a", "h:2")]);
     assert!(matches!(error, ConfigError::DuplicatePeer { .. }), "{error}");
@@ -214,12 +215,54 @@ fn static_peers_have_their_own_names_and_ports() {
 
 #[test]
 fn identity_values_are_checked() {
-    let error = refused(|raw| raw.cluster.id = "a/b".into());
+    let error = refused(|raw| raw.cluster.as_mut().unwrap().id = "a/b".into());
     assert!(matches!(error, ConfigError::ClusterId { .. }), "{error}");
-    let error = refused(|raw| raw.cluster.name = String::new());
+    let error = refused(|raw| raw.cluster.as_mut().unwrap().name = String::new());
     assert!(matches!(error, ConfigError::Name { .. }), "{error}");
     let error = refused(|raw| raw.data_dir = "".into());
     assert!(matches!(error, ConfigError::Empty { .. }), "{error}");
-    let error = refused(|raw| raw.tls.admin_ca = "".into());
+    let error = refused(|raw| raw.tls.as_mut().unwrap().admin_ca = Some("".into()));
     assert!(matches!(error, ConfigError::Empty { .. }), "{error}");
+}
+
+const ALONE: &str = r#"
+data_dir = "/var/lib/dunlin"
+
+[policy]
+
+[[listeners]]
+name = "plain"
+protocol = "mqtt"
+acknowledge_plaintext = true
+port = 1883
+"#;
+
+#[test]
+fn without_cluster_peers_and_admin_a_broker_stands_alone_and_needs_a_policy() {
+    let config = Config::parse(ALONE).unwrap();
+    assert_eq!((config.cluster, config.tls), (None, None));
+    assert!(!config.listeners[0].anonymous, "nobody comes in unasked");
+    assert!(Config::parse(MINIMAL).unwrap().listeners[0].anonymous);
+    let error = Config::parse(&ALONE.replace("[policy]", "")).unwrap_err();
+    assert!(error.to_string().contains("[policy] is missing"), "{error}");
+    assert_eq!(refused(|raw| raw.policy = Some(Default::default())), ConfigError::PolicyInCluster);
+}
+
+#[test]
+fn half_a_cluster_is_refused_by_what_is_missing() {
+    let half = |given, missing| ConfigError::HalfACluster { given, missing };
+    assert_eq!(refused(|raw| raw.peers = None), half("cluster", "peers"));
+    assert_eq!(refused(|raw| raw.cluster = None), half("peers", "cluster"));
+    let error = refused(|raw| (raw.cluster, raw.peers, raw.admin) = (None, None, None));
+    assert_eq!(error, half("tls.peer_certificate", "cluster"));
+    let error = refused(|raw| raw.tls = None);
+    assert!(matches!(error, ConfigError::NoClientCa { .. }), "{error}");
+}
+
+#[test]
+fn a_name_is_believed_only_where_a_broker_stands_alone() {
+    let error = refused(|raw| raw.listeners[0].authentication.push(Authentication::Believed));
+    assert!(matches!(error, ConfigError::UnprovenInCluster { way: "believed", .. }), "{error}");
+    let text = ALONE.replace("port = 1883", "port = 1883\nauthentication = [\"believed\"]");
+    assert!(Config::parse(&text).unwrap().listeners[0].allows(Authentication::Believed));
 }

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use broker_core::codec::packet::{
-    Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Publish, PublishAck,
-    PublishProperties, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter,
-    SubscribeFilters, SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will,
-    WillProperties,
+    Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, PropertyOrder,
+    Publish, PublishAck, PublishProperties, ReasonCodes, RetainHandling, SubAck, Subscribe,
+    SubscribeFilter, SubscribeFilters, SubscriptionOptions, UnsubAck, Unsubscribe,
+    UnsubscribeFilters, Will, WillProperties,
 };
 use broker_core::codec::{
     DecodeLimits, Decoded, EncodeError, Packet, PacketType, PublishFrame, ReasonCode, Sender,
@@ -170,6 +170,7 @@ fn connack_with_every_property() {
             server_reference: Some("e"),
             authentication_method: Some("m"),
             authentication_data: Some(Sensitive(b"d")),
+            order: PropertyOrder::Listed,
         },
     };
     let hex = "20 46 00 00 43 1100000001 210002 2401 2501 2700000003 12000169 220004 1f000173 \

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use broker_core::codec::packet::{
-    Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Publish, PublishAck,
-    PublishProperties, ReasonCodes, SubAck, Subscribe, SubscribeFilter, SubscribeFilters,
-    SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will, WillProperties,
+    Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, PropertyOrder,
+    Publish, PublishAck, PublishProperties, ReasonCodes, SubAck, Subscribe, SubscribeFilter,
+    SubscribeFilters, SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will,
+    WillProperties,
 };
 use broker_core::codec::{
     DecodeError, DecodeLimits, Decoded, Packet, PacketType, PublishFrame, PublishHeader,
@@ -197,6 +198,7 @@ fn connack() -> impl Strategy<Value = Packet<'static>> {
                 shared_subscription_available: flags[4],
                 authentication_data: secret,
                 user_properties,
+                order: PropertyOrder::Listed,
             };
             let session_present = session_present && reason_code == ReasonCode::Success;
             Packet::ConnAck(ConnAck { session_present, reason_code, properties })

@@ -10,6 +10,8 @@ pub enum Credential<'a> {
     Password(&'a [u8]),
     /// A client certificate that the listener verified and took the username from.
     Certificate,
+    /// The word of the client: the listener believes it.
+    Believed,
     /// Nothing.
     None,
 }
@@ -85,10 +87,10 @@ impl Policy {
         if let Err(reason) = self.admits(username, client_id) {
             return AuthDecision::Refused(reason);
         }
-        let Some(client) = username.and_then(|name| self.client(name)) else {
-            return AuthDecision::Accepted;
-        };
+        let Some(username) = username else { return AuthDecision::Accepted };
+        let Some(client) = self.client(username) else { return guest(credential) };
         match (credential, &client.password) {
+            (Credential::Believed, _) => AuthDecision::Accepted,
             (Credential::Certificate, _) if client.certificate => AuthDecision::Accepted,
             (Credential::Certificate, _) => {
                 AuthDecision::Refused(RefusalReason::CertificateNotAccepted)
@@ -102,7 +104,7 @@ impl Policy {
     }
 
     /// Whether the policy has room for this identity, credentials aside: what an established
-    /// connection is asked again after a change.
+    /// connection is asked again after a change. A name that no record holds is a guest's.
     ///
     /// # Errors
     /// `UnknownUser`, `Suspended`, `ClientIdNotAllowed` or `AnonymousRefused`.
@@ -111,13 +113,27 @@ impl Policy {
             let is_open = self.settings().anonymous_group.is_some();
             return if is_open { Ok(()) } else { Err(RefusalReason::AnonymousRefused) };
         };
-        let client = self.client(username).ok_or(RefusalReason::UnknownUser)?;
+        let Some(client) = self.client(username) else {
+            let is_open = self.settings().guest_group.is_some();
+            return if is_open { Ok(()) } else { Err(RefusalReason::UnknownUser) };
+        };
         if client.disabled {
             Err(RefusalReason::Suspended)
         } else if client.allows_client_id(client_id) {
             Ok(())
         } else {
             Err(RefusalReason::ClientIdNotAllowed)
+        }
+    }
+}
+
+/// A guest is whom the listener believes, or a certificate names; a password proves nothing of a
+/// name without one.
+fn guest(credential: Credential<'_>) -> AuthDecision {
+    match credential {
+        Credential::Certificate | Credential::Believed => AuthDecision::Accepted,
+        Credential::Password(_) | Credential::None => {
+            AuthDecision::Refused(RefusalReason::UnknownUser)
         }
     }
 }

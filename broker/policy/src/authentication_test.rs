@@ -9,10 +9,8 @@ fn hash() -> PasswordHash {
 
 fn policy(anonymous_group: Option<&str>) -> Policy {
     let client = |username: &str| Client { username: username.into(), ..Client::default() };
-    let settings = Settings {
-        anonymous_group: anonymous_group.map(str::to_owned),
-        default_access: DefaultAccess::default(),
-    };
+    let settings =
+        Settings { anonymous_group: anonymous_group.map(str::to_owned), ..Settings::default() };
     Policy::from_records([
         Record::Client(Client {
             password: Some(hash()),
@@ -60,4 +58,30 @@ fn anonymous_clients_need_an_anonymous_group() {
 fn a_refusal_has_a_sentence_and_a_label() {
     assert_eq!(RefusalReason::Suspended.to_string(), "the user is suspended");
     assert_eq!(RefusalReason::Suspended.as_str(), "Suspended");
+}
+
+#[test]
+fn a_name_without_a_record_is_a_guests_where_it_is_proven_or_believed() {
+    let closed = policy(None);
+    let settings = Settings { guest_group: Some("guests".into()), ..Settings::default() };
+    let open = Policy::from_records([Record::Settings(settings)]).unwrap();
+    let unknown = AuthDecision::Refused(RefusalReason::UnknownUser);
+    for credential in [Credential::Believed, Credential::Certificate] {
+        assert_eq!(closed.authenticate(Some("nobody"), "c", credential), unknown);
+        assert_eq!(open.authenticate(Some("nobody"), "c", credential), AuthDecision::Accepted);
+    }
+    for credential in [Credential::Password(b"x"), Credential::None] {
+        assert_eq!(open.authenticate(Some("nobody"), "c", credential), unknown);
+    }
+    assert_eq!(open.admits(Some("nobody"), "c"), Ok(()));
+    assert_eq!(open.admits(None, "c"), Err(RefusalReason::AnonymousRefused));
+}
+
+#[test]
+fn a_believed_name_is_refused_where_its_record_says_so() {
+    let policy = policy(None);
+    let ask = |name, id| policy.authenticate(Some(name), id, Credential::Believed);
+    assert_eq!(ask("pump", "pump-1"), AuthDecision::Accepted);
+    let refused = AuthDecision::Refused(RefusalReason::ClientIdNotAllowed);
+    assert_eq!(ask("pump", "other"), refused);
 }

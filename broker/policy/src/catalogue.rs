@@ -16,6 +16,7 @@ static DEFAULT_SETTINGS: Settings = Settings {
         unsubscribe: true,
     },
     anonymous_group: None,
+    guest_group: None,
 };
 
 /// Roles, groups and settings of a policy.

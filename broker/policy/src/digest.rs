@@ -275,4 +275,7 @@ fn hash_settings(hasher: &mut FieldHasher, settings: &Settings) {
     if let Some(group) = &settings.anonymous_group {
         hasher.field(100, group.as_bytes());
     }
+    if let Some(group) = &settings.guest_group {
+        hasher.field(101, group.as_bytes());
+    }
 }

@@ -31,7 +31,11 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         any::<bool>().prop_map(|publish_client_send| {
             let default_access = DefaultAccess { publish_client_send, ..Default::default() };
-            Record::Settings(Settings { default_access, anonymous_group: None })
+            Record::Settings(Settings {
+                default_access,
+                anonymous_group: None,
+                ..Settings::default()
+            })
         }),
     ]
 }

@@ -146,21 +146,22 @@ impl Policy {
     }
 
     /// The rights of a connection. A client without a username has those of the anonymous group;
-    /// an unknown username has none. A suspended client keeps its rights: it is refused when it
+    /// an unknown username has those of the guest group. A suspended client keeps its rights: it is refused when it
     /// connects, and its session loses nothing meanwhile.
     ///
     /// Cost: a few hashes, and the compilation of a rule set unless one with the same ordered
     /// roles is in use.
     pub fn authorizer(&self, username: Option<&str>, client_id: &str) -> Authorizer {
         let identity = Identity { username: username.map(Arc::from), client_id: client_id.into() };
-        let source = match username {
-            Some(name) => self.client(name).map_or(RuleSource::UnknownUser, |client| {
-                RuleSource::Roles(self.ordered_roles_of_client(client))
-            }),
-            None => match &self.settings().anonymous_group {
-                Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group.as_str()])),
-                None => RuleSource::AnonymousRefused,
-            },
+        let settings = self.settings();
+        let of_group = |group: &Option<String>, refused| match group {
+            Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group.as_str()])),
+            None => refused,
+        };
+        let source = match username.map(|name| self.client(name)) {
+            Some(Some(client)) => RuleSource::Roles(self.ordered_roles_of_client(client)),
+            Some(None) => of_group(&settings.guest_group, RuleSource::UnknownUser),
+            None => of_group(&settings.anonymous_group, RuleSource::AnonymousRefused),
         };
         let rules = self.compiled.rule_set(source, self.settings().default_access);
         Authorizer::new(rules, identity)

@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use broker_config::Config;
 use broker_policy::Revision;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -38,8 +37,6 @@ pub struct AdminParts {
     pub version: &'static str,
     /// Who this broker is.
     pub identity: Identity,
-    /// Its configuration.
-    pub config: Arc<Config>,
     /// SHA-256 of the configuration file, lower-case hexadecimal.
     pub config_digest: String,
     /// Certificates in use.
@@ -62,8 +59,12 @@ pub struct AdminParts {
 ///
 /// # Errors
 /// The address can't be bound.
-pub async fn start(tasks: &mut JoinSet<()>, parts: AdminParts) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(parts.config.admin_listen).await?;
+pub async fn start(
+    tasks: &mut JoinSet<()>,
+    listen: SocketAddr,
+    parts: AdminParts,
+) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let metrics = Metrics::new(MetricsParts {

@@ -45,7 +45,9 @@ pub(super) async fn serve(listener: TcpListener, context: AdminContext) {
                 continue;
             }
         };
-        let (router, tls) = (router.clone(), TlsAcceptor::from(context.tls.admin()));
+        // A broker without these has no admin API.
+        let Some(config) = context.tls.admin() else { return };
+        let (router, tls) = (router.clone(), TlsAcceptor::from(config));
         let open_places = Arc::clone(&open_places);
         tokio::spawn(async move {
             if let Err(error) = connection(socket, tls, router, &open_places).await {

@@ -57,7 +57,7 @@ async fn accept(
 }
 
 async fn greet(shared: &Shared, tcp: TcpStream, address: SocketAddr) -> Option<handshake::Greeted> {
-    let tls = shared.tls.load_full();
+    let tls = shared.tls.as_ref()?.load_full();
     match handshake::accept(&shared.config, &tls, tcp, address).await {
         Ok(greeted) => Some(greeted),
         Err(HandshakeError::IsThisNode) => None,

@@ -66,7 +66,7 @@ async fn dial_for_ever(shared: Arc<Shared>, address: SocketAddr, forget: Arc<Not
     let mut stop = shared.stop.subscribe();
     let mut backoff = Backoff::new(shared.config.timing);
     loop {
-        let tls = shared.tls.load_full();
+        let Some(tls) = shared.tls.as_ref().map(|tls| tls.load_full()) else { return };
         let greeted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = forget.notified() => return,

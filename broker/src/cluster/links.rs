@@ -38,7 +38,8 @@ pub(super) struct Counters {
 
 pub(super) struct Shared {
     pub(super) config: LinksConfig,
-    pub(super) tls: Arc<ArcSwap<PeerTls>>,
+    /// `None`: this node stands alone; nothing is dialled or accepted.
+    pub(super) tls: Option<Arc<ArcSwap<PeerTls>>>,
     pub(super) counters: Arc<Counters>,
     pub(super) discovery: Mutex<Discovery>,
     pub(super) discovery_changed: Notify,
@@ -65,6 +66,16 @@ impl Links {
     /// `tls` is read at each new connection, so storing into it is how certificates change.
     #[must_use]
     pub fn new(config: LinksConfig, tls: Arc<ArcSwap<PeerTls>>) -> Self {
+        Self::prepared(config, Some(tls))
+    }
+
+    /// The links of a node that stands alone: there are none, ever.
+    #[must_use]
+    pub fn alone(config: LinksConfig) -> Self {
+        Self::prepared(config, None)
+    }
+
+    fn prepared(config: LinksConfig, tls: Option<Arc<ArcSwap<PeerTls>>>) -> Self {
         let shared = Shared {
             discovery: Mutex::new(config.discovery.clone()),
             config,

@@ -35,8 +35,8 @@ pub(super) struct Cluster {
     pub(super) meta: MetaGroup,
     pub(super) links: Links,
     pub(super) hub: Hub,
-    /// Where peers dial.
-    pub(super) peer_address: SocketAddr,
+    /// Where peers dial; `None`: this broker stands alone.
+    pub(super) peer_address: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -63,7 +63,7 @@ impl Cluster {
     }
 }
 
-type Started = (MetaGroup, Links, Hub, SocketAddr);
+type Started = (MetaGroup, Links, Hub, Option<SocketAddr>);
 
 fn run(
     parts: ClusterParts,
@@ -124,22 +124,23 @@ async fn open(
     tls: &TlsStore,
     hub: HubWiring,
 ) -> Result<Started, StartError> {
-    let address = config.peers.listen;
-    let bound = |source| StartError::Bind { what: "peers.listen", address, source };
-    let listener = TcpListener::bind(address).await.map_err(bound)?;
-    let peer_address = listener.local_addr().map_err(bound)?;
-    let links = Links::new(
-        LinksConfig {
-            node_id: identity.node_id,
-            discovery: discovery(&config.peers.discovery, &identity.name),
-            name: identity.name,
-            cluster_id: config.cluster.id.clone(),
-            timing: LinkTiming::default(),
-        },
-        tls.peer(),
-    );
+    let listener = match &config.cluster {
+        None => None,
+        Some(cluster) => Some(bind(cluster.peers.listen).await?),
+    };
+    let links_config = LinksConfig {
+        node_id: identity.node_id,
+        discovery: discovery(&config, &identity.name),
+        name: identity.name,
+        cluster_id: identity.cluster_id.clone(),
+        timing: LinkTiming::default(),
+    };
+    let links = match tls.peer() {
+        Some(tls) => Links::new(links_config, tls),
+        None => Links::alone(links_config),
+    };
     let meta_config = MetaConfig {
-        cluster_id: config.cluster.id.clone(),
+        cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
         timing: MetaTiming::default(),
     };
@@ -155,6 +156,16 @@ async fn open(
         queue: hub.queue,
         gate: hub.gate,
     });
-    links.start(listener);
+    let peer_address = listener.map(|(listener, address)| {
+        links.start(listener);
+        address
+    });
     Ok((meta, links, hub, peer_address))
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = |source| StartError::Bind { what: "peers.listen", address, source };
+    let listener = TcpListener::bind(address).await.map_err(bound)?;
+    let address = listener.local_addr().map_err(bound)?;
+    Ok((listener, address))
 }

@@ -6,10 +6,13 @@ use broker_config::{
     Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
 };
 use broker_core::cluster_state::RetainedLimits;
-use broker_core::engine::{EngineConfig, SharedSubscriptionStrategy};
+use broker_core::engine::{EngineConfig, Profile, SharedSubscriptionStrategy};
 use broker_core::types::NodeId;
+use broker_mosquitto::Faults;
 use broker_policy::Digest;
 
+use super::mosquitto::{TransientFolder, translate_mosquitto};
+use crate::args::MosquittoArgs;
 use crate::cluster::Discovery;
 use crate::node::WORKERS_MAX;
 
@@ -20,6 +23,10 @@ pub struct LoadedConfig {
     pub config: Config,
     /// SHA-256 of the file, lower-case hexadecimal: how the operator knows which one is in force.
     pub digest: String,
+    /// What is to be told of it.
+    pub warnings: Vec<String>,
+    /// The data folder, if it goes with the process.
+    pub(super) transient: Option<TransientFolder>,
 }
 
 /// The configuration can't be used.
@@ -41,6 +48,20 @@ pub enum LoadError {
         /// What is wrong.
         source: ParseError,
     },
+    /// A `mosquitto.conf` can't be used.
+    #[error(transparent)]
+    Mosquitto(#[from] Faults),
+    /// No folder for what need not outlive the process.
+    #[error("make the folder {} for what need not be kept", path.display())]
+    TransientFolder {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Neither kind of configuration is named.
+    #[error("name the configuration: --config FILE, or --mosquitto-conf FILE")]
+    NoFile,
 }
 
 /// Reads and checks the file, with the overrides of the environment.
@@ -52,8 +73,24 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let config = Config::parse_with(&text, |name| std::env::var(name).ok())
         .map_err(|source| LoadError::Parse { path: path.to_owned(), source })?;
-    let digest = Digest::of(text.as_bytes()).to_string();
-    Ok(LoadedConfig { config, digest })
+    Ok(LoadedConfig { config, digest: Digest::of(text.as_bytes()).to_string(), warnings: Vec::new(), transient: None })
+}
+
+/// Reads a `mosquitto.conf`, or what Mosquitto is without one.
+///
+/// # Errors
+/// [`LoadError`]: everything that is wrong with it, or can't be honoured and matters.
+pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
+    let place = TransientFolder::place()?;
+    let translation = translate_mosquitto(args, &place)?;
+    let text = translation.config.render();
+    let path = args.file().to_owned();
+    let config = Config::parse_with(&text, |name| std::env::var(name).ok())
+        .map_err(|source| LoadError::Parse { path, source })?;
+    let is_transient = config.data_dir == place;
+    let transient = is_transient.then(|| TransientFolder::create(place)).transpose()?;
+    let warnings = translation.warnings.iter().map(ToString::to_string).collect();
+    Ok(LoadedConfig { config, digest: Digest::of(text.as_bytes()).to_string(), warnings, transient })
 }
 
 /// Limits and choices of the engines of a node.
@@ -73,6 +110,10 @@ pub(super) fn engine(config: &Config, node: NodeId) -> EngineConfig {
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        profile: match mqtt.profile {
+            broker_config::Profile::Dunlin => Profile::Dunlin,
+            broker_config::Profile::Mosquitto => Profile::Mosquitto,
+        },
         ..EngineConfig::default()
     }
 }
@@ -89,12 +130,13 @@ const fn strategy(configured: Configured) -> SharedSubscriptionStrategy {
 }
 
 /// Where peers are looked for; `name` is this broker's own, which needs no link.
-pub(super) fn discovery(configured: &ConfiguredDiscovery, name: &str) -> Discovery {
-    match configured {
-        ConfiguredDiscovery::Dns { host, port } => {
+pub(super) fn discovery(config: &Config, name: &str) -> Discovery {
+    match config.cluster.as_ref().map(|cluster| &cluster.peers.discovery) {
+        None => Discovery::Static { peers: Vec::new() },
+        Some(ConfiguredDiscovery::Dns { host, port }) => {
             Discovery::Dns { host: host.clone(), port: *port }
         }
-        ConfiguredDiscovery::Static(peers) => Discovery::Static {
+        Some(ConfiguredDiscovery::Static(peers)) => Discovery::Static {
             peers: peers
                 .iter()
                 .filter(|peer| peer.name != name)

@@ -2,11 +2,15 @@
 //!
 //! Order of the start: configuration, identity, certificates, the ports of the listeners, cluster
 //! thread (log, consensus, links, hub), workers, admin API. The listeners accept once the hub opens
-//! the gate: when this node is a member that has caught up and every worker enforces the policy.
+//! the gate: when this node is a member that has caught up and every worker enforces the policy. A
+//! broker that stands alone has no admin API: it founds its cluster of one and puts the policy of
+//! its files into force before it lets the listeners look at the gate.
 
+mod alone;
 mod cluster_thread;
 mod config;
 mod limits;
+mod mosquitto;
 mod stop;
 mod workers;
 
@@ -15,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use broker_config::Config;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -23,16 +28,19 @@ use crate::args::RunArgs;
 use crate::cluster::meta::MetaError;
 use crate::identity::{Identity, IdentityError};
 use crate::listener::{self, BindError, BoundListener};
-use crate::node::{Clock, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerId};
+use crate::node::{Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerCounters, ListenerId};
 use crate::shutdown::{Request, Signals};
 use crate::storage::{DataDirectory, DataDirectoryError};
 use crate::telemetry::{self, Chain};
 use crate::tls::{TlsError, TlsFiles, TlsStore};
 
+use alone::PolicyFiles;
 use cluster_thread::{Cluster, ClusterParts};
 use workers::Workers;
 
-pub use config::{LoadError, LoadedConfig, load};
+pub use alone::AloneError;
+pub use config::{LoadError, LoadedConfig, load, load_mosquitto};
+pub use mosquitto::{Imported, import_mosquitto};
 pub use stop::STOP_TIMEOUT;
 
 /// Why the broker did not start.
@@ -44,6 +52,15 @@ pub enum StartError {
     Config {
         /// Why.
         source: LoadError,
+    },
+    /// A member of a cluster has no name.
+    #[error("say which broker of the cluster this is: --name NAME, for example fleet-0")]
+    NoName,
+    /// A broker that stands alone can't begin.
+    #[error("stand alone")]
+    Alone {
+        /// Why.
+        source: AloneError,
     },
     /// The paths of the peer files need an ordinal.
     #[error(
@@ -147,22 +164,42 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]: why it did not start, or what it can't go on without.
 pub fn run(args: &RunArgs, version: &'static str) -> Result<(), RunError> {
-    let loaded = load(&args.config).map_err(|source| StartError::Config { source })?;
+    let loaded = match &args.config {
+        _ if args.mosquitto.is_given() => load_mosquitto(&args.mosquitto),
+        Some(path) => load(path),
+        None => Err(LoadError::NoFile),
+    };
+    let mut loaded = loaded.map_err(|source| StartError::Config { source })?;
+    let transient = loaded.transient.take();
     telemetry::start(loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let name = match &args.name {
+        Some(name) => name,
+        None if loaded.config.cluster.is_none() => ALONE_NAME,
+        None => return Err(StartError::NoName.into()),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| StartError::Thread { name: "main", source })?;
-    let result = runtime.block_on(serve(loaded, &args.name, version));
+    let result = runtime.block_on(serve(loaded, name, version));
     runtime.shutdown_background();
+    drop(transient);
     result
 }
+
+/// Name of a broker that stands alone and is given none.
+const ALONE_NAME: &str = "alone";
 
 /// A broker whose threads run.
 struct Broker {
     tls: Arc<TlsStore>,
     cluster: Cluster,
     workers: Workers,
+    /// Where the policy comes from, if not from an operator.
+    policy: Option<PolicyFiles>,
     /// Acceptors, the admin API and the watch over TLS files.
     tasks: JoinSet<()>,
 }
@@ -173,7 +210,7 @@ async fn serve(loaded: LoadedConfig, name: &str, version: &'static str) -> Resul
     let result = loop {
         tokio::select! {
             request = signals.next() => match request {
-                Request::Reload => broker.tls.reload(true),
+                Request::Reload => reload(&broker).await,
                 Request::Stop => break Ok(()),
             },
             reason = broker.cluster.meta.failure() => break Err(RunError::Consensus { reason }),
@@ -188,6 +225,13 @@ async fn serve(loaded: LoadedConfig, name: &str, version: &'static str) -> Resul
     result
 }
 
+async fn reload(broker: &Broker) {
+    broker.tls.reload(true);
+    if let Some(policy) = &broker.policy {
+        policy.reload(&broker.cluster.meta).await;
+    }
+}
+
 async fn start(
     loaded: LoadedConfig,
     name: &str,
@@ -196,23 +240,21 @@ async fn start(
     let started = Instant::now();
     let clock = Clock::start();
     let config = Arc::new(loaded.config);
-    let files = TlsFiles::new(&config.tls, name)
-        .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })?;
-    let directory = DataDirectory::open(&config.data_dir)
-        .map_err(|source| StartError::DataDirectory { source })?;
-    let identity = Identity::open(&directory, &config.cluster.id, name)
-        .map_err(|source| StartError::Identity { source })?;
+    // Before anything is touched: a file that is wrong ends the start at once.
+    let policy = PolicyFiles::of(&config);
+    let records = policy.as_ref().map(PolicyFiles::read).transpose();
+    let records = records.map_err(|faults| StartError::Alone { source: faults.into() })?;
+    let (directory, identity) = open(&config, name)?;
     tracing::info!(
         version,
         name,
         node_id = %identity.node_id,
         cluster_id = identity.cluster_id,
-        cluster = config.cluster.name,
+        cluster = config.cluster.as_ref().map(|cluster| cluster.name.as_str()),
         "starting"
     );
     limits::raise_open_files(&config);
-    let tls = TlsStore::load(files).map_err(|source| StartError::Tls { source })?;
-    let tls = Arc::new(tls);
+    let tls = Arc::new(load_tls(&config, name)?);
     let listeners = bind(&config)?;
     let counters = listeners.iter().map(BoundListener::published).collect();
 
@@ -240,39 +282,80 @@ async fn start(
         &handles,
     )?;
     let workers = Workers::start(shared, handles, inboxes)?;
-
-    let mut tasks = JoinSet::new();
-    let parts = AdminParts {
-        version,
-        identity,
-        config: Arc::clone(&config),
-        config_digest: loaded.digest,
-        tls: Arc::clone(&tls),
-        meta: cluster.meta.clone(),
-        links: cluster.links.clone(),
-        hub: cluster.hub.clone(),
-        workers: workers.handles(),
-        listeners: counters,
-        gate: gate.clone(),
+    let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
+    let admin = match &config.cluster {
+        None => None,
+        Some(cluster) => {
+            let parts =
+                admin_parts(&broker, version, identity, loaded.digest, counters, gate.clone());
+            let address = cluster.admin_listen;
+            let bound = |source| StartError::Bind { what: "admin.listen", address, source };
+            Some(admin::start(&mut broker.tasks, address, parts).await.map_err(bound)?)
+        }
     };
-    let address = config.admin_listen;
-    let bound = |source| StartError::Bind { what: "admin.listen", address, source };
-    let admin_address = admin::start(&mut tasks, parts).await.map_err(bound)?;
-    tasks.spawn(crate::tls::watch(Arc::clone(&tls)));
+    if let Some(records) = records {
+        let Cluster { meta, hub, .. } = &broker.cluster;
+        if let Err(source) = alone::start(meta, hub, &records).await {
+            stop::stop(broker).await;
+            return Err(StartError::Alone { source });
+        }
+    }
+    broker.tasks.spawn(crate::tls::watch(Arc::clone(&broker.tls)));
     for listener in listeners {
-        tasks.spawn(listener::run(listener, workers.handles(), gate.clone()));
+        broker.tasks.spawn(listener::run(listener, broker.workers.handles(), gate.clone()));
     }
     tracing::info!(
-        admin = %admin_address,
-        peers = %cluster.peer_address,
-        workers = workers.count(),
+        admin = admin.map(tracing::field::display),
+        peers = broker.cluster.peer_address.map(tracing::field::display),
+        workers = broker.workers.count(),
         milliseconds = started.elapsed().as_millis() as u64,
         "started"
     );
-    Ok(Broker { tls, cluster, workers, tasks })
+    Ok(broker)
 }
 
-fn bind(config: &broker_config::Config) -> Result<Vec<BoundListener>, StartError> {
+/// The data directory, and who it is.
+fn open(config: &Config, name: &str) -> Result<(DataDirectory, Identity), StartError> {
+    let directory = DataDirectory::open(&config.data_dir)
+        .map_err(|source| StartError::DataDirectory { source })?;
+    let identity = match &config.cluster {
+        Some(cluster) => Identity::open(&directory, &cluster.id, name),
+        None => Identity::open_alone(&directory, name),
+    };
+    let identity = identity.map_err(|source| StartError::Identity { source })?;
+    Ok((directory, identity))
+}
+
+fn load_tls(config: &Config, name: &str) -> Result<TlsStore, StartError> {
+    let cluster = config.cluster.as_ref().map(|cluster| &cluster.tls);
+    let files = TlsFiles::new(config.tls.as_ref(), cluster, name)
+        .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })?;
+    TlsStore::load(files).map_err(|source| StartError::Tls { source })
+}
+
+fn admin_parts(
+    broker: &Broker,
+    version: &'static str,
+    identity: Identity,
+    config_digest: String,
+    listeners: Vec<(String, Arc<ListenerCounters>)>,
+    gate: Gate,
+) -> AdminParts {
+    AdminParts {
+        version,
+        identity,
+        config_digest,
+        tls: Arc::clone(&broker.tls),
+        meta: broker.cluster.meta.clone(),
+        links: broker.cluster.links.clone(),
+        hub: broker.cluster.hub.clone(),
+        workers: broker.workers.handles(),
+        listeners,
+        gate,
+    }
+}
+
+fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {
     (0u8..)
         .zip(&config.listeners)
         .map(|(id, listener)| BoundListener::bind(ListenerId(id), listener.clone()))

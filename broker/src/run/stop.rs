@@ -13,7 +13,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Stops accepting, tells the clients, hands leadership over, and closes what is open.
 pub(super) async fn stop(broker: Broker) {
     tracing::info!("stopping");
-    let Broker { tls: _, cluster, workers, mut tasks } = broker;
+    let Broker { tls: _, policy: _, cluster, workers, mut tasks } = broker;
     // Acceptors and the admin API end where they wait; the ports are free with that.
     tasks.shutdown().await;
     let all = async {

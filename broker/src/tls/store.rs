@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use broker_admin_api::{CertificateStatus, ReloadError, ServedCertificate};
-use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
+use broker_config::{ClientCertificates, ClusterTlsPaths, PeerTlsPaths, TlsPaths};
 use broker_policy::Digest;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ProducesTickets;
@@ -23,41 +23,49 @@ use crate::telemetry::Chain;
 /// The files of one broker; no placeholder is left in the paths.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    certificate: PathBuf,
-    key: PathBuf,
-    client_ca: Option<PathBuf>,
-    admin_ca: PathBuf,
-    peer: PeerTlsPaths,
+    /// `None`: no listener has TLS.
+    server: Option<TlsPaths>,
+    /// `None`: the broker stands alone, without peers and admin API.
+    cluster: Option<ClusterTlsPaths>,
 }
 
 impl TlsFiles {
-    /// The files that the configuration names for `broker_name`; `None` when a path needs an
-    /// ordinal and the name has none.
+    /// The files that the configuration names for `broker_name`: those of the listeners, and those
+    /// of a member of a cluster. `None` when a path needs an ordinal and the name has none.
     #[must_use]
-    pub fn new(paths: &TlsPaths, broker_name: &str) -> Option<Self> {
-        Some(Self {
-            certificate: paths.server_certificate.clone(),
-            key: paths.server_key.clone(),
-            client_ca: paths.client_ca.clone(),
-            admin_ca: paths.admin_ca.clone(),
-            peer: paths.peer.for_broker(broker_name)?,
-        })
+    pub fn new(
+        server: Option<&TlsPaths>,
+        cluster: Option<&ClusterTlsPaths>,
+        broker_name: &str,
+    ) -> Option<Self> {
+        let cluster = match cluster {
+            None => None,
+            Some(files) => Some(ClusterTlsPaths {
+                admin_ca: files.admin_ca.clone(),
+                peer: files.peer.for_broker(broker_name)?,
+            }),
+        };
+        Some(Self { server: server.cloned(), cluster })
     }
 
     fn server_mark(&self) -> FilesMark {
-        let fixed = [&self.certificate, &self.key, &self.admin_ca];
-        FilesMark::of(fixed.into_iter().chain(&self.client_ca))
+        let server = self.server.iter().flat_map(|files| {
+            [&files.server_certificate, &files.server_key].into_iter().chain(&files.client_ca)
+        });
+        FilesMark::of(server.chain(self.cluster.iter().map(|files| &files.admin_ca)))
     }
 
     fn peer_mark(&self) -> FilesMark {
-        FilesMark::of([&self.peer.certificate, &self.peer.key, &self.peer.ca])
+        let peer = self.cluster.iter().map(|files| &files.peer);
+        FilesMark::of(peer.flat_map(|peer| [&peer.certificate, &peer.key, &peer.ca]))
     }
 }
 
 /// The configuration of MQTT listeners, one for each way to ask for client certificates.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ListenerTls {
-    none: Arc<ServerConfig>,
+    /// Absent where no listener has TLS.
+    none: Option<Arc<ServerConfig>>,
     /// Absent without trust anchors for clients.
     asking: Option<Asking>,
 }
@@ -69,12 +77,12 @@ struct Asking {
 }
 
 impl ListenerTls {
-    /// The configuration for a listener; `None` when it asks for certificates and there are no
-    /// trust anchors, which a checked configuration excludes.
+    /// The configuration for a listener; `None` when there is no certificate, or when it asks for
+    /// certificates and there are no trust anchors, which a checked configuration excludes.
     #[must_use]
     pub fn for_listener(&self, asks: ClientCertificates) -> Option<&Arc<ServerConfig>> {
         match asks {
-            ClientCertificates::None => Some(&self.none),
+            ClientCertificates::None => self.none.as_ref(),
             ClientCertificates::Optional => self.asking.as_ref().map(|asking| &asking.optional),
             ClientCertificates::Required => self.asking.as_ref().map(|asking| &asking.required),
         }
@@ -103,10 +111,11 @@ impl Ticketers {
 /// One consistent reading of the server files.
 struct ServerSide {
     listeners: ListenerTls,
-    admin: Arc<ServerConfig>,
+    /// `None`: there is no admin API.
+    admin: Option<Arc<ServerConfig>>,
     served: ServedCertificate,
     client_trust_digest: Option<String>,
-    admin_trust_digest: String,
+    admin_trust_digest: Option<String>,
     ticketers: Arc<Ticketers>,
 }
 
@@ -121,8 +130,8 @@ struct PeerSide {
 pub struct TlsStore {
     files: TlsFiles,
     listeners: ArcSwap<ListenerTls>,
-    admin: ArcSwap<ServerConfig>,
-    peer: Arc<ArcSwap<PeerTls>>,
+    admin: ArcSwapOption<ServerConfig>,
+    peer: Option<Arc<ArcSwap<PeerTls>>>,
     state: Mutex<State>,
 }
 
@@ -132,7 +141,8 @@ struct State {
     peer_error: Option<ReloadError>,
     server_mark: FilesMark,
     peer_mark: FilesMark,
-    ticketers: Arc<Ticketers>,
+    /// `None`: no listener has TLS.
+    ticketers: Option<Arc<Ticketers>>,
 }
 
 impl std::fmt::Debug for TlsStore {
@@ -149,28 +159,42 @@ impl TlsStore {
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         // Marks are taken before reading: a change in between is seen as one, never missed.
         let (server_mark, peer_mark) = (files.server_mark(), files.peer_mark());
-        let server = read_server(&files, None)?;
-        let peer = read_peer(&files.peer)?;
-        let status = CertificateStatus {
-            server: Some(server.served),
-            peer: Some(peer.served),
-            client_trust_digest: server.client_trust_digest,
-            admin_trust_digest: Some(server.admin_trust_digest),
-            peer_trust_digest: Some(peer.trust_digest),
-            last_reload_error: None,
+        let admin_ca = files.cluster.as_ref().map(|cluster| &cluster.admin_ca);
+        let server = match &files.server {
+            None => None,
+            Some(server) => Some(read_server(server, admin_ca, None)?),
         };
+        let peer = match &files.cluster {
+            None => None,
+            Some(cluster) => Some(read_peer(&cluster.peer)?),
+        };
+        let (peer, peer_status) = peer.map(|p| (p.tls, (p.served, p.trust_digest))).unzip();
+        let (peer_served, peer_trust_digest) = peer_status.unzip();
+        let (listeners, admin, mut status, ticketers) = match server {
+            None => (ListenerTls::default(), None, CertificateStatus::default(), None),
+            Some(server) => {
+                let status = CertificateStatus {
+                    server: Some(server.served),
+                    client_trust_digest: server.client_trust_digest,
+                    admin_trust_digest: server.admin_trust_digest,
+                    ..CertificateStatus::default()
+                };
+                (server.listeners, server.admin, status, Some(server.ticketers))
+            }
+        };
+        (status.peer, status.peer_trust_digest) = (peer_served, peer_trust_digest);
         Ok(Self {
             files,
-            listeners: ArcSwap::from_pointee(server.listeners),
-            admin: ArcSwap::new(server.admin),
-            peer: Arc::new(ArcSwap::from_pointee(peer.tls)),
+            listeners: ArcSwap::from_pointee(listeners),
+            admin: ArcSwapOption::new(admin),
+            peer: peer.map(|peer| Arc::new(ArcSwap::from_pointee(peer))),
             state: Mutex::new(State {
                 status,
                 server_error: None,
                 peer_error: None,
                 server_mark,
                 peer_mark,
-                ticketers: server.ticketers,
+                ticketers,
             }),
         })
     }
@@ -182,16 +206,18 @@ impl TlsStore {
     }
 
     /// The configuration of the admin API, to be taken at each accept: a client certificate is
-    /// asked for, not required, so that probes and scrapers come in without.
+    /// asked for, not required, so that probes and scrapers come in without. `None`: the broker
+    /// stands alone and has no admin API.
     #[must_use]
-    pub fn admin(&self) -> Arc<ServerConfig> {
+    pub fn admin(&self) -> Option<Arc<ServerConfig>> {
         self.admin.load_full()
     }
 
-    /// The configurations of peer links, which read it at each new link.
+    /// The configurations of peer links, which read it at each new link. `None`: the broker stands
+    /// alone and has no peers.
     #[must_use]
-    pub fn peer(&self) -> Arc<ArcSwap<PeerTls>> {
-        Arc::clone(&self.peer)
+    pub fn peer(&self) -> Option<Arc<ArcSwap<PeerTls>>> {
+        self.peer.clone()
     }
 
     /// What is in use, and why the newest files are not.
@@ -228,9 +254,12 @@ impl TlsStore {
     }
 
     fn reload_server(&self, state: &mut State) {
+        let Some(files) = &self.files.server else { return };
+        let admin_ca = self.files.cluster.as_ref().map(|cluster| &cluster.admin_ca);
         let kept =
             (state.status.client_trust_digest.clone(), state.status.admin_trust_digest.clone());
-        match read_server(&self.files, Some((&state.ticketers, kept))) {
+        let before = state.ticketers.as_ref().map(|ticketers| (ticketers, kept));
+        match read_server(files, admin_ca, before) {
             Ok(server) => {
                 tracing::info!(
                     fingerprint = server.served.fingerprint,
@@ -241,8 +270,8 @@ impl TlsStore {
                 self.admin.store(server.admin);
                 state.status.server = Some(server.served);
                 state.status.client_trust_digest = server.client_trust_digest;
-                state.status.admin_trust_digest = Some(server.admin_trust_digest);
-                state.ticketers = server.ticketers;
+                state.status.admin_trust_digest = server.admin_trust_digest;
+                state.ticketers = Some(server.ticketers);
                 state.server_error = None;
             }
             Err(error) => state.server_error = Some(report("server", &error)),
@@ -250,14 +279,15 @@ impl TlsStore {
     }
 
     fn reload_peer(&self, state: &mut State) {
-        match read_peer(&self.files.peer) {
+        let (Some(cluster), Some(in_use)) = (&self.files.cluster, &self.peer) else { return };
+        match read_peer(&cluster.peer) {
             Ok(peer) => {
                 tracing::info!(
                     fingerprint = peer.served.fingerprint,
                     not_after = peer.served.not_after,
                     "peer certificate and trust anchors are in use"
                 );
-                self.peer.store(Arc::new(peer.tls));
+                in_use.store(Arc::new(peer.tls));
                 state.status.peer = Some(peer.served);
                 state.status.peer_trust_digest = Some(peer.trust_digest);
                 state.peer_error = None;
@@ -292,22 +322,23 @@ fn served(path: &Path, leaf: &CertificateDer<'_>) -> Result<ServedCertificate, T
 type KeptTrust = (Option<String>, Option<String>);
 
 fn read_server(
-    files: &TlsFiles,
+    files: &TlsPaths,
+    admin_ca: Option<&PathBuf>,
     before: Option<(&Arc<Ticketers>, KeptTrust)>,
 ) -> Result<ServerSide, TlsError> {
-    let chain_pem = read(&files.certificate)?;
-    let chain = certificates(&files.certificate, "certificate", &chain_pem)?;
-    let key = private_key(&files.key, &read(&files.key)?)?;
-    let client = match &files.client_ca {
-        None => None,
-        Some(path) => Some((path, read(path)?)),
+    let chain_pem = read(&files.server_certificate)?;
+    let chain = certificates(&files.server_certificate, "certificate", &chain_pem)?;
+    let key = private_key(&files.server_key, &read(&files.server_key)?)?;
+    let with_pem = |path: Option<&PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => read(path).map(|pem| Some((path.clone(), pem))),
     };
+    let (client, admin) = (with_pem(files.client_ca.as_ref())?, with_pem(admin_ca)?);
     let client_trust_digest = client.as_ref().map(|(_, pem)| Digest::of(pem).to_string());
-    let admin_pem = read(&files.admin_ca)?;
-    let admin_trust_digest = Digest::of(&admin_pem).to_string();
+    let admin_trust_digest = admin.as_ref().map(|(_, pem)| Digest::of(pem).to_string());
     let ticketers = match before {
         Some((ticketers, (client, admin)))
-            if client == client_trust_digest && admin.as_ref() == Some(&admin_trust_digest) =>
+            if client == client_trust_digest && admin == admin_trust_digest =>
         {
             Arc::clone(ticketers)
         }
@@ -318,15 +349,15 @@ fn read_server(
         server_config(ServerParts { chain: &chain, key: &key, asks, anchors, ticketer, alpn })
     };
     let pair_error = |reason| TlsError::Pair {
-        certificate: files.certificate.clone(),
-        key: files.key.clone(),
+        certificate: files.server_certificate.clone(),
+        key: files.server_key.clone(),
         reason,
     };
     let none = build(ClientCertificates::None, None, &ticketers.none, &[]).map_err(pair_error)?;
     let asking = match client {
         None => None,
         Some((path, pem)) => {
-            let anchors = Arc::new(anchors(path, &pem)?);
+            let anchors = Arc::new(anchors(&path, &pem)?);
             let failed = |reason| TlsError::Anchor { path: path.clone(), reason };
             let optional =
                 build(ClientCertificates::Optional, Some(&anchors), &ticketers.optional, &[]);
@@ -338,14 +369,19 @@ fn read_server(
             })
         }
     };
-    let admin_anchors = Arc::new(anchors(&files.admin_ca, &admin_pem)?);
-    let alpn: &[&[u8]] = &[b"http/1.1"];
-    let admin = build(ClientCertificates::Optional, Some(&admin_anchors), &ticketers.admin, alpn)
-        .map_err(|reason| TlsError::Anchor { path: files.admin_ca.clone(), reason })?;
+    let admin = match admin {
+        None => None,
+        Some((path, pem)) => {
+            let anchors = Arc::new(anchors(&path, &pem)?);
+            let (asks, alpn): (_, &[&[u8]]) = (ClientCertificates::Optional, &[b"http/1.1"]);
+            let config = build(asks, Some(&anchors), &ticketers.admin, alpn);
+            Some(config.map_err(|reason| TlsError::Anchor { path, reason })?)
+        }
+    };
     Ok(ServerSide {
-        listeners: ListenerTls { none, asking },
+        listeners: ListenerTls { none: Some(none), asking },
         admin,
-        served: served(&files.certificate, &chain[0])?,
+        served: served(&files.server_certificate, &chain[0])?,
         client_trust_digest,
         admin_trust_digest,
         ticketers,

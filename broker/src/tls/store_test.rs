@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
+use broker_config::{ClientCertificates, ClusterTlsPaths, PeerTlsPaths, TlsPaths};
 use jiff::Timestamp;
 use operator_pki::{
     Authority, AuthorityRequest, Leaf, LeafRequest, Purpose, ensure_authority, ensure_leaf,
@@ -73,6 +73,8 @@ impl Folder {
             server_certificate: self.path("tls.crt"),
             server_key: self.path("tls.key"),
             client_ca: Some(self.path("client-ca.crt")),
+        };
+        let cluster = ClusterTlsPaths {
             admin_ca: self.path("admin-ca.crt"),
             peer: PeerTlsPaths {
                 certificate: self.path("peer.crt"),
@@ -80,7 +82,7 @@ impl Folder {
                 ca: self.path("peer-ca.crt"),
             },
         };
-        TlsFiles::new(&paths, "fleet-0").unwrap()
+        TlsFiles::new(Some(&paths), Some(&cluster), "fleet-0").unwrap()
     }
 
     fn load(&self) -> TlsStore {

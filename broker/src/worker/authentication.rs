@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker_config::{Authentication, Listener};
 use broker_core::codec::ReasonCode;
-use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest};
+use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest, Profile};
 use broker_policy::{AuthDecision, Credential, PasswordHash, RefusalReason};
 
 /// What a listener lets count as proof.
@@ -12,6 +12,12 @@ use broker_policy::{AuthDecision, Credential, PasswordHash, RefusalReason};
 pub(super) struct Proofs {
     pub(super) password: bool,
     pub(super) certificate: bool,
+    /// The client's word.
+    pub(super) word: bool,
+    /// None is asked for: whatever the client calls itself, it is anonymous.
+    pub(super) none: bool,
+    /// Clients without a user name may come in, where the policy has a group for them.
+    pub(super) anonymous: bool,
 }
 
 impl Proofs {
@@ -19,6 +25,9 @@ impl Proofs {
         Self {
             password: listener.allows(Authentication::Password),
             certificate: listener.allows(Authentication::X509),
+            word: listener.allows(Authentication::Believed),
+            none: listener.allows(Authentication::Anonymous),
+            anonymous: listener.anonymous,
         }
     }
 }
@@ -54,9 +63,14 @@ pub(super) fn decide(proofs: Proofs, request: &AuthRequest) -> Decision {
             AuthDecision::NeedsVerification(_) => {}
         }
     }
+    let named = named.filter(|_| !proofs.none);
+    if named.is_none() && !proofs.anonymous {
+        return Decision::Refused(RefusalReason::AnonymousRefused);
+    }
     let credential = match request.password.as_deref() {
+        _ if proofs.word => Credential::Believed,
         None => Credential::None,
-        Some(_) if !proofs.password => {
+        Some(_) if !proofs.password && named.is_some() => {
             return Decision::Refused(RefusalReason::PasswordNotAccepted);
         }
         Some(password) => Credential::Password(password),
@@ -77,8 +91,10 @@ fn accepted(username: Option<&Arc<str>>, proof: AuthProof) -> Decision {
 }
 
 /// What the client is told: whether a user exists is not its business.
-pub(super) fn reason_code(reason: RefusalReason) -> ReasonCode {
+pub(super) fn reason_code(reason: RefusalReason, profile: Profile) -> ReasonCode {
     match reason {
+        // As Mosquitto, which has one answer for all.
+        _ if profile == Profile::Mosquitto => ReasonCode::NotAuthorized,
         RefusalReason::UnknownUser
         | RefusalReason::CredentialMissing
         | RefusalReason::PasswordNotAccepted

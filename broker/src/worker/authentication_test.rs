@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest};
 use broker_core::types::ProtocolVersion;
-use broker_policy::{Client, PasswordHash, Policy, Record, RefusalReason};
+use broker_policy::{Client, PasswordHash, Policy, Record, RefusalReason, Settings};
 
 use super::authentication::{Decision, Proofs, decide};
 
-const BOTH: Proofs = Proofs { password: true, certificate: true };
-const PASSWORD: Proofs = Proofs { password: true, certificate: false };
-const CERTIFICATE: Proofs = Proofs { password: false, certificate: true };
+const PASSWORD: Proofs =
+    Proofs { password: true, certificate: false, word: false, none: false, anonymous: true };
+const BOTH: Proofs = Proofs { certificate: true, ..PASSWORD };
+const CERTIFICATE: Proofs = Proofs { password: false, ..BOTH };
+const WORD: Proofs = Proofs { password: false, word: true, ..PASSWORD };
+const NONE: Proofs = Proofs { password: false, none: true, ..PASSWORD };
 
 fn policy() -> Policy {
     let hash = PasswordHash::pbkdf2_sha512(b"secret", &[7; 16], 1).unwrap();
@@ -83,4 +86,42 @@ fn suspended_and_unknown_users_are_refused_whatever_they_show() {
     assert_eq!(refused, Decision::Refused(RefusalReason::Suspended));
     let refused = decide(BOTH, &request(Some("nobody"), Some(b"x"), None));
     assert_eq!(refused, Decision::Refused(RefusalReason::UnknownUser));
+}
+
+/// Everybody may come in, by any name or none.
+fn open(request: AuthRequest) -> AuthRequest {
+    let (anonymous, guest) = (Some("all".to_owned()), Some("all".to_owned()));
+    let settings =
+        Settings { anonymous_group: anonymous, guest_group: guest, ..Settings::default() };
+    AuthRequest {
+        policy: Arc::new(Policy::from_records([Record::Settings(settings)]).unwrap()),
+        ..request
+    }
+}
+
+fn name_of(decision: &Decision) -> Option<Option<&str>> {
+    match decision {
+        Decision::Done(AuthOutcome::Accepted { username, .. }) => Some(username.as_deref()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_believed_client_keeps_its_name_and_one_that_is_not_asked_loses_it() {
+    let named = open(request(Some("anybody"), Some(b"anything"), None));
+    assert_eq!(name_of(&decide(WORD, &named)), Some(Some("anybody")));
+    assert_eq!(name_of(&decide(NONE, &named)), Some(None));
+    let refused = Decision::Refused(RefusalReason::UnknownUser);
+    assert_eq!(decide(PASSWORD, &named), refused, "a password proves no guest's name");
+}
+
+#[test]
+fn a_listener_that_takes_no_anonymous_clients_refuses_them_whatever_the_policy_says() {
+    let nameless = open(request(None, None, None));
+    assert_eq!(name_of(&decide(PASSWORD, &nameless)), Some(None));
+    for proofs in [PASSWORD, BOTH, WORD] {
+        let closed = Proofs { anonymous: false, ..proofs };
+        let refused = Decision::Refused(RefusalReason::AnonymousRefused);
+        assert_eq!(decide(closed, &nameless), refused);
+    }
 }

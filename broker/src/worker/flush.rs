@@ -198,7 +198,10 @@ impl Worker {
             reason = reason.as_str(),
             "client refused"
         );
-        self.answer(connection, AuthOutcome::Refused { reason_code: reason_code(reason) });
+        self.answer(
+            connection,
+            AuthOutcome::Refused { reason_code: reason_code(reason, self.shared.engine.profile) },
+        );
     }
 
     fn answer(&self, connection: ConnectionId, outcome: AuthOutcome) {

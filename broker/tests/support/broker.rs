@@ -56,7 +56,7 @@ impl Broker {
         let peers: Vec<RawStaticPeer> = (0..).zip(&raws).map(peer).collect();
         for (ordinal, raw) in raws.iter_mut().enumerate() {
             raw.data_dir = folder.path().join(format!("data-{ordinal}"));
-            raw.peers.discovery = RawDiscovery::Static(peers.clone());
+            raw.peers.as_mut().unwrap().discovery = RawDiscovery::Static(peers.clone());
         }
         let brokers: Vec<Self> = raws
             .into_iter()
@@ -188,5 +188,8 @@ impl Broker {
 }
 
 fn peer((ordinal, raw): (usize, &RawConfig)) -> RawStaticPeer {
-    RawStaticPeer { name: format!("fleet-{ordinal}"), address: raw.peers.listen.to_string() }
+    RawStaticPeer {
+        name: format!("fleet-{ordinal}"),
+        address: raw.peers.as_ref().unwrap().listen.to_string(),
+    }
 }

@@ -100,7 +100,8 @@ impl Node {
     pub(crate) fn start(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::new(folder.path(), 1);
-        let files = TlsFiles::new(&pki.paths(), "fleet-0").unwrap();
+        let files =
+            TlsFiles::new(Some(&pki.paths()), Some(&pki.cluster_paths()), "fleet-0").unwrap();
         let tls = Arc::new(TlsStore::load(files).unwrap());
         let listeners: Arc<[Listener]> = [
             listener(&options, "plain", Protocol::Mqtt),
@@ -233,6 +234,7 @@ fn listener(options: &Options, name: &str, protocol: Protocol) -> Listener {
         } else {
             vec![Authentication::Password]
         },
+        anonymous: true,
         client_certificates: if is_tls {
             options.client_certificates
         } else {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_config::{PeerTlsPaths, TlsPaths};
+use broker_config::{ClusterTlsPaths, PeerTlsPaths, TlsPaths};
 use jiff::Timestamp;
 use operator_pki::{
     Authority, AuthorityRequest, Leaf, LeafRequest, Purpose, ensure_authority, ensure_leaf,
@@ -78,12 +78,20 @@ impl Pki {
         std::fs::rename(new, self.folder.join(name)).unwrap();
     }
 
+    /// The files of the listeners.
     pub(crate) fn paths(&self) -> TlsPaths {
         let path = |name: &str| self.folder.join(name);
         TlsPaths {
             server_certificate: path("tls.crt"),
             server_key: path("tls.key"),
             client_ca: Some(path("client-ca.crt")),
+        }
+    }
+
+    /// The files of a member of the cluster.
+    pub(crate) fn cluster_paths(&self) -> ClusterTlsPaths {
+        let path = |name: &str| self.folder.join(name);
+        ClusterTlsPaths {
             admin_ca: path("admin-ca.crt"),
             peer: PeerTlsPaths {
                 certificate: path("peer-{ordinal}.crt"),

@@ -24,28 +24,29 @@ pub(crate) fn free_port() -> u16 {
 
 /// The configuration of broker `fleet-0` alone; tests change what they need.
 pub(crate) fn config(pki: &Pki) -> RawConfig {
-    let paths = pki.paths();
+    let (paths, cluster_paths) = (pki.paths(), pki.cluster_paths());
     let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     RawConfig {
         data_dir: pki.folder.join("data"),
         workers: 2,
         durability: Default::default(),
         partition_policy: Default::default(),
-        cluster: RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() },
-        peers: RawPeers {
+        cluster: Some(RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() }),
+        peers: Some(RawPeers {
             listen: local(free_port()),
             discovery: RawDiscovery::Static(Vec::<RawStaticPeer>::new()),
-        },
-        admin: RawAdmin { listen: local(free_port()) },
-        tls: RawTls {
-            server_certificate: paths.server_certificate,
-            server_key: paths.server_key,
-            peer_certificate: paths.peer.certificate,
-            peer_key: paths.peer.key,
-            peer_ca: paths.peer.ca,
-            admin_ca: paths.admin_ca,
+        }),
+        admin: Some(RawAdmin { listen: local(free_port()) }),
+        tls: Some(RawTls {
+            server_certificate: Some(paths.server_certificate),
+            server_key: Some(paths.server_key),
+            peer_certificate: Some(cluster_paths.peer.certificate),
+            peer_key: Some(cluster_paths.peer.key),
+            peer_ca: Some(cluster_paths.peer.ca),
+            admin_ca: Some(cluster_paths.admin_ca),
             client_ca: paths.client_ca,
-        },
+        }),
+        policy: None,
         listeners: vec![listener("plain", Protocol::Mqtt), listener("secure", Protocol::Mqtts)],
         mqtt: Default::default(),
         sessions: Default::default(),
@@ -62,10 +63,16 @@ fn listener(name: &str, protocol: Protocol) -> RawListener {
         address: [127, 0, 0, 1].into(),
         port: 0,
         authentication: [Authentication::Password].into_iter().chain(x509).collect(),
+        anonymous: None,
         client_certificates: None,
         acknowledge_plaintext: !protocol.is_tls(),
         limits: RawListenerLimits::default(),
     }
+}
+
+/// The admin API of a member of a cluster.
+pub(crate) fn admin(config: &RawConfig) -> &RawAdmin {
+    config.admin.as_ref().unwrap()
 }
 
 /// Writes the file.
@@ -116,7 +123,7 @@ impl Process {
                 sink.lock().unwrap().push(value);
             }
         });
-        Self { child, lines, admin: config.admin.listen }
+        Self { child, lines, admin: admin(config).listen }
     }
 
     /// Every line logged so far.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::connect::recheck;
-use super::{Claim, ClaimOutcome, Engine};
+use super::{Claim, ClaimOutcome, Engine, Profile};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{ConnAck, ConnAckProperties, Packet};
 use crate::connection::{Identity, PendingConnect, Stage, slot_of};
@@ -221,6 +221,10 @@ impl Engine {
             server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
                 .then_some(keep_alive),
             ..ConnAckProperties::default()
+        };
+        let properties = match self.config.profile {
+            Profile::Dunlin => properties,
+            Profile::Mosquitto => properties.as_mosquitto(),
         };
         let session_present = pending.session_present;
         let packet = ConnAck { session_present, reason_code: ReasonCode::Success, properties };

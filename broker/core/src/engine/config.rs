@@ -24,6 +24,17 @@ pub enum SharedSubscriptionStrategy {
     HashTopic,
 }
 
+/// Whose habits the engine has where the specification leaves a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Its own.
+    #[default]
+    Dunlin,
+    /// Mosquitto's: CONNACK has its properties, in its order; a QoS 2 message that nobody is
+    /// subscribed to is received with Success.
+    Mosquitto,
+}
+
 /// Limits that the engine holds its clients to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -61,6 +72,8 @@ pub struct EngineConfig {
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
+    /// Whose habits it has.
+    pub profile: Profile,
 }
 
 /// 1 MiB: EMQX's and RMQTT's default; twice as much as most fleets send.
@@ -104,6 +117,7 @@ impl Default for EngineConfig {
             queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
+            profile: Profile::Dunlin,
         }
     }
 }

@@ -174,13 +174,14 @@ pub(super) fn recheck(
     let username = identity.username.as_deref();
     current.admits(username, client_id.as_str()).map_err(|_| ReasonCode::NotAuthorized)?;
     let Some(username) = username else { return Ok(()) };
-    let (Some(now), before) = (current.client(username), earlier.client(username)) else {
-        return Err(ReasonCode::NotAuthorized);
-    };
-    let holds = match identity.proof {
-        AuthProof::Password => before.is_some_and(|before| before.password == now.password),
-        AuthProof::Certificate => now.certificate,
-        AuthProof::None => true,
+    let (now, before) = (current.client(username), earlier.client(username));
+    let holds = match (identity.proof, now) {
+        (AuthProof::Password, now) => {
+            now.is_some() && before.map(|before| &before.password) == now.map(|now| &now.password)
+        }
+        (AuthProof::Certificate, Some(now)) => now.certificate,
+        // A guest, whom the policy admits.
+        (AuthProof::Certificate | AuthProof::None, _) => true,
     };
     if holds { Ok(()) } else { Err(ReasonCode::NotAuthorized) }
 }

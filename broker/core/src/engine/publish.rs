@@ -6,7 +6,7 @@ use broker_policy::{Action, Authorizer};
 
 use super::output::AckPacket;
 use super::route::Publisher;
-use super::{DropReason, Effect, Engine, ProposalId};
+use super::{DropReason, Effect, Engine, Profile, ProposalId};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
 use crate::connection::{AckKind, ConnectionSlot, PendingAck, slot_of};
@@ -203,7 +203,13 @@ impl Engine {
             AckKind::PubAck => AckPacket::Ack,
             AckKind::PubRec => AckPacket::Rec,
         };
-        self.send_ack(slot, packet, ack.packet_id, ack.reason_code);
+        let reason_code = match (self.config.profile, ack.kind, ack.reason_code) {
+            (Profile::Mosquitto, AckKind::PubRec, ReasonCode::NoMatchingSubscribers) => {
+                ReasonCode::Success
+            }
+            (.., reason_code) => reason_code,
+        };
+        self.send_ack(slot, packet, ack.packet_id, reason_code);
     }
 }
 

@@ -17,9 +17,10 @@ impl Naive<'_> {
         let deny = |because| Explanation { is_allowed: false, because };
         let settings = self.settings();
         let roles = match (self.username, &settings.anonymous_group) {
-            (Some(name), _) => match self.client(name) {
-                Some(client) => self.roles_of_client(client),
-                None => return deny(Because::UnknownUser),
+            (Some(name), _) => match (self.client(name), &settings.guest_group) {
+                (Some(client), _) => self.roles_of_client(client),
+                (None, Some(group)) => self.roles_of_group(group),
+                (None, None) => return deny(Because::UnknownUser),
             },
             (None, Some(group)) => self.roles_of_group(group),
             (None, None) => return deny(Because::AnonymousRefused),

@@ -78,13 +78,15 @@ fn client(username: &'static str) -> impl Strategy<Value = Record> {
 }
 
 fn settings() -> impl Strategy<Value = Record> {
-    let group = prop::option::of(select(GROUPS));
-    (any::<[bool; 4]>(), group).prop_map(|(access, group)| {
+    let group = || prop::option::of(select(GROUPS));
+    (any::<[bool; 4]>(), group(), group()).prop_map(|(access, anonymous, guest)| {
         let mut default_access = DefaultAccess::default();
         for (kind, allow) in AccessKind::ALL.into_iter().zip(access) {
             default_access.set(kind, allow);
         }
-        Record::Settings(Settings { default_access, anonymous_group: group.map(str::to_owned) })
+        let (anonymous_group, guest_group) =
+            (anonymous.map(str::to_owned), guest.map(str::to_owned));
+        Record::Settings(Settings { default_access, anonymous_group, guest_group })
     })
 }
 

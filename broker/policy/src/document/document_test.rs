@@ -105,8 +105,7 @@ fn sample() -> Policy {
         roles: vec![RoleAssignment::new("k8s:iot:pumps")],
         ..Group::default()
     };
-    let settings =
-        Settings { anonymous_group: Some("pumps".into()), default_access: Default::default() };
+    let settings = Settings { anonymous_group: Some("pumps".into()), ..Settings::default() };
     Policy::from_records([
         Record::Role(role),
         Record::Client(pump),

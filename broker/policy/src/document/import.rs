@@ -229,7 +229,7 @@ impl Reader {
         if let Some(name) = anonymous_group.take_if(|name| !self.groups.contains_key(name)) {
             self.skip("anonymousGroup", format!("the group {name:?} is not there"));
         }
-        Settings { default_access, anonymous_group }
+        Settings { default_access, anonymous_group, ..Settings::default() }
     }
 
     fn name(

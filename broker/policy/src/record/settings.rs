@@ -12,6 +12,11 @@ pub struct Settings {
     /// The group whose roles a client without a username has; `None`: such clients are refused.
     #[serde(default)]
     pub anonymous_group: Option<String>,
+    /// The group whose roles a client has whose username no client record holds; `None`: such
+    /// clients are refused. Not part of a dynamic-security document: a listener that believes
+    /// usernames, or takes them from certificates, has guests.
+    #[serde(default)]
+    pub guest_group: Option<String>,
 }
 
 /// What is allowed where no ACL matches. `$CONTROL` topics are denied all the same.

@@ -65,7 +65,8 @@ pub(super) fn validate(record: &Record) -> Result<(), InvalidRecord> {
         Record::Group(group) => validate_group(group),
         Record::Role(role) => validate_role(role),
         Record::Settings(settings) => {
-            settings.anonymous_group.as_ref().map_or(Ok(()), |name| check_name("group name", name))
+            let groups = settings.anonymous_group.iter().chain(&settings.guest_group);
+            groups.into_iter().try_for_each(|name| check_name("group name", name))
         }
     }
 }

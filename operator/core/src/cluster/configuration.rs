@@ -118,18 +118,22 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             api::PartitionPolicy::Fence => broker_config::PartitionPolicy::Fence,
             api::PartitionPolicy::Serve => broker_config::PartitionPolicy::Serve,
         },
-        cluster: RawCluster { name: cluster.name.clone(), id: cluster.cluster_id.clone() },
-        peers: RawPeers { listen: placement.peer_listen, discovery: placement.discovery.clone() },
-        admin: RawAdmin { listen: placement.admin_listen },
-        tls: RawTls {
-            server_certificate: placement.server_tls_dir.join("tls.crt"),
-            server_key: placement.server_tls_dir.join("tls.key"),
-            peer_certificate: placement.peer_tls_dir.join("tls.crt"),
-            peer_key: placement.peer_tls_dir.join("tls.key"),
-            peer_ca: placement.peer_tls_dir.join("ca.crt"),
-            admin_ca: placement.trust_dir.join("admin-ca.crt"),
+        cluster: Some(RawCluster { name: cluster.name.clone(), id: cluster.cluster_id.clone() }),
+        peers: Some(RawPeers {
+            listen: placement.peer_listen,
+            discovery: placement.discovery.clone(),
+        }),
+        admin: Some(RawAdmin { listen: placement.admin_listen }),
+        tls: Some(RawTls {
+            server_certificate: Some(placement.server_tls_dir.join("tls.crt")),
+            server_key: Some(placement.server_tls_dir.join("tls.key")),
+            peer_certificate: Some(placement.peer_tls_dir.join("tls.crt")),
+            peer_key: Some(placement.peer_tls_dir.join("tls.key")),
+            peer_ca: Some(placement.peer_tls_dir.join("ca.crt")),
+            admin_ca: Some(placement.trust_dir.join("admin-ca.crt")),
             client_ca: asks_for_certificates.then(|| placement.trust_dir.join("client-ca.crt")),
-        },
+        }),
+        policy: None,
         listeners: cluster.listeners.iter().map(|l| raw_listener(l, placement)).collect(),
         mqtt: RawMqtt::default(),
         sessions: RawSessions {
@@ -167,6 +171,7 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
                 api::AuthenticationMethod::X509 => broker_config::Authentication::X509,
             })
             .collect(),
+        anonymous: None,
         client_certificates: Some(match listener.client_certificates() {
             api::ClientCertificates::None => broker_config::ClientCertificates::None,
             api::ClientCertificates::Optional => broker_config::ClientCertificates::Optional,
@@ -218,7 +223,7 @@ mod tests {
         let cluster = validated("{version: 0.1.0}");
         let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
         let config = Config::parse(&rendered.text).unwrap();
-        assert_eq!(config.cluster.id, "01KABCDEF");
+        assert_eq!(config.cluster.unwrap().id, "01KABCDEF");
         assert_eq!(config.listeners[0].bind.port(), 8883);
         insta::assert_snapshot!(rendered.text);
     }

@@ -156,6 +156,7 @@ fn settings_record(settings: &PolicySettings, has_anonymous: bool) -> Record {
             unsubscribe: is_allowed(access.unsubscribe),
         },
         anonymous_group: has_anonymous.then(|| ANONYMOUS_GROUP.to_owned()),
+        guest_group: None,
     })
 }
 

@@ -57,6 +57,19 @@ pub struct ConnAckProperties<'a> {
     pub authentication_method: Option<&'a str>,
     /// Authentication Data.
     pub authentication_data: Option<Sensitive<'a>>,
+    /// Order in which they are written; not part of the packet's meaning.
+    pub order: PropertyOrder,
+}
+
+/// Order in which the properties of CONNACK are written: any is right, and some clients' tests
+/// compare bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PropertyOrder {
+    /// By identifier, as the specification lists them.
+    #[default]
+    Listed,
+    /// As Mosquitto does.
+    Mosquitto,
 }
 
 const ALLOWED: Allowed = Allowed::new(&[
@@ -174,7 +187,22 @@ impl<'a> ConnAckProperties<'a> {
         Ok(all)
     }
 
+    /// The same as Mosquitto says it: in its order, and without what it leaves out.
+    #[must_use]
+    pub fn as_mosquitto(self) -> Self {
+        Self {
+            order: PropertyOrder::Mosquitto,
+            topic_alias_maximum: self.topic_alias_maximum.filter(|&maximum| maximum > 0),
+            receive_maximum: self.receive_maximum.filter(|&maximum| maximum < u16::MAX),
+            shared_subscription_available: None,
+            ..self
+        }
+    }
+
     fn write(&self, writer: &mut Writer<'_>) {
+        if self.order == PropertyOrder::Mosquitto {
+            return self.write_as_mosquitto(writer);
+        }
         let block = writer.begin_block();
         writer.u32_property(PropertyId::SessionExpiryInterval, self.session_expiry_seconds);
         writer.u16_property(PropertyId::ReceiveMaximum, self.receive_maximum);
@@ -200,6 +228,35 @@ impl<'a> ConnAckProperties<'a> {
         writer.text_property(PropertyId::AuthenticationMethod, self.authentication_method);
         let data = self.authentication_data.map(|data| data.0);
         writer.binary_property(PropertyId::AuthenticationData, data);
+        writer.end_block(block);
+    }
+
+    /// What Mosquitto sends, in its order; behind it what it never does.
+    fn write_as_mosquitto(&self, writer: &mut Writer<'_>) {
+        let block = writer.begin_block();
+        writer.u16_property(PropertyId::TopicAliasMaximum, self.topic_alias_maximum);
+        writer.u16_property(PropertyId::ServerKeepAlive, self.server_keep_alive_seconds);
+        writer.text_property(PropertyId::AssignedClientIdentifier, self.assigned_client_id);
+        writer.text_property(PropertyId::AuthenticationMethod, self.authentication_method);
+        let data = self.authentication_data.map(|data| data.0);
+        writer.binary_property(PropertyId::AuthenticationData, data);
+        writer.bool_property(PropertyId::RetainAvailable, self.retain_available);
+        writer.u32_property(PropertyId::MaximumPacketSize, self.packet_bytes_max);
+        writer.u16_property(PropertyId::ReceiveMaximum, self.receive_maximum);
+        let maximum_qos = self.maximum_qos.filter(|&qos| qos != QoS::ExactlyOnce);
+        let is_one = maximum_qos.map(|qos| qos == QoS::AtLeastOnce);
+        writer.bool_property(PropertyId::MaximumQoS, is_one);
+        writer.u32_property(PropertyId::SessionExpiryInterval, self.session_expiry_seconds);
+        let wildcard = self.wildcard_subscription_available;
+        writer.bool_property(PropertyId::WildcardSubscriptionAvailable, wildcard);
+        let ids = self.subscription_ids_available;
+        writer.bool_property(PropertyId::SubscriptionIdentifiersAvailable, ids);
+        let shared = self.shared_subscription_available;
+        writer.bool_property(PropertyId::SharedSubscriptionAvailable, shared);
+        writer.text_property(PropertyId::ReasonString, self.reason_string);
+        self.user_properties.write(writer);
+        writer.text_property(PropertyId::ResponseInformation, self.response_information);
+        writer.text_property(PropertyId::ServerReference, self.server_reference);
         writer.end_block(block);
     }
 }

@@ -16,7 +16,7 @@ mod unsuback;
 mod unsubscribe;
 
 pub use auth::Auth;
-pub use connack::{ConnAck, ConnAckProperties};
+pub use connack::{ConnAck, ConnAckProperties, PropertyOrder};
 pub use connect::{Connect, ConnectProperties, Will, WillProperties, connect_version};
 pub use disconnect::Disconnect;
 pub use publish::{Publish, PublishProperties};

@@ -5,6 +5,7 @@ use crate::codec::ReasonCode;
 use crate::codec::Sensitive;
 use crate::codec::packet::*;
 use crate::engine::*;
+use crate::types::QoS;
 
 #[test]
 fn connack_tells_what_the_server_grants() {
@@ -18,6 +19,27 @@ fn connack_tells_what_the_server_grants() {
     rig.send(id, &Packet::Connect(returning("a")));
     assert_eq!(rig.received(id), ["CONNACK 0x00 expiry=100 keep_alive=30"]);
     assert_eq!(rig.engine.counters().connects_accepted, 1);
+}
+
+#[test]
+fn under_mosquittos_profile_the_answers_are_mosquittos_byte_by_byte() {
+    let config = EngineConfig {
+        profile: Profile::Mosquitto,
+        packet_bytes_max: 2_000_000,
+        receive_maximum: 20,
+        topic_alias_maximum: 10,
+        keep_alive_seconds_max: 30,
+        ..EngineConfig::default()
+    };
+    let mut rig = Rig::with(config, open_policy());
+    let id = rig.open();
+    let asked = Connect { keep_alive_seconds: 60, ..connect("a") };
+    rig.send(id, &Packet::Connect(asked));
+    let connack = [0x20, 17, 0, 0, 14, 0x22, 0, 10, 0x13, 0, 30, 0x27, 0, 0x1E, 0x84, 0x80];
+    assert_eq!(rig.bytes(id), [&connack[..], &[0x21, 0, 20]].concat());
+    rig.send(id, &Packet::Publish(publish("t", QoS::AtLeastOnce, 1, "x")));
+    rig.send(id, &Packet::Publish(publish("t", QoS::ExactlyOnce, 2, "x")));
+    assert_eq!(rig.received(id), ["PUBACK #1 0x10", "PUBREC #2"]);
 }
 
 #[test]

@@ -179,8 +179,7 @@ impl Rig {
     /// The packets that were sent to a connection since the last call, as text.
     pub(super) fn received(&mut self, at: ConnectionId) -> Vec<String> {
         let version = self.versions.get(&at).copied().unwrap_or(V5);
-        let bytes = self.engine.output(at).to_vec();
-        self.engine.output_written(self.now, at, bytes.len());
+        let bytes = self.bytes(at);
         let limits = DecodeLimits {
             sender: Sender::Server,
             packet_bytes_max: DecodeLimits::PACKET_BYTES_MAX,
@@ -197,6 +196,13 @@ impl Rig {
             }
         }
         packets
+    }
+
+    /// The same as bytes.
+    pub(super) fn bytes(&mut self, at: ConnectionId) -> Vec<u8> {
+        let bytes = self.engine.output(at).to_vec();
+        self.engine.output_written(self.now, at, bytes.len());
+        bytes
     }
 
     /// Connects a client and swallows its CONNACK.
@@ -258,7 +264,7 @@ pub(super) fn policy(clients: &[&str], acls: &[(AclType, &str, bool)]) -> Policy
         .map(|&(acl_type, topic, allow)| Acl { acl_type, topic: topic.into(), priority: 0, allow })
         .collect();
     let mut records = vec![
-        Record::Settings(Settings { default_access, anonymous_group }),
+        Record::Settings(Settings { default_access, anonymous_group, ..Settings::default() }),
         Record::Group(Group { name: "anyone".into(), ..Group::default() }),
         Record::Role(role),
     ];

@@ -1,0 +1,161 @@
+//! What makes a broker a member of a cluster, or one that stands alone. Pure.
+
+use std::path::PathBuf;
+
+use crate::config::{
+    Cluster, ClusterTlsPaths, Discovery, PeerTlsPaths, Peers, PolicyPaths, StaticPeer, TlsPaths,
+};
+use crate::error::ConfigError;
+use crate::name::{is_cluster_id, is_label};
+use crate::raw::{RawConfig, RawDiscovery, RawPeers, RawPolicy, RawTls};
+use crate::validate::range;
+
+/// The cluster; `None` when the broker stands alone.
+pub(crate) fn cluster(raw: &RawConfig) -> Result<Option<Cluster>, ConfigError> {
+    let default = RawTls::default();
+    let tls = raw.tls.as_ref().unwrap_or(&default);
+    let (cluster, peers, admin) = match (&raw.cluster, &raw.peers, &raw.admin) {
+        (Some(cluster), Some(peers), Some(admin)) => (cluster, peers, admin),
+        (None, None, None) => return alone(tls).map(|()| None),
+        (cluster, peers, admin) => {
+            let sections = [
+                ("cluster", cluster.is_some()),
+                ("peers", peers.is_some()),
+                ("admin", admin.is_some()),
+            ];
+            let find =
+                |wanted| sections.iter().find(|(_, is)| *is == wanted).map(|(name, _)| *name);
+            let (given, missing) = (find(true).unwrap_or(""), find(false).unwrap_or(""));
+            return Err(ConfigError::HalfACluster { given, missing });
+        }
+    };
+    if !is_label(&cluster.name) {
+        let value = cluster.name.clone();
+        return Err(ConfigError::Name { key: "cluster.name".into(), value });
+    }
+    if !is_cluster_id(&cluster.id) {
+        return Err(ConfigError::ClusterId { value: cluster.id.clone() });
+    }
+    Ok(Some(Cluster {
+        name: cluster.name.clone(),
+        id: cluster.id.clone(),
+        peers: self::peers(peers.clone())?,
+        admin_listen: admin.listen,
+        tls: ClusterTlsPaths {
+            admin_ca: pem("tls.admin_ca", tls.admin_ca.clone())?,
+            peer: PeerTlsPaths {
+                certificate: pem("tls.peer_certificate", tls.peer_certificate.clone())?,
+                key: pem("tls.peer_key", tls.peer_key.clone())?,
+                ca: pem("tls.peer_ca", tls.peer_ca.clone())?,
+            },
+        },
+    }))
+}
+
+/// Files that only a cluster needs would be a cluster half written down.
+fn alone(tls: &RawTls) -> Result<(), ConfigError> {
+    let only_clustered = [
+        ("tls.peer_certificate", &tls.peer_certificate),
+        ("tls.peer_key", &tls.peer_key),
+        ("tls.peer_ca", &tls.peer_ca),
+        ("tls.admin_ca", &tls.admin_ca),
+    ];
+    match only_clustered.into_iter().find(|(_, path)| path.is_some()) {
+        Some((given, _)) => Err(ConfigError::HalfACluster { given, missing: "cluster" }),
+        None => Ok(()),
+    }
+}
+
+fn pem(key: &str, path: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    match path.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Ok(path),
+        None => Err(ConfigError::Empty { key: key.to_owned(), expected: "a PEM file" }),
+    }
+}
+
+/// The files of the listeners; `None` when none is named and none is needed.
+pub(crate) fn tls(raw: RawTls, is_needed: bool) -> Result<Option<TlsPaths>, ConfigError> {
+    let is_named = raw.server_certificate.is_some() || raw.server_key.is_some();
+    if !is_needed && !is_named {
+        return Ok(None);
+    }
+    let client_ca = match raw.client_ca {
+        None => None,
+        Some(path) => Some(pem("tls.client_ca", Some(path))?),
+    };
+    Ok(Some(TlsPaths {
+        server_certificate: pem("tls.server_certificate", raw.server_certificate)?,
+        server_key: pem("tls.server_key", raw.server_key)?,
+        client_ca,
+    }))
+}
+
+/// The policy's files; there are some exactly where no operator gives the policy.
+pub(crate) fn policy(
+    raw: Option<RawPolicy>,
+    is_clustered: bool,
+) -> Result<Option<PolicyPaths>, ConfigError> {
+    let policy = match raw {
+        Some(_) if is_clustered => return Err(ConfigError::PolicyInCluster),
+        None if is_clustered => return Ok(None),
+        None => return Err(ConfigError::NoPolicy),
+        Some(policy) => policy,
+    };
+    let files = [
+        ("policy.password_file", &policy.password_file),
+        ("policy.acl_file", &policy.acl_file),
+        ("policy.document", &policy.document),
+    ];
+    for (key, path) in files {
+        if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err(ConfigError::Empty { key: key.to_owned(), expected: "a file" });
+        }
+    }
+    if policy.document.is_some() && (policy.password_file.is_some() || policy.acl_file.is_some()) {
+        return Err(ConfigError::TwoPolicies);
+    }
+    Ok(Some(PolicyPaths {
+        password_file: policy.password_file,
+        acl_file: policy.acl_file,
+        document: policy.document,
+        trust_anonymous: policy.trust_anonymous,
+    }))
+}
+
+fn peers(raw: RawPeers) -> Result<Peers, ConfigError> {
+    let discovery = match raw.discovery {
+        RawDiscovery::Dns(dns) => {
+            if dns.host.is_empty() {
+                let key = "peers.discovery.dns.host".to_owned();
+                return Err(ConfigError::Empty { key, expected: "a DNS name" });
+            }
+            range("peers.discovery.dns.port", dns.port, 1, u16::MAX)?;
+            Discovery::Dns { host: dns.host, port: dns.port }
+        }
+        RawDiscovery::Static(entries) => {
+            let mut peers: Vec<StaticPeer> = Vec::with_capacity(entries.len());
+            for entry in entries {
+                if !is_label(&entry.name) {
+                    let key = "peers.discovery.static.name".to_owned();
+                    return Err(ConfigError::Name { key, value: entry.name });
+                }
+                if peers.iter().any(|peer| peer.name == entry.name) {
+                    return Err(ConfigError::DuplicatePeer { name: entry.name });
+                }
+                if !is_host_and_port(&entry.address) {
+                    let (name, address) = (entry.name, entry.address);
+                    return Err(ConfigError::PeerAddress { name, address });
+                }
+                peers.push(StaticPeer { name: entry.name, address: entry.address });
+            }
+            Discovery::Static(peers)
+        }
+    };
+    Ok(Peers { listen: raw.listen, discovery })
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
