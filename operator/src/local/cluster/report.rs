@@ -43,6 +43,8 @@ pub(super) struct Told {
     refused_since: Option<Instant>,
     halt: String,
     objects: BTreeSet<String>,
+    /// Of which compilation those were told.
+    objects_of: u64,
 }
 
 impl ClusterTask {
@@ -185,6 +187,10 @@ impl ClusterTask {
     /// Objects that are not in force as they are written, each once.
     fn tell_objects(&mut self) {
         let Some(compiled) = self.rights.compiled() else { return };
+        // Nothing about them is new before they are compiled again.
+        if self.told.objects_of == self.rights.compilations() {
+            return;
+        }
         let mut lines = BTreeSet::new();
         for (name, facts) in &compiled.users {
             let credentials = self.rights.credentials.get(name);
@@ -205,6 +211,7 @@ impl ClusterTask {
             self.say(line);
         }
         self.told.objects = lines;
+        self.told.objects_of = self.rights.compilations();
     }
 
     fn tell_readiness(

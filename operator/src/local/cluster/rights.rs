@@ -112,6 +112,11 @@ impl Rights {
         self.compiled.as_ref()
     }
 
+    /// How often they were compiled.
+    pub(super) fn compilations(&self) -> u64 {
+        self.compilations
+    }
+
     pub(super) fn revision(&self) -> Option<Revision> {
         self.compiled.as_ref().map(CompiledPolicy::revision)
     }
