@@ -39,6 +39,7 @@ impl Translator<'_> {
             },
             connect_timeout_seconds: defaults.connect_timeout_seconds,
             output_bytes_max: defaults.output_bytes_max.max(packet_bytes_max),
+            shared_subscription_strategy: defaults.shared_subscription_strategy,
             profile: defaults.profile,
         }
     }
