@@ -12,7 +12,7 @@ use mqtt_bench::wire::{Frame, PUBACK, acknowledge, next_frame};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Honest,
-    DropsEveryTenth,
+    DropsNineOfTen,
     RefusesConnect,
     RefusesSubscribe,
     ClosesOnPublish,
@@ -57,7 +57,8 @@ impl Broker {
 
     /// Messages that it dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        self.state.messages.load(Ordering::Relaxed) as u64 / 10
+        let messages = self.state.messages.load(Ordering::Relaxed) as u64;
+        messages - messages / 10
     }
 
     /// Every filter that was subscribed to, as often as it was.
@@ -130,7 +131,7 @@ fn publish(frame: Frame<'_>, packet: &[u8], state: &State, out: &mut Vec<u8>) ->
         acknowledge(PUBACK, id, out);
     }
     let n = state.messages.fetch_add(1, Ordering::Relaxed);
-    if state.behaviour == Behaviour::DropsEveryTenth && n % 10 == 9 {
+    if state.behaviour == Behaviour::DropsNineOfTen && n % 10 != 9 {
         return Some(());
     }
     let mut subscribers = state.subscribers.lock().unwrap();
