@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::destination::Destinations;
 use super::inbound::{Heard, Inbound};
+use super::known::Known;
 use super::message::InterestMessage;
 use super::outbound::Outbound;
 use super::worker_updates::WorkerUpdates;
@@ -166,8 +167,8 @@ impl InterestExchange {
     pub fn handle(&mut self, node: NodeId, message: InterestMessage) {
         match message {
             InterestMessage::Snapshot { epoch, seq, first, last, filters, groups } => {
-                let part = (filters, groups);
-                let heard = self.inbound.snapshot(node, epoch, (first, last), seq, part);
+                let told = Known::new(filters, groups);
+                let heard = self.inbound.snapshot(node, epoch, (first, last), seq, told);
                 self.heard(node, epoch, heard);
             }
             InterestMessage::Delta { epoch, seq, changes } => {

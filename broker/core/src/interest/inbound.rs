@@ -44,7 +44,7 @@ impl Inbound {
         epoch: u64,
         part: (bool, bool),
         seq: u64,
-        (filters, groups): (Vec<Arc<str>>, Vec<(Arc<str>, SharedMembers)>),
+        told: Known,
     ) -> Heard {
         let (first, last) = part;
         let peer = self.peers.entry(node).or_default();
@@ -60,8 +60,7 @@ impl Inbound {
             peer.incoming = Known::default();
         }
         peer.gone_at = None;
-        peer.incoming.filters.extend(filters);
-        peer.incoming.groups.extend(groups);
+        peer.incoming.extend(told);
         if !last {
             return Heard::Nothing;
         }

@@ -14,6 +14,18 @@ pub(super) struct Known {
 }
 
 impl Known {
+    pub(super) fn new(
+        filters: impl IntoIterator<Item = Arc<str>>,
+        groups: impl IntoIterator<Item = (Arc<str>, SharedMembers)>,
+    ) -> Self {
+        Self { filters: filters.into_iter().collect(), groups: groups.into_iter().collect() }
+    }
+
+    pub(super) fn extend(&mut self, other: Self) {
+        self.filters.extend(other.filters);
+        self.groups.extend(other.groups);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.filters.len() + self.groups.len()
     }

@@ -195,7 +195,7 @@ impl Router {
                 }
             }
             RemoteInterest::SharedCleared(destination) => {
-                self.clear_remote(destination, |filter| is_shared(filter));
+                self.clear_remote(destination, is_shared);
             }
             RemoteInterest::Cleared(destination) => self.clear_remote(destination, |_| true),
         }
