@@ -15,6 +15,7 @@ mod watch;
 mod store_test;
 
 pub use error::TlsError;
+pub use files::TlsFiles;
 pub use identity::common_name;
-pub use store::{ListenerTls, TlsFiles, TlsStore};
+pub use store::{ListenerTls, TlsStore};
 pub use watch::{WATCH_INTERVAL, watch};
