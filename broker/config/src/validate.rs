@@ -219,7 +219,7 @@ fn client_certificates(
         let protocol = raw.protocol.as_str();
         return Err(ConfigError::CertificatesWithoutTls { name, protocol, mode });
     }
-    if !config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
+    if config.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
         return Err(ConfigError::NoClientCa { name, mode });
     }
     Ok(asked)

@@ -70,12 +70,9 @@ pub fn policy_records(texts: &PolicyTexts<'_>) -> Result<Vec<Record>, Faults> {
             read_password_file(file.path, file.text).map_err(&mut keep).unwrap_or_default()
         }
     };
-    let acl = match texts.acl_file {
-        None => None,
-        Some(file) => {
-            Some(AclFile::read(file.path, file.text).map_err(&mut keep).unwrap_or_default())
-        }
-    };
+    let acl = texts
+        .acl_file
+        .map(|file| AclFile::read(file.path, file.text).map_err(&mut keep).unwrap_or_default());
     let document = match texts.document {
         None => Vec::new(),
         Some(file) => read_document(file).map_err(&mut keep).unwrap_or_default(),

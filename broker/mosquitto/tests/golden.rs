@@ -83,83 +83,86 @@ impl Source for One<'_> {
     }
 }
 
+/// A configuration, and what is said of it; `{}` stands for the refusal.
+const REFUSED: &[(&str, &str)] = &[
+    ("certfile c", "m:1: TLS{}it needs both certfile and keyfile: give the other too"),
+    ("cafile c", "m:1: cafile{}it needs certfile and keyfile for this listener"),
+    (
+        "require_certificate true",
+        "m:1: require_certificate{}it needs certfile, keyfile and cafile for this listener",
+    ),
+    (
+        "use_identity_as_username true",
+        "m:1: use_identity_as_username{}it needs require_certificate true",
+    ),
+    (
+        "certfile c\nkeyfile k\ntls_version tlsv1.3",
+        "m:3: tls_version{}TLS 1.2 and 1.3 are served, always: write tlsv1.2",
+    ),
+    (
+        "listener 0 /run/mosquitto.sock",
+        "m:1: listener{}Unix sockets are not supported yet; give a port",
+    ),
+    (
+        "listener 9001\nprotocol websockets",
+        "m:2: protocol{}WebSocket is not supported yet; remove the listener",
+    ),
+    (
+        "listener 1\nplugin /lib/go-auth.so",
+        "m:2: plugin{}\"/lib/go-auth.so\" is none of the plugins that are known here: mosquitto_dynamic_security, mosquitto_password_file, mosquitto_acl_file",
+    ),
+    (
+        "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file b",
+        "m:5: password_file{}one file holds for all listeners here, and m:3 names another: put the two together",
+    ),
+    (
+        "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file a\nacl_file c",
+        "m:2: listener{}an ACL file binds all users here: name it for every listener that has a password_file or use_identity_as_username",
+    ),
+    (
+        "per_listener_settings true\nlistener 1\nallow_anonymous true\nlistener 2\nallow_anonymous true\nacl_file c",
+        "m:2: listener{}clients without a user name have the same rights at every listener here: name the acl_file for this one too",
+    ),
+    (
+        "listener 1\ncertfile a\nkeyfile k\nlistener 2\ncertfile b\nkeyfile k",
+        "m:5: certfile{}one certfile holds for all listeners here, and m:2 names another",
+    ),
+    (
+        "password_file p\nplugin mosquitto_dynamic_security.so\nplugin_opt_config_file d",
+        "m:3: plugin_opt_config_file{}dynamic security and password or ACL files exclude each other here: keep one of the two",
+    ),
+    ("listener 1 nowhere", "m:1: nowhere: no such host"),
+    (
+        "log_type foo",
+        "m:1: log_type \"foo\": one of debug, error, warning, notice, information, none and all is expected",
+    ),
+    (
+        "log_dest nowhere",
+        "m:1: log_dest \"nowhere\": one of stderr, stdout, syslog, topic, file and none is expected",
+    ),
+    (
+        "persistent_client_expiration 5",
+        "m:1: persistent_client_expiration \"5\": a number with h, d, w, m or y after it, as in 14d, is expected",
+    ),
+    (
+        "persistent_client_expiration 0d",
+        "m:1: persistent_client_expiration \"0d\": a number with h, d, w, m or y after it, as in 14d, is expected",
+    ),
+    (
+        "listener 1\nlistener 1",
+        "m: listener \"port-1\" and listener \"port-1-2\" both listen on [::]:1: change the port of one",
+    ),
+    ("include_dir gone", "m:1: gone: No such file or directory"),
+    (
+        "crlfile c\nlisener 1",
+        "m:1: crlfile{}revocation lists are not supported; issue certificates for a short time\nm:2: unknown directive \"lisener\"; did you mean \"listener\"?",
+    ),
+];
+
 #[test]
 fn what_can_not_be_honoured_is_refused_with_what_to_do() {
     let refused = " can't be honoured, and the broker does not start without it: ";
-    for (text, expected) in [
-        ("certfile c", "m:1: TLS{}it needs both certfile and keyfile: give the other too"),
-        ("cafile c", "m:1: cafile{}it needs certfile and keyfile for this listener"),
-        (
-            "require_certificate true",
-            "m:1: require_certificate{}it needs certfile, keyfile and cafile for this listener",
-        ),
-        (
-            "use_identity_as_username true",
-            "m:1: use_identity_as_username{}it needs require_certificate true",
-        ),
-        (
-            "certfile c\nkeyfile k\ntls_version tlsv1.3",
-            "m:3: tls_version{}TLS 1.2 and 1.3 are served, always: write tlsv1.2",
-        ),
-        (
-            "listener 0 /run/mosquitto.sock",
-            "m:1: listener{}Unix sockets are not supported yet; give a port",
-        ),
-        (
-            "listener 9001\nprotocol websockets",
-            "m:2: protocol{}WebSocket is not supported yet; remove the listener",
-        ),
-        (
-            "listener 1\nplugin /lib/go-auth.so",
-            "m:2: plugin{}\"/lib/go-auth.so\" is none of the plugins that are known here: mosquitto_dynamic_security, mosquitto_password_file, mosquitto_acl_file",
-        ),
-        (
-            "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file b",
-            "m:5: password_file{}one file holds for all listeners here, and m:3 names another: put the two together",
-        ),
-        (
-            "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file a\nacl_file c",
-            "m:2: listener{}an ACL file binds all users here: name it for every listener that has a password_file or use_identity_as_username",
-        ),
-        (
-            "per_listener_settings true\nlistener 1\nallow_anonymous true\nlistener 2\nallow_anonymous true\nacl_file c",
-            "m:2: listener{}clients without a user name have the same rights at every listener here: name the acl_file for this one too",
-        ),
-        (
-            "listener 1\ncertfile a\nkeyfile k\nlistener 2\ncertfile b\nkeyfile k",
-            "m:5: certfile{}one certfile holds for all listeners here, and m:2 names another",
-        ),
-        (
-            "password_file p\nplugin mosquitto_dynamic_security.so\nplugin_opt_config_file d",
-            "m:3: plugin_opt_config_file{}dynamic security and password or ACL files exclude each other here: keep one of the two",
-        ),
-        ("listener 1 nowhere", "m:1: nowhere: no such host"),
-        (
-            "log_type foo",
-            "m:1: log_type \"foo\": one of debug, error, warning, notice, information, none and all is expected",
-        ),
-        (
-            "log_dest nowhere",
-            "m:1: log_dest \"nowhere\": one of stderr, stdout, syslog, topic, file and none is expected",
-        ),
-        (
-            "persistent_client_expiration 5",
-            "m:1: persistent_client_expiration \"5\": a number with h, d, w, m or y after it, as in 14d, is expected",
-        ),
-        (
-            "persistent_client_expiration 0d",
-            "m:1: persistent_client_expiration \"0d\": a number with h, d, w, m or y after it, as in 14d, is expected",
-        ),
-        (
-            "listener 1\nlistener 1",
-            "m: listener \"port-1\" and listener \"port-1-2\" both listen on [::]:1: change the port of one",
-        ),
-        ("include_dir gone", "m:1: gone: No such file or directory"),
-        (
-            "crlfile c\nlisener 1",
-            "m:1: crlfile{}revocation lists are not supported; issue certificates for a short time\nm:2: unknown directive \"lisener\"; did you mean \"listener\"?",
-        ),
-    ] {
+    for (text, expected) in REFUSED {
         let faults = translate(Some("m"), &mut One(text), options()).unwrap_err().to_string();
         assert_eq!(faults, expected.replace("{}", refused), "{text}");
     }

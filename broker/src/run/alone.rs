@@ -114,7 +114,7 @@ impl PolicyFiles {
     fn place(&self) -> &Path {
         let paths = &self.paths;
         let files = [&paths.document, &paths.acl_file, &paths.password_file];
-        files.into_iter().flatten().next().map_or_else(|| Path::new("[policy]"), |path| path)
+        files.into_iter().flatten().next().map_or(Path::new("[policy]"), PathBuf::as_path)
     }
 
     /// Reads the files again after HUP. What is wrong is logged, and what was in force stays.

@@ -244,6 +244,7 @@ async fn start(
     let policy = PolicyFiles::of(&config);
     let records = policy.as_ref().map(PolicyFiles::read).transpose();
     let records = records.map_err(|faults| StartError::Alone { source: faults.into() })?;
+    let files = tls_files(&config, name)?;
     let (directory, identity) = open(&config, name)?;
     tracing::info!(
         version,
@@ -254,7 +255,7 @@ async fn start(
         "starting"
     );
     limits::raise_open_files(&config);
-    let tls = Arc::new(load_tls(&config, name)?);
+    let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
     let counters = listeners.iter().map(BoundListener::published).collect();
 
@@ -288,9 +289,7 @@ async fn start(
         Some(cluster) => {
             let parts =
                 admin_parts(&broker, version, identity, loaded.digest, counters, gate.clone());
-            let address = cluster.admin_listen;
-            let bound = |source| StartError::Bind { what: "admin.listen", address, source };
-            Some(admin::start(&mut broker.tasks, address, parts).await.map_err(bound)?)
+            Some(start_admin(&mut broker, cluster.admin_listen, parts).await?)
         }
     };
     if let Some(records) = records {
@@ -326,11 +325,19 @@ fn open(config: &Config, name: &str) -> Result<(DataDirectory, Identity), StartE
     Ok((directory, identity))
 }
 
-fn load_tls(config: &Config, name: &str) -> Result<TlsStore, StartError> {
+fn tls_files(config: &Config, name: &str) -> Result<TlsFiles, StartError> {
     let cluster = config.cluster.as_ref().map(|cluster| &cluster.tls);
-    let files = TlsFiles::new(config.tls.as_ref(), cluster, name)
-        .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })?;
-    TlsStore::load(files).map_err(|source| StartError::Tls { source })
+    TlsFiles::new(config.tls.as_ref(), cluster, name)
+        .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })
+}
+
+async fn start_admin(
+    broker: &mut Broker,
+    address: SocketAddr,
+    parts: AdminParts,
+) -> Result<SocketAddr, StartError> {
+    let bound = |source| StartError::Bind { what: "admin.listen", address, source };
+    admin::start(&mut broker.tasks, address, parts).await.map_err(bound)
 }
 
 fn admin_parts(

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use broker_config::{ClusterTlsPaths, TlsPaths};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,6 +14,47 @@ use super::error::TlsError;
 
 /// Longest file read: thousands of certificates, far above any chain.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The files of one broker; no placeholder is left in the paths.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// `None`: no listener has TLS.
+    pub(super) server: Option<TlsPaths>,
+    /// `None`: the broker stands alone, without peers and admin API.
+    pub(super) cluster: Option<ClusterTlsPaths>,
+}
+
+impl TlsFiles {
+    /// The files that the configuration names for `broker_name`: those of the listeners, and those
+    /// of a member of a cluster. `None` when a path needs an ordinal and the name has none.
+    #[must_use]
+    pub fn new(
+        server: Option<&TlsPaths>,
+        cluster: Option<&ClusterTlsPaths>,
+        broker_name: &str,
+    ) -> Option<Self> {
+        let cluster = match cluster {
+            None => None,
+            Some(files) => Some(ClusterTlsPaths {
+                admin_ca: files.admin_ca.clone(),
+                peer: files.peer.for_broker(broker_name)?,
+            }),
+        };
+        Some(Self { server: server.cloned(), cluster })
+    }
+
+    pub(super) fn server_mark(&self) -> FilesMark {
+        let server = self.server.iter().flat_map(|files| {
+            [&files.server_certificate, &files.server_key].into_iter().chain(&files.client_ca)
+        });
+        FilesMark::of(server.chain(self.cluster.iter().map(|files| &files.admin_ca)))
+    }
+
+    pub(super) fn peer_mark(&self) -> FilesMark {
+        let peer = self.cluster.iter().map(|files| &files.peer);
+        FilesMark::of(peer.flat_map(|peer| [&peer.certificate, &peer.key, &peer.ca]))
+    }
+}
 
 /// Reads a file, which may hold a key.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use broker_admin_api::{CertificateStatus, ReloadError, ServedCertificate};
-use broker_config::{ClientCertificates, ClusterTlsPaths, PeerTlsPaths, TlsPaths};
+use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
 use broker_policy::Digest;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ProducesTickets;
@@ -14,52 +14,11 @@ use rustls::{RootCertStore, ServerConfig};
 
 use super::config::{ServerParts, new_ticketer, server_config};
 use super::error::TlsError;
-use super::files::{FilesMark, anchors, certificates, private_key, read};
+use super::files::{FilesMark, TlsFiles, anchors, certificates, private_key, read};
 use super::identity::not_after;
 use super::peer::{PeerTls, PeerTlsError};
 use crate::sync::lock;
 use crate::telemetry::Chain;
-
-/// The files of one broker; no placeholder is left in the paths.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// `None`: no listener has TLS.
-    server: Option<TlsPaths>,
-    /// `None`: the broker stands alone, without peers and admin API.
-    cluster: Option<ClusterTlsPaths>,
-}
-
-impl TlsFiles {
-    /// The files that the configuration names for `broker_name`: those of the listeners, and those
-    /// of a member of a cluster. `None` when a path needs an ordinal and the name has none.
-    #[must_use]
-    pub fn new(
-        server: Option<&TlsPaths>,
-        cluster: Option<&ClusterTlsPaths>,
-        broker_name: &str,
-    ) -> Option<Self> {
-        let cluster = match cluster {
-            None => None,
-            Some(files) => Some(ClusterTlsPaths {
-                admin_ca: files.admin_ca.clone(),
-                peer: files.peer.for_broker(broker_name)?,
-            }),
-        };
-        Some(Self { server: server.cloned(), cluster })
-    }
-
-    fn server_mark(&self) -> FilesMark {
-        let server = self.server.iter().flat_map(|files| {
-            [&files.server_certificate, &files.server_key].into_iter().chain(&files.client_ca)
-        });
-        FilesMark::of(server.chain(self.cluster.iter().map(|files| &files.admin_ca)))
-    }
-
-    fn peer_mark(&self) -> FilesMark {
-        let peer = self.cluster.iter().map(|files| &files.peer);
-        FilesMark::of(peer.flat_map(|peer| [&peer.certificate, &peer.key, &peer.ca]))
-    }
-}
 
 /// The configuration of MQTT listeners, one for each way to ask for client certificates.
 #[derive(Debug, Default)]

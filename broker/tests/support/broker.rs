@@ -90,16 +90,17 @@ impl Broker {
     ) -> Self {
         pki.issue_peer(ordinal, cluster_id);
         let mut raw = config(&pki);
-        raw.cluster.id = cluster_id.to_owned();
+        raw.cluster.as_mut().unwrap().id = cluster_id.to_owned();
         let own = (ordinal, &raw);
         let peers = peers.iter().map(|broker| broker.as_peer()).chain([peer(own)]).collect();
-        raw.peers.discovery = RawDiscovery::Static(peers);
+        raw.peers.as_mut().unwrap().discovery = RawDiscovery::Static(peers);
         Self::spawn(&Arc::new(folder), &Arc::new(pki), raw, ordinal)
     }
 
     /// How others find it.
     pub(crate) fn as_peer(&self) -> RawStaticPeer {
-        RawStaticPeer { name: self.name.clone(), address: self.raw.peers.listen.to_string() }
+        let address = self.raw.peers.as_ref().unwrap().listen.to_string();
+        RawStaticPeer { name: self.name.clone(), address }
     }
 
     /// A cluster of one, whose policy has the user `pump`.

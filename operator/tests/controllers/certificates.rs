@@ -49,7 +49,7 @@ async fn a_damaged_authority_is_told_and_everything_else_goes_on_until_it_is_men
                 World::reason(&world.cluster(), "CertificatesValid") == "CertificateProblem"
             })
             .await;
-        let message = world.message("CertificatesValid");
+        let message = world.cluster_message("CertificatesValid");
         for part in ["fleet-ca", "peer.key", "restore the entry from a backup"] {
             assert!(message.contains(part), "{message}");
         }
@@ -59,8 +59,8 @@ async fn a_damaged_authority_is_told_and_everything_else_goes_on_until_it_is_men
         everything_else_goes_on(&world).await;
         let kept = &world.secret("fleet-ca")["data"]["peer.key"];
         assert_eq!(kept, "bm9uc2Vuc2U=", "the authority is left as it is");
-        let told = world.events().iter().filter(|e| e.contains("CertificateProblem")).count();
-        assert_eq!(told, 1, "once for one change: {:#?}", world.events());
+        let told = world.cluster_events().iter().filter(|e| e.contains("CertificateProblem")).count();
+        assert_eq!(told, 1, "once for one change: {:#?}", world.cluster_events());
 
         world.restore("fleet-ca", "peer.key", &before.lock().unwrap());
         world.until("all is well again", |world| World::is_ready(&world.cluster())).await;
@@ -97,7 +97,7 @@ async fn the_operators_own_damaged_certificate_stays_in_use_while_none_can_be_is
         world.damage("fleet-admin", "tls.key");
     };
     let (world, running) = after(damage, false).await;
-    world.until("both are told", |w| w.message("CertificatesValid").contains("(and 1 more)")).await;
+    world.until("both are told", |w| w.cluster_message("CertificatesValid").contains("(and 1 more)")).await;
     everything_else_goes_on(&world).await;
     running.stop().await;
 }

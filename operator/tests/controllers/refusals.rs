@@ -27,7 +27,7 @@ async fn a_service_name_that_somebody_else_has_is_told_and_left_alone() {
                     && World::reason(&w.cluster(), "MembersAligned") == "Aligned"
             })
             .await;
-        let message = world.message("Ready");
+        let message = world.cluster_message("Ready");
         assert!(message.contains("Service iot/fleet-tls"), "{message}");
         world.until("an Event says so", |world| world.has_event("Warning NameTaken")).await;
         assert_eq!(world.cluster()["status"]["readyBrokers"], "3/3");
@@ -59,7 +59,7 @@ async fn a_refused_write_is_told_and_holds_back_only_what_needs_it() {
     world
         .until("it is told", |world| World::reason(&world.cluster(), "Ready") == "KubernetesError")
         .await;
-    let message = world.message("Ready");
+    let message = world.cluster_message("Ready");
     assert!(message.contains("could not apply ConfigMap iot/fleet-config"), "{message}");
     world.until("an Event says so", |world| world.has_event("Warning KubernetesError")).await;
     world.edit_rule(TOPIC);
@@ -143,7 +143,7 @@ async fn a_step_that_fails_is_tried_less_and_less_often() {
     world.until("a while has passed", passed).await;
     let tried = world.server.refusals().len();
     assert!((3..15).contains(&tried), "{tried} times");
-    assert!(world.has_event("Warning VersionChanged"), "{:#?}", world.events());
+    assert!(world.has_event("Warning VersionChanged"), "{:#?}", world.cluster_events());
     running.stop().await;
 }
 

@@ -36,7 +36,10 @@ pub(crate) struct Running {
 impl Running {
     /// Policy records that it sent: `upsert` or `removal`.
     pub(crate) fn records_sent(&self, change: &str) -> u64 {
-        self.metrics.policy_records_sent.with_label_values(&[change]).get()
+        let start = format!("mqtt_operator_policy_records_sent_total{{change=\"{change}\"}} ");
+        let text = self.metrics.text().expect("metrics");
+        let count = text.lines().find_map(|line| line.strip_prefix(&start));
+        count.map_or(0, |count| count.parse().expect("a count"))
     }
 
     /// Stops it and waits until it has.
@@ -190,7 +193,7 @@ impl World {
     }
 
     /// The Events about the cluster, each as "Type Reason: note".
-    pub(crate) fn events(&self) -> Vec<String> {
+    pub(crate) fn cluster_events(&self) -> Vec<String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let paths = self.server.paths().into_iter().filter(|path| path.contains("/events/"));
         paths
@@ -202,14 +205,12 @@ impl World {
 
     /// Whether there is an Event about the cluster whose "Type Reason: note" begins so.
     pub(crate) fn has_event(&self, start: &str) -> bool {
-        self.events().iter().any(|event| event.starts_with(start))
+        self.cluster_events().iter().any(|event| event.starts_with(start))
     }
 
     /// The message of a condition of the cluster.
-    pub(crate) fn message(&self, type_: &str) -> String {
-        let cluster = self.cluster();
-        let found = condition(&cluster, type_);
-        found.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
+    pub(crate) fn cluster_message(&self, type_: &str) -> String {
+        Self::message(&self.cluster(), type_)
     }
 
     /// What was written, but for Events.
