@@ -7,7 +7,6 @@ use broker_config::{
 };
 use broker_core::cluster_state::RetainedLimits;
 use broker_core::engine::{EngineConfig, SharedSubscriptionStrategy};
-use broker_core::types::NodeId;
 use ring::digest::{SHA256, digest};
 
 use crate::cluster::Discovery;
@@ -63,12 +62,11 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
     Ok(LoadedConfig { config, digest })
 }
 
-/// Limits and choices of the engines of a node.
-pub(super) fn engine(config: &Config, node: NodeId) -> EngineConfig {
+/// Limits and choices of the engines; the node is not known here.
+pub(super) fn engine(config: &Config) -> EngineConfig {
     let (mqtt, sessions) = (config.mqtt, config.sessions);
     let seconds = |duration: std::time::Duration| duration.as_secs();
     EngineConfig {
-        node,
         shared_subscription_strategy: strategy(mqtt.shared_subscription_strategy),
         packet_bytes_max: mqtt.packet_bytes_max,
         receive_maximum: mqtt.receive_maximum,
