@@ -7,7 +7,6 @@ use broker_config::{
 };
 use broker_core::cluster_state::RetainedLimits;
 use broker_core::engine::{EngineConfig, Profile, SharedSubscriptionStrategy};
-use broker_core::types::NodeId;
 use broker_mosquitto::Faults;
 use broker_policy::Digest;
 
@@ -93,12 +92,11 @@ pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
     Ok(LoadedConfig { config, digest: Digest::of(text.as_bytes()).to_string(), warnings, transient })
 }
 
-/// Limits and choices of the engines of a node.
-pub(super) fn engine(config: &Config, node: NodeId) -> EngineConfig {
+/// Limits and choices of the engines; the node is not known here.
+pub(super) fn engine(config: &Config) -> EngineConfig {
     let (mqtt, sessions) = (config.mqtt, config.sessions);
     let seconds = |duration: std::time::Duration| duration.as_secs();
     EngineConfig {
-        node,
         shared_subscription_strategy: strategy(mqtt.shared_subscription_strategy),
         packet_bytes_max: mqtt.packet_bytes_max,
         receive_maximum: mqtt.receive_maximum,

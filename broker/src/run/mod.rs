@@ -273,15 +273,8 @@ async fn start(
         gate: gate_handle,
     })
     .await?;
-    let shared = workers::shared(
-        &config,
-        identity.node_id,
-        clock,
-        &tls,
-        &cluster.meta,
-        hub_sender,
-        &handles,
-    )?;
+    let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
+    shared.engine.node = identity.node_id;
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
     let admin = match &config.cluster {

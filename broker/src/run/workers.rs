@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use broker_config::Config;
-use broker_core::types::NodeId;
 use tokio::sync::mpsc;
 
 use super::StartError;
@@ -34,7 +33,6 @@ pub(super) fn queues(count: u8) -> (Arc<[WorkerHandle]>, Inboxes) {
 /// What all workers have in common.
 pub(super) fn shared(
     config: &Config,
-    node: NodeId,
     clock: Clock,
     tls: &Arc<TlsStore>,
     meta: &MetaGroup,
@@ -49,7 +47,7 @@ pub(super) fn shared(
     let policy = meta.policy().borrow().policy.clone();
     Ok(WorkerShared {
         clock,
-        engine: engine(config, node),
+        engine: engine(config),
         connect_timeout: config.mqtt.connect_timeout,
         listeners: config.listeners.clone().into(),
         tls: Arc::clone(tls),
