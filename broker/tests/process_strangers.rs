@@ -42,7 +42,8 @@ fn impostor(cluster: &[Broker]) -> Broker {
 fn peers_of_another_cluster_or_authority_are_named_in_the_log_and_the_cluster_goes_on() {
     let mut brokers = Broker::cluster(3);
     let (foreigner, impostor) = (foreigner(&brokers), impostor(&brokers));
-    let RawDiscovery::Static(peers) = &mut brokers[2].raw.peers.discovery else { panic!("static") };
+    let peers = brokers[2].raw.peers.as_mut().unwrap();
+    let RawDiscovery::Static(peers) = &mut peers.discovery else { panic!("static") };
     peers.extend([foreigner.as_peer(), impostor.as_peer()]);
     brokers[2].process.signal("TERM");
     brokers[2].process.wait();
