@@ -72,7 +72,12 @@ pub fn load(path: &Path) -> Result<LoadedConfig, LoadError> {
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let config = Config::parse_with(&text, |name| std::env::var(name).ok())
         .map_err(|source| LoadError::Parse { path: path.to_owned(), source })?;
-    Ok(LoadedConfig { config, digest: Digest::of(text.as_bytes()).to_string(), warnings: Vec::new(), transient: None })
+    Ok(LoadedConfig {
+        config,
+        digest: Digest::of(text.as_bytes()).to_string(),
+        warnings: Vec::new(),
+        transient: None,
+    })
 }
 
 /// Reads a `mosquitto.conf`, or what Mosquitto is without one.
@@ -89,7 +94,12 @@ pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
     let is_transient = config.data_dir == place;
     let transient = is_transient.then(|| TransientFolder::create(place)).transpose()?;
     let warnings = translation.warnings.iter().map(ToString::to_string).collect();
-    Ok(LoadedConfig { config, digest: Digest::of(text.as_bytes()).to_string(), warnings, transient })
+    Ok(LoadedConfig {
+        config,
+        digest: Digest::of(text.as_bytes()).to_string(),
+        warnings,
+        transient,
+    })
 }
 
 /// Limits and choices of the engines; the node is not known here.

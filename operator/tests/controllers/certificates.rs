@@ -59,7 +59,8 @@ async fn a_damaged_authority_is_told_and_everything_else_goes_on_until_it_is_men
         everything_else_goes_on(&world).await;
         let kept = &world.secret("fleet-ca")["data"]["peer.key"];
         assert_eq!(kept, "bm9uc2Vuc2U=", "the authority is left as it is");
-        let told = world.cluster_events().iter().filter(|e| e.contains("CertificateProblem")).count();
+        let told =
+            world.cluster_events().iter().filter(|e| e.contains("CertificateProblem")).count();
         assert_eq!(told, 1, "once for one change: {:#?}", world.cluster_events());
 
         world.restore("fleet-ca", "peer.key", &before.lock().unwrap());
@@ -97,7 +98,9 @@ async fn the_operators_own_damaged_certificate_stays_in_use_while_none_can_be_is
         world.damage("fleet-admin", "tls.key");
     };
     let (world, running) = after(damage, false).await;
-    world.until("both are told", |w| w.cluster_message("CertificatesValid").contains("(and 1 more)")).await;
+    world
+        .until("both are told", |w| w.cluster_message("CertificatesValid").contains("(and 1 more)"))
+        .await;
     everything_else_goes_on(&world).await;
     running.stop().await;
 }
