@@ -27,8 +27,8 @@ pub struct Args {
 
 const AFTER_HELP: &str = "\
 Start with the operator: it writes the configuration, issues the certificates and founds the cluster.
-  On Kubernetes:     kubectl apply -f examples/quickstart.yaml
-  Without:           mqtt-operator local up -f examples/
+  On Kubernetes:     kubectl apply -f examples/quickstart/
+  Without:           mqtt-operator local up -f examples/quickstart/
 
 In place of Mosquitto:
   mqtt-broker -c /etc/mosquitto/mosquitto.conf     runs alone, with its password and ACL files

@@ -11,6 +11,10 @@ use crate::tidy::{code_of, is_test};
 /// Words that `as_str` gives and that never are a reason.
 const NO_REASONS: [&str; 5] = ["True", "False", "Unknown", "Wait", "Refuse"];
 
+/// Where reasons stand beside the operator's decisions.
+const REASON_FILES: [&str; 2] =
+    ["operator/src/kubernetes/error.rs", "operator/src/policy_sync/push.rs"];
+
 /// The calls in the broker's metrics that name one.
 const BROKER_METRIC_CALLS: [&str; 2] = ["page.family(", "page.single("];
 
@@ -27,7 +31,7 @@ pub(crate) fn breaches(root: &Path, sources: &[(String, String)]) -> Result<Vec<
             continue;
         }
         let code = code_of(text);
-        if name.starts_with("operator/core/src/") || name == "operator/src/kubernetes/error.rs" {
+        if name.starts_with("operator/core/src/") || REASON_FILES.contains(&name.as_str()) {
             let reasons = reasons(code);
             breaches.extend(unexplained(&reasons, &runbook).map(|reason| {
                 format!("docs/runbook.md: the reason {reason} of {name} is not explained")

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ use super::manifest::Complaint;
 const LOCK: &str = "lock";
 const SESSION: &str = "session.json";
 const STOP: &str = "stop-requested";
+/// How often, and after what pause, a lock that is taken is tried again.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Paths below a state folder.
 #[derive(Debug, Clone)]
@@ -109,7 +113,7 @@ impl StateDir {
             .write(true)
             .open(&path)
             .map_err(failed("open"))?;
-        match file.try_lock() {
+        match take(&file) {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -167,6 +171,17 @@ impl StateDir {
     }
 }
 
+/// Takes the lock; whoever only looks whether it is taken holds it for a moment, and is waited for.
+fn take(file: &File) -> Result<(), std::fs::TryLockError> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            taken => return taken,
+        }
+    }
+    file.try_lock()
+}
+
 impl std::fmt::Display for StateDir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.absolute.display().fmt(f)
@@ -221,6 +236,22 @@ mod tests {
         drop(lock);
         assert!(!state.is_running());
         state.lock().unwrap();
+    }
+
+    #[test]
+    fn a_look_whether_something_runs_does_not_keep_it_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path()).unwrap();
+        drop(state.lock().unwrap());
+        // What `is_running` holds while it looks, for longer than it ever does.
+        let looking = File::open(state.path(LOCK)).unwrap();
+        looking.try_lock_shared().unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(LOCK_PAUSE * 3);
+            drop(looking);
+        });
+        state.lock().unwrap();
+        ends.join().unwrap();
     }
 
     #[test]
