@@ -166,8 +166,10 @@ pub struct Listener {
     pub name: String,
     /// Transport.
     pub protocol: Protocol,
-    /// Address and port to bind; port 0 takes a free one.
-    pub bind: SocketAddr,
+    /// Where it is bound.
+    pub bind: Bind,
+    /// Whether a PROXY protocol header comes before each connection.
+    pub proxy_protocol: bool,
     /// Ways by which a client may prove who it is; at least one, each once.
     pub authentication: Vec<Authentication>,
     /// Whether clients without a user name may come in, where the policy has a group for them.
@@ -179,9 +181,32 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Whether anything is said on a connection before MQTT.
+    pub fn has_handshake(&self) -> bool {
+        self.protocol.is_tls() || self.protocol.is_websocket() || self.proxy_protocol
+    }
+
     /// Whether this way of proving an identity is open here.
     pub fn allows(&self, authentication: Authentication) -> bool {
         self.authentication.contains(&authentication)
+    }
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// Address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -213,6 +238,11 @@ impl Protocol {
     /// Whether the transport is TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// Whether packets travel in WebSocket messages.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 
     /// The word in the file.

@@ -177,13 +177,23 @@ pub enum ConfigError {
         /// Its protocol.
         protocol: &'static str,
     },
-    /// A protocol that this version does not speak.
-    #[error("listener {name:?} has protocol {protocol:?}: this version speaks mqtt and mqtts")]
-    UnsupportedProtocol {
+    /// Nowhere to bind.
+    #[error("listener {name:?} has no port: set port, or unix_socket")]
+    NoPort {
         /// The listener.
         name: String,
-        /// Its protocol.
-        protocol: &'static str,
+    },
+    /// Two places to bind.
+    #[error("listener {name:?} has both port and unix_socket: leave one out")]
+    PortAndUnixSocket {
+        /// The listener.
+        name: String,
+    },
+    /// A proxy's header where there is no network.
+    #[error("listener {name:?} has proxy_protocol on a Unix socket: leave proxy_protocol out")]
+    ProxyOnUnixSocket {
+        /// The listener.
+        name: String,
     },
     /// Nobody could log in.
     #[error("listener {name:?} has authentication = []: allow \"password\" or \"x509\"")]

@@ -16,10 +16,10 @@ mod validate_cluster;
 mod validate_test;
 
 pub use config::{
-    Authentication, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery, Durability,
-    Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy, PeerTlsPaths, Peers,
-    PolicyPaths, Profile, Protocol, Retained, Sessions, SharedSubscriptionStrategy, StaticPeer,
-    TlsPaths,
+    Authentication, Bind, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery,
+    Durability, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
+    PeerTlsPaths, Peers, PolicyPaths, Profile, Protocol, Retained, Sessions,
+    SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};

@@ -177,8 +177,17 @@ pub struct RawListener {
     /// Address to bind; default: every address, IPv6 and IPv4.
     #[serde(default = "default_address")]
     pub address: std::net::IpAddr,
-    /// Port to bind; 0 takes a free one, which is then logged.
-    pub port: u16,
+    /// Port to bind; 0 takes a free one, which is then logged. Absent with `unix_socket`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Unix socket to bind in place of address and port, for programs of this machine. What is
+    /// said there crosses no network, so `mqtt` and `ws` need no acknowledgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix_socket: Option<PathBuf>,
+    /// Whether a proxy stands in front that puts a PROXY protocol header, version 1 or 2, before
+    /// each connection; one without it is closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
     /// Ways by which a client may prove who it is.
     #[serde(default = "default_authentication")]
     pub authentication: Vec<Authentication>,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{
-    Authentication, ClientCertificates, Config, Listener, ListenerLimits, Log, Mqtt, Protocol,
+    Authentication, Bind, ClientCertificates, Config, Listener, ListenerLimits, Log, Mqtt,
     Retained, Sessions,
 };
 use crate::error::ConfigError;
@@ -171,7 +171,8 @@ fn listener(raw: &RawListener, config: &RawConfig) -> Result<Listener, ConfigErr
     Ok(Listener {
         name,
         protocol: raw.protocol,
-        bind: SocketAddr::new(raw.address, raw.port),
+        bind: bind(raw)?,
+        proxy_protocol: raw.proxy_protocol,
         authentication,
         anonymous: raw.anonymous.unwrap_or(!is_alone),
         client_certificates,
@@ -182,17 +183,31 @@ fn listener(raw: &RawListener, config: &RawConfig) -> Result<Listener, ConfigErr
     })
 }
 
+/// An address and a port, or a Unix socket.
+fn bind(raw: &RawListener) -> Result<Bind, ConfigError> {
+    let name = raw.name.clone();
+    match (raw.port, &raw.unix_socket) {
+        (Some(port), None) => Ok(Bind::Tcp(SocketAddr::new(raw.address, port))),
+        (None, Some(path)) if path.as_os_str().is_empty() => {
+            let key = format!("listeners[{name}].unix_socket");
+            Err(ConfigError::Empty { key, expected: "a path" })
+        }
+        (None, Some(_)) if raw.proxy_protocol => Err(ConfigError::ProxyOnUnixSocket { name }),
+        (None, Some(path)) => Ok(Bind::Unix(path.clone())),
+        (Some(_), Some(_)) => Err(ConfigError::PortAndUnixSocket { name }),
+        (None, None) => Err(ConfigError::NoPort { name }),
+    }
+}
+
+/// Plain text crosses a network only where somebody has said that it may.
 fn transport(raw: &RawListener) -> Result<(), ConfigError> {
     let (name, protocol) = (raw.name.clone(), raw.protocol.as_str());
-    match raw.protocol {
-        Protocol::Mqtt if !raw.acknowledge_plaintext => {
-            Err(ConfigError::Plaintext { name, protocol, secure: "mqtts" })
-        }
-        Protocol::Mqtts if raw.acknowledge_plaintext => {
-            Err(ConfigError::NeedlessAcknowledgement { name, protocol })
-        }
-        Protocol::Mqtt | Protocol::Mqtts => Ok(()),
-        Protocol::Ws | Protocol::Wss => Err(ConfigError::UnsupportedProtocol { name, protocol }),
+    let crosses_network = raw.unix_socket.is_none();
+    let secure = if raw.protocol.is_websocket() { "wss" } else { "mqtts" };
+    match (raw.protocol.is_tls(), raw.acknowledge_plaintext) {
+        (false, false) if crosses_network => Err(ConfigError::Plaintext { name, protocol, secure }),
+        (true, true) => Err(ConfigError::NeedlessAcknowledgement { name, protocol }),
+        _ => Ok(()),
     }
 }
 
@@ -231,7 +246,10 @@ fn distinct_addresses(raw: &RawConfig, listeners: &[Listener]) -> Result<(), Con
     let peers = raw.peers.iter().map(|peers| ("peers.listen".to_owned(), peers.listen));
     let rest = peers
         .chain(raw.admin.iter().map(|admin| ("admin.listen".to_owned(), admin.listen)))
-        .chain(listeners.iter().map(|l| (format!("listener {:?}", l.name), l.bind)));
+        .chain(listeners.iter().filter_map(|listener| match listener.bind {
+            Bind::Tcp(address) => Some((format!("listener {:?}", listener.name), address)),
+            Bind::Unix(_) => None,
+        }));
     for (second, address) in rest {
         let clash = taken.iter().find(|(_, other)| {
             other.port() != 0

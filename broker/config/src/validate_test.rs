@@ -152,11 +152,11 @@ fn listeners_are_named_apart_and_bound_apart() {
     assert_eq!(refused(|raw| raw.listeners.clear()), ConfigError::NoListener);
     let error = refused(|raw| {
         let mut second = raw.listeners[0].clone();
-        second.port = 8884;
+        second.port = Some(8884);
         raw.listeners.push(second);
     });
     assert!(matches!(error, ConfigError::DuplicateListener { .. }), "{error}");
-    let error = refused(|raw| raw.listeners[0].port = 8443);
+    let error = refused(|raw| raw.listeners[0].port = Some(8443));
     assert_eq!(
         error.to_string(),
         "admin.listen and listener \"tls\" both listen on [::]:8443: change the port of one"
@@ -165,7 +165,7 @@ fn listeners_are_named_apart_and_bound_apart() {
         raw.listeners = (0..17)
             .map(|n| crate::RawListener {
                 name: format!("l{n}"),
-                port: 9000 + n,
+                port: Some(9000 + n),
                 ..raw.listeners[0].clone()
             })
             .collect();
@@ -175,8 +175,36 @@ fn listeners_are_named_apart_and_bound_apart() {
     assert!(matches!(error, ConfigError::NoAuthentication { .. }), "{error}");
     let error = refused(|raw| raw.listeners[0].name = "Tls".into());
     assert!(matches!(error, ConfigError::Name { .. }), "{error}");
-    let error = refused(|raw| raw.listeners[0].protocol = crate::Protocol::Wss);
-    assert!(matches!(error, ConfigError::UnsupportedProtocol { .. }), "{error}");
+}
+
+#[test]
+fn a_listener_is_bound_to_one_place() {
+    let unix = |raw: &mut crate::RawConfig| {
+        raw.listeners[0].port = None;
+        raw.listeners[0].unix_socket = Some("/run/dunlin.sock".into());
+        raw.listeners[0].protocol = crate::Protocol::Mqtt;
+        raw.listeners[0].authentication = vec![crate::Authentication::Password];
+        raw.listeners[0].client_certificates = None;
+    };
+    let error = refused(|raw| raw.listeners[0].port = None);
+    assert!(matches!(error, ConfigError::NoPort { .. }), "{error}");
+    let error = refused(|raw| {
+        unix(raw);
+        raw.listeners[0].port = Some(1883);
+    });
+    assert!(matches!(error, ConfigError::PortAndUnixSocket { .. }), "{error}");
+    let error = refused(|raw| {
+        unix(raw);
+        raw.listeners[0].proxy_protocol = true;
+    });
+    assert!(matches!(error, ConfigError::ProxyOnUnixSocket { .. }), "{error}");
+    let error = refused(|raw| {
+        unix(raw);
+        raw.listeners[0].unix_socket = None;
+        raw.listeners[0].port = Some(8080);
+        raw.listeners[0].protocol = crate::Protocol::Ws;
+    });
+    assert!(error.to_string().contains("wss"), "{error}");
 }
 
 #[test]

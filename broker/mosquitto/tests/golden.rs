@@ -51,7 +51,16 @@ macro_rules! golden {
     )*};
 }
 
-golden!(debian, home_assistant, per_listener, bridge, dynamic_security, empty, mixed_acl);
+golden!(
+    debian,
+    home_assistant,
+    per_listener,
+    bridge,
+    dynamic_security,
+    empty,
+    mixed_acl,
+    transports
+);
 
 fn options() -> Options<'static> {
     Options { port: None, verbose: false, transient_dir: Path::new("/tmp/transient") }
@@ -99,13 +108,10 @@ const REFUSED: &[(&str, &str)] = &[
         "certfile c\nkeyfile k\ntls_version tlsv1.3",
         "m:3: tls_version{}TLS 1.2 and 1.3 are served, always: write tlsv1.2",
     ),
+    ("listener 0", "m:1: listener \"0\": a port other than 0 is expected"),
     (
-        "listener 0 /run/mosquitto.sock",
-        "m:1: listener{}Unix sockets are not supported yet; give a port",
-    ),
-    (
-        "listener 9001\nprotocol websockets",
-        "m:2: protocol{}WebSocket is not supported yet; remove the listener",
+        "listener 9001\nprotocol http_api",
+        "m:2: protocol{}there is no HTTP API of this kind; remove the listener",
     ),
     (
         "listener 1\nplugin /lib/go-auth.so",

@@ -1,14 +1,14 @@
 //! Accepts sockets while the node serves and hands each to the least loaded worker.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
-
 use super::BoundListener;
+use super::acceptor::{Accepted, Acceptor};
 use super::rate::TokenBucket;
+use broker_config::Bind;
+
 use crate::node::{AcceptedSocket, ConnectionSlot, Gate, ToWorker, WorkerHandle};
 
 /// Wait after an accept that failed: out of descriptors, mostly.
@@ -25,10 +25,13 @@ pub async fn run(mut listener: BoundListener, workers: Arc<[WorkerHandle]>, mut 
     let name = listener.listener.name.clone();
     loop {
         gate.wait_for(true).await;
-        match listener.open().and_then(TcpListener::from_std) {
+        match listener.open() {
             Ok(socket) => {
-                let (address, protocol) = (listener.address, listener.listener.protocol.as_str());
-                let port = address.port();
+                let (address, protocol) = (&listener.place, listener.listener.protocol.as_str());
+                let port = match address {
+                    Bind::Tcp(address) => Some(address.port()),
+                    Bind::Unix(_) => None,
+                };
                 tracing::info!(listener = name, protocol, %address, port, "listening");
                 tokio::select! {
                     () = accept_all(&listener, &socket, &workers) => {}
@@ -44,7 +47,7 @@ pub async fn run(mut listener: BoundListener, workers: Arc<[WorkerHandle]>, mut 
     }
 }
 
-async fn accept_all(listener: &BoundListener, socket: &TcpListener, workers: &[WorkerHandle]) {
+async fn accept_all(listener: &BoundListener, socket: &Acceptor, workers: &[WorkerHandle]) {
     let limits = listener.listener.limits;
     let mut rate = TokenBucket::new(limits.connections_per_second, Instant::now());
     let mut turn = 0;
@@ -56,7 +59,7 @@ async fn accept_all(listener: &BoundListener, socket: &TcpListener, workers: &[W
             continue;
         }
         match socket.accept().await {
-            Ok((client, address)) => hand_over(listener, client, address, workers),
+            Ok(client) => hand_over(listener, client, workers),
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 tracing::warn!(listener = listener.listener.name, %error, "accepting failed");
@@ -70,25 +73,17 @@ async fn accept_all(listener: &BoundListener, socket: &TcpListener, workers: &[W
     }
 }
 
-fn hand_over(
-    listener: &BoundListener,
-    socket: TcpStream,
-    address: SocketAddr,
-    workers: &[WorkerHandle],
-) {
+fn hand_over(listener: &BoundListener, client: Accepted, workers: &[WorkerHandle]) {
     let counters = &listener.counters;
     if counters.connections() >= u64::from(listener.listener.limits.connections) {
         // At once, so that the client may try another broker.
         return counters.connection_refused();
     }
-    // From here on it belongs to the worker's runtime, not to this thread's.
-    let Ok(socket) = socket.set_nodelay(true).and_then(|()| socket.into_std()) else {
-        return counters.connection_refused();
-    };
     let Some(worker) = workers.iter().min_by_key(|worker| worker.counters.sockets()) else {
         return counters.connection_refused();
     };
     let slot = ConnectionSlot::take(counters, &worker.counters);
+    let Accepted { socket, address } = client;
     let accepted = AcceptedSocket { socket, address, listener: listener.id, slot };
     if worker.inbox.try_send(ToWorker::Accept(accepted)).is_err() {
         counters.connection_refused();

@@ -196,13 +196,22 @@ pub enum ToWorker {
     Stop,
 }
 
+/// A client's socket, non-blocking.
+#[derive(Debug)]
+pub enum ClientSocket {
+    /// Over a network, or loopback.
+    Tcp(std::net::TcpStream),
+    /// Of a program of this machine.
+    Unix(std::os::unix::net::UnixStream),
+}
+
 /// A socket on its way to a worker.
 #[derive(Debug)]
 pub struct AcceptedSocket {
-    /// The socket, non-blocking.
-    pub socket: std::net::TcpStream,
-    /// Where it came from.
-    pub address: SocketAddr,
+    /// The socket.
+    pub socket: ClientSocket,
+    /// Where it came from; `None` for a program of this machine.
+    pub address: Option<SocketAddr>,
     /// Which listener took it.
     pub listener: ListenerId,
     /// Counts it as open until it is dropped.

@@ -12,6 +12,6 @@ pub use clock::Clock;
 pub use counters::{ListenerCounters, ListenerReading, WorkerCounters, WorkerReading};
 pub use gate::{Gate, GateHandle, GateState};
 pub use message::{
-    AcceptedSocket, ConnectionSlot, HUB_QUEUE_MESSAGES_MAX, InterestUpdateId, ListenerId, ToHub,
-    ToWorker, WORKER_QUEUE_MESSAGES_MAX, WORKERS_MAX, WorkerHandle, WorkerId,
+    AcceptedSocket, ClientSocket, ConnectionSlot, HUB_QUEUE_MESSAGES_MAX, InterestUpdateId,
+    ListenerId, ToHub, ToWorker, WORKER_QUEUE_MESSAGES_MAX, WORKERS_MAX, WorkerHandle, WorkerId,
 };

@@ -6,57 +6,53 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use broker_core::engine::{ConnectionOrigin, Intake};
-use tokio::net::TcpStream;
 
 use super::handshake::shake_hands;
-use super::socket::{Phase, ReadProgress, Socket, Transport};
+use super::socket::{Phase, ReadProgress, Socket};
 use super::state::Worker;
+use super::transport::{Stream, Transport};
 use crate::node::AcceptedSocket;
 
 /// How long a closed connection's socket is read on, so that the client gets what was written last:
 /// closing a socket with unread bytes makes the kernel throw away what it has not sent.
 const LINGER: Duration = Duration::from_millis(1_000);
 
-/// Takes a socket in: TLS first, where the listener has it.
+/// Takes a socket in: handshakes first, where the listener has any.
 pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     if worker.is_stopping.get() {
         return;
     }
-    let AcceptedSocket { socket, address, listener, slot } = accepted;
-    let tcp = match TcpStream::from_std(socket) {
-        Ok(tcp) => tcp,
+    let AcceptedSocket { socket, address, listener: id, slot } = accepted;
+    let stream = match Stream::try_from(socket) {
+        Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(%address, %error, "a socket can't be watched, closing it");
+            tracing::warn!(?address, %error, "a socket can't be watched, closing it");
             return;
         }
     };
-    let is_tls = worker
-        .shared
-        .listeners
-        .get(usize::from(listener.0))
-        .is_some_and(|listener| listener.protocol.is_tls());
-    if !is_tls {
+    let listener = &worker.shared.listeners[usize::from(id.0)];
+    if !listener.has_handshake() {
         let origin = ConnectionOrigin::default();
         let connection = worker.engine.borrow_mut().connection_opened(worker.now(), origin);
-        let socket = Socket::new(connection, listener, Transport::Plain(tcp), slot);
-        return open(worker, socket);
+        return open(worker, Socket::new(connection, id, Transport::new(stream, None, None), slot));
     }
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        let handshake = shake_hands(&worker, tcp, usize::from(listener.0));
+        let listener = &worker.shared.listeners[usize::from(id.0)];
+        let handshake = shake_hands(&worker, stream, listener);
         match tokio::time::timeout(worker.shared.connect_timeout, handshake).await {
             Ok(Ok((transport, origin))) => {
                 let now = worker.now();
                 let connection = worker.engine.borrow_mut().connection_opened(now, origin);
-                open(&worker, Socket::new(connection, listener, transport, slot));
+                open(&worker, Socket::new(connection, id, transport, slot));
             }
             Ok(Err(error)) => {
                 worker.handle.counters.handshake_failed();
-                tracing::debug!(%address, %error, "TLS handshake failed");
+                tracing::debug!(?address, listener = listener.name, %error, "handshake failed");
             }
             Err(_) => {
                 worker.handle.counters.handshake_failed();
-                tracing::debug!(%address, "TLS handshake took too long");
+                tracing::debug!(?address, listener = listener.name, "handshake took too long");
             }
         }
     });

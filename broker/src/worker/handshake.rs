@@ -1,4 +1,4 @@
-//! TLS handshakes: driven by tokio-rustls, a bounded number of steps a pass.
+//! Handshakes: a proxy's header, TLS and WebSocket; of TLS's a bounded number of steps a pass.
 //!
 //! A step costs up to a millisecond of arithmetic. In a storm of connects they would otherwise
 //! fill the thread and starve the clients who are in. Waiting costs nothing, so a client that
@@ -10,16 +10,27 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use broker_config::Listener;
 use broker_core::engine::ConnectionOrigin;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 
-use super::socket::Transport;
+use super::proxy_protocol::read_header;
 use super::state::Worker;
+use super::transport::{Stream, Transport, WebSocket};
 use crate::tls::common_name;
 
 /// Handshake steps in one pass.
 const STEPS_PER_PASS: u32 = 16;
+
+/// WebSocket subprotocols, the one that is preferred first.
+const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
+
+/// Room in a WebSocket message for an MQTT packet's Fixed Header.
+const PACKET_HEADER_BYTES_MAX: usize = 5;
 
 /// What is left for this pass, and who waits for the next one.
 #[derive(Debug)]
@@ -58,23 +69,78 @@ impl Handshakes {
     }
 }
 
-/// Shakes hands with a client that has just connected to `listener`.
+/// Shakes hands with a client that has just connected: the proxy's header, TLS and WebSocket, as
+/// far as the listener has them.
+///
+/// # Errors
+/// The client breaks off, or does not speak what the listener expects.
 pub(super) async fn shake_hands(
     worker: &Worker,
-    tcp: TcpStream,
-    listener: usize,
+    mut stream: Stream,
+    listener: &Listener,
 ) -> std::io::Result<(Transport, ConnectionOrigin)> {
-    let asks = worker.shared.listeners[listener].client_certificates;
+    // Nothing is set up for a client that says nothing.
+    stream.readable().await?;
+    if listener.proxy_protocol
+        && let Some(client) = read_header(&mut stream).await?
+    {
+        tracing::trace!(listener = listener.name, %client, "a proxy named its client");
+    }
+    let is_websocket = listener.protocol.is_websocket();
+    if !listener.protocol.is_tls() {
+        let (stream, websocket) = upgrade(worker, stream, is_websocket).await?;
+        return Ok((Transport::new(stream, None, websocket), ConnectionOrigin::default()));
+    }
+    let asks = listener.client_certificates;
     let config = worker.shared.tls.listeners().for_listener(asks).map(Arc::clone);
     let config = config.ok_or_else(|| std::io::Error::other("no trust anchors for clients"))?;
-    // Nothing is set up for a client that says nothing.
-    tcp.readable().await?;
-    let accept = TlsAcceptor::from(config).accept(tcp);
-    let (tcp, tls) = worker.handshakes.drive(accept, || worker.flush.set()).await?.into_inner();
-    let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    let accept = TlsAcceptor::from(config).accept(stream);
+    let tls = worker.handshakes.drive(accept, || worker.flush.set()).await?;
+    let resumed = tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
     worker.handle.counters.handshake_succeeded(resumed);
+    let (stream, websocket) = upgrade(worker, tls, is_websocket).await?;
+    let (stream, tls) = stream.into_inner();
     let certificate_name = tls.peer_certificates().and_then(<[_]>::first).and_then(common_name);
-    Ok((Transport::Tls { tcp, tls: Box::new(tls) }, ConnectionOrigin { certificate_name }))
+    let transport = Transport::new(stream, Some(Box::new(tls)), websocket);
+    Ok((transport, ConnectionOrigin { certificate_name }))
+}
+
+/// Answers a WebSocket's opening handshake, where the listener is for them.
+/// Spec: MQTT 5.0 section 6, RFC 6455 section 4.
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    worker: &Worker,
+    stream: S,
+    is_websocket: bool,
+) -> std::io::Result<(S, Option<Box<WebSocket>>)> {
+    if !is_websocket {
+        return Ok((stream, None));
+    }
+    let accepted = tokio_tungstenite::accept_hdr_async(stream, choose_subprotocol);
+    let stream = accepted.await.map_err(std::io::Error::other)?.into_inner();
+    let bytes_max = worker.shared.engine.packet_bytes_max as usize + PACKET_HEADER_BYTES_MAX;
+    Ok((stream, Some(Box::new(WebSocket::new(bytes_max)))))
+}
+
+/// `mqtt` must be offered and is chosen; clients of 3.1 offer `mqttv3.1`. [MQTT-6.0.0-3]
+/// [MQTT-6.0.0-4]
+#[expect(clippy::result_large_err, reason = "the library's own signature")]
+fn choose_subprotocol(
+    request: &Request,
+    mut response: Response,
+) -> Result<Response, ErrorResponse> {
+    let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered: Vec<&str> = offers
+        .filter_map(|offer| offer.to_str().ok())
+        .flat_map(|offer| offer.split(',').map(str::trim))
+        .collect();
+    let Some(chosen) = SUBPROTOCOLS.into_iter().find(|known| offered.contains(known)) else {
+        let text = "offer the WebSocket subprotocol mqtt: this is an MQTT broker\n".to_owned();
+        let mut refusal = ErrorResponse::new(Some(text));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        return Err(refusal);
+    };
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ mod handshake;
 mod inbox;
 mod outbox;
 mod password;
+mod proxy_protocol;
 mod signal;
 mod socket;
 mod state;
 mod timer;
+mod transport;
 
 #[cfg(test)]
 mod authentication_test;

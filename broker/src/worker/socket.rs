@@ -1,17 +1,14 @@
-//! One client's socket, with or without TLS: reads and writes that never wait.
+//! One client's socket: reads and writes that never wait, and what must be remembered of it.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use broker_core::types::ConnectionId;
-use rustls::ServerConnection;
-use socket2::SockRef;
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::transport::{Side, Transport};
 use crate::node::{ConnectionSlot, ListenerId};
 
 /// Where a connection stands.
@@ -38,26 +35,6 @@ pub(super) struct Socket {
     /// The reading task, which waits for bytes or to be let go on.
     reader: RefCell<Option<Waker>>,
     _slot: ConnectionSlot,
-}
-
-/// TCP, or TLS driven by hand over it.
-pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls { tcp: TcpStream, tls: Box<ServerConnection> },
-}
-
-impl Transport {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) | Self::Tls { tcp, .. } => tcp,
-        }
-    }
-
-    fn tcp_mut(&mut self) -> &mut TcpStream {
-        match self {
-            Self::Plain(tcp) | Self::Tls { tcp, .. } => tcp,
-        }
-    }
 }
 
 /// A worker's buffers, shared by all its sockets: an idle connection owns none.
@@ -165,26 +142,18 @@ impl Socket {
         &self,
         context: &mut Context<'_>,
         scratch: &mut Scratch,
-        mut take: impl FnMut(&[u8]),
+        take: impl FnMut(&[u8]),
     ) -> Poll<ReadProgress> {
         let mut transport = self.transport.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.raw);
-        let read = Pin::new(transport.tcp_mut()).poll_read(context, &mut buffer);
+        let read = Pin::new(transport.stream_mut()).poll_read(context, &mut buffer);
         if ready!(read).is_err() || buffer.filled().is_empty() {
             return Poll::Ready(ReadProgress::Ended);
         }
         let is_full = buffer.remaining() == 0;
-        match &mut *transport {
-            Transport::Plain(_) => take(buffer.filled()),
-            Transport::Tls { tcp, tls } => {
-                let decrypted = decrypt(tls, buffer.filled(), &mut scratch.plaintext, take);
-                // An alert or the answer to a key update; what finds no room goes with the next
-                // write.
-                let _ = flush_tls(tcp, tls);
-                if !matches!(decrypted, Ok(Side::Open)) {
-                    return Poll::Ready(ReadProgress::Ended);
-                }
-            }
+        let side = transport.read(buffer.filled(), &mut scratch.plaintext, take);
+        if !matches!(side, Ok(Side::Open)) {
+            return Poll::Ready(ReadProgress::Ended);
         }
         Poll::Ready(if is_full { ReadProgress::Filled } else { ReadProgress::Drained })
     }
@@ -194,8 +163,8 @@ impl Socket {
         let mut sink = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut sink);
-            let read =
-                Pin::new(self.transport.borrow_mut().tcp_mut()).poll_read(context, &mut buffer);
+            let mut transport = self.transport.borrow_mut();
+            let read = Pin::new(transport.stream_mut()).poll_read(context, &mut buffer);
             if ready!(read).is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -207,26 +176,12 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when nothing could be taken; anything else means that the socket is broken.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *self.transport.borrow_mut() {
-            Transport::Plain(tcp) => tcp.try_write(bytes),
-            Transport::Tls { tcp, tls } => {
-                flush_tls(tcp, tls)?;
-                let taken = tls.writer().write(bytes)?;
-                match flush_tls(tcp, tls) {
-                    // What was taken lies in the TLS buffer: `has_pending` says so.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(taken),
-                    other => other.map(|()| taken),
-                }
-            }
-        }
+        self.transport.borrow_mut().try_write(bytes)
     }
 
     /// Whether bytes that were taken still wait for the socket.
     pub(super) fn has_pending(&self) -> bool {
-        match &*self.transport.borrow() {
-            Transport::Plain(_) => false,
-            Transport::Tls { tls, .. } => tls.wants_write(),
-        }
+        self.transport.borrow().has_pending()
     }
 
     /// Writes pending bytes.
@@ -234,112 +189,28 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when some are left; anything else means that the socket is broken.
     pub(super) fn flush_pending(&self) -> io::Result<()> {
-        match &mut *self.transport.borrow_mut() {
-            Transport::Plain(_) => Ok(()),
-            Transport::Tls { tcp, tls } => flush_tls(tcp, tls),
-        }
+        self.transport.borrow_mut().flush()
     }
 
     /// Ready when the socket takes bytes again or is broken.
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.transport.borrow().tcp().poll_write_ready(context).map(drop)
+        self.transport.borrow().poll_room(context)
     }
 
     /// Tells the client that no more bytes come.
     pub(super) fn shut_down(&self) {
-        let transport = &mut *self.transport.borrow_mut();
-        if let Transport::Tls { tcp, tls } = transport {
-            tls.send_close_notify();
-            let _ = flush_tls(tcp, tls);
-        }
-        // Fails only where the client is gone already.
-        let _ = SockRef::from(transport.tcp()).shutdown(Shutdown::Write);
+        self.transport.borrow_mut().shut_down();
     }
-}
 
-/// Feeds ciphertext to the TLS connection and hands out the plaintext.
-fn decrypt(
-    tls: &mut ServerConnection,
-    mut raw: &[u8],
-    plaintext: &mut [u8],
-    mut take: impl FnMut(&[u8]),
-) -> io::Result<Side> {
-    while !raw.is_empty() {
-        if tls.read_tls(&mut raw)? == 0 {
-            break;
-        }
-        tls.process_new_packets().map_err(io::Error::other)?;
-        if drain_plaintext(tls, plaintext, &mut take)? == Side::Closed {
-            return Ok(Side::Closed);
-        }
-    }
-    Ok(Side::Open)
-}
-
-/// Whether the client may still send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Open,
-    /// It has sent `close_notify`.
-    Closed,
-}
-
-/// Hands out the plaintext that the TLS connection holds.
-fn drain_plaintext(
-    tls: &mut ServerConnection,
-    plaintext: &mut [u8],
-    take: &mut impl FnMut(&[u8]),
-) -> io::Result<Side> {
-    loop {
-        match tls.reader().read(plaintext) {
-            Ok(0) => return Ok(Side::Closed),
-            Ok(bytes) => take(&plaintext[..bytes]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Side::Open),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-impl Socket {
     /// Hands out what the client sent right behind its handshake.
     ///
     /// # Errors
-    /// The TLS connection is broken.
+    /// The client broke TLS or WebSocket.
     pub(super) fn take_early(
         &self,
         scratch: &mut Scratch,
-        mut take: impl FnMut(&[u8]),
+        take: impl FnMut(&[u8]),
     ) -> io::Result<()> {
-        match &mut *self.transport.borrow_mut() {
-            Transport::Plain(_) => Ok(()),
-            Transport::Tls { tls, .. } => {
-                drain_plaintext(tls, &mut scratch.plaintext, &mut take).map(drop)
-            }
-        }
-    }
-}
-
-/// Writes TLS records until none is left or the socket takes no more.
-fn flush_tls(tcp: &TcpStream, tls: &mut ServerConnection) -> io::Result<()> {
-    while tls.wants_write() {
-        tls.write_tls(&mut NoWait(tcp))?;
-    }
-    Ok(())
-}
-
-/// A TCP stream as rustls wants it.
-struct NoWait<'a>(&'a TcpStream);
-
-impl io::Write for NoWait<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.transport.borrow_mut().read_early(&mut scratch.plaintext, take)
     }
 }

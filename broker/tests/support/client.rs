@@ -30,12 +30,18 @@ pub(crate) const SUBACK: u8 = 9;
 pub(crate) const PINGRESP: u8 = 13;
 pub(crate) const DISCONNECT: u8 = 14;
 
+/// Whatever else carries bytes.
+pub(crate) trait Channel: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Channel for T {}
+
 pub(crate) enum Client {
     Plain(TcpStream),
+    Other(Box<dyn Channel>),
     Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;
     tcp.set_read_timeout(Some(DEADLINE))?;
     tcp.set_write_timeout(Some(DEADLINE))?;
@@ -84,6 +90,7 @@ impl Client {
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.write_all(bytes),
+            Self::Other(channel) => channel.write_all(bytes).and_then(|()| channel.flush()),
             Self::Secure(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
         }
     }
@@ -100,6 +107,7 @@ impl Client {
         loop {
             let read = match self {
                 Self::Plain(tcp) => tcp.read(&mut sink),
+                Self::Other(channel) => channel.read(&mut sink),
                 Self::Secure(stream) => stream.read(&mut sink),
             };
             match read {
@@ -116,6 +124,7 @@ impl Client {
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.read_exact(bytes),
+            Self::Other(channel) => channel.read_exact(bytes),
             Self::Secure(stream) => stream.read_exact(bytes),
         }
     }

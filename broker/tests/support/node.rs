@@ -12,7 +12,7 @@ use broker::node::{
 };
 use broker::tls::{TlsFiles, TlsStore};
 use broker::worker::{self, PasswordPool, WorkerShared};
-use broker_config::{Authentication, ClientCertificates, Listener, ListenerLimits, Protocol};
+use broker_config::{Authentication, Bind, ClientCertificates, Listener, ListenerLimits, Protocol};
 use broker_core::cluster_state::RetainedStore;
 use broker_core::engine::EngineConfig;
 use broker_policy::{Acl, AclType, Client, PasswordHash, Policy, Record, Role, RoleAssignment};
@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) tls: Arc<TlsStore>,
     pub(crate) plain: SocketAddr,
     pub(crate) secure: SocketAddr,
+    /// Where the listeners are bound, in their order.
+    pub(crate) places: Vec<Bind>,
     pub(crate) gate: GateHandle,
     workers: Arc<[WorkerHandle]>,
     threads: Vec<std::thread::JoinHandle<std::io::Result<()>>>,
@@ -48,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) hub_queue: usize,
     /// Otherwise it starts with [`Node::run_hub`].
     pub(crate) hub_runs: bool,
+    /// Listeners beside `plain` and `secure`.
+    pub(crate) listeners: Vec<Listener>,
 }
 
 impl Default for Options {
@@ -60,6 +64,7 @@ impl Default for Options {
             client_certificates: ClientCertificates::Optional,
             hub_queue: HUB_QUEUE_MESSAGES_MAX,
             hub_runs: true,
+            listeners: Vec::new(),
         }
     }
 }
@@ -103,11 +108,11 @@ impl Node {
         let files =
             TlsFiles::new(Some(&pki.paths()), Some(&pki.cluster_paths()), "fleet-0").unwrap();
         let tls = Arc::new(TlsStore::load(files).unwrap());
-        let listeners: Arc<[Listener]> = [
-            listener(&options, "plain", Protocol::Mqtt),
-            listener(&options, "secure", Protocol::Mqtts),
-        ]
-        .into();
+        let listeners: Arc<[Listener]> = [("plain", Protocol::Mqtt), ("secure", Protocol::Mqtts)]
+            .map(|(name, protocol)| listener(&options, name, protocol))
+            .into_iter()
+            .chain(options.listeners.clone())
+            .collect();
         let (hub, hub_queue) = mpsc::channel(options.hub_queue);
         let (workers, inboxes): (Vec<_>, Vec<_>) = (0..options.workers)
             .map(|number| {
@@ -139,7 +144,7 @@ impl Node {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let bound = bind(&listeners);
-        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let places: Vec<Bind> = bound.iter().map(|bound| bound.place.clone()).collect();
         let counters = bound.iter().map(|bound| Arc::clone(&bound.counters)).collect();
         for bound in bound {
             let watcher: Gate = watcher.clone();
@@ -150,8 +155,9 @@ impl Node {
         let mut node = Self {
             pki,
             tls,
-            plain: addresses[0],
-            secure: addresses[1],
+            plain: address(&places[0]),
+            secure: address(&places[1]),
+            places,
             gate,
             workers,
             threads,
@@ -223,12 +229,19 @@ impl Drop for Node {
     }
 }
 
-fn listener(options: &Options, name: &str, protocol: Protocol) -> Listener {
+/// The address of a listener that is not on a Unix socket.
+pub(crate) fn address(place: &Bind) -> SocketAddr {
+    let Bind::Tcp(address) = place else { panic!("{place} is no address") };
+    *address
+}
+
+pub(crate) fn listener(options: &Options, name: &str, protocol: Protocol) -> Listener {
     let is_tls = protocol.is_tls();
     Listener {
         name: name.to_owned(),
         protocol,
-        bind: "127.0.0.1:0".parse().unwrap(),
+        bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()),
+        proxy_protocol: false,
         authentication: if is_tls {
             vec![Authentication::Password, Authentication::X509]
         } else {

@@ -45,7 +45,7 @@ const fn bridge(name: &'static str, shape: Shape) -> Directive {
 
 const PSK: &str = "pre-shared keys are not supported; use certificates";
 const ENGINE: &str = "keys in an engine are not supported; give the key in a PEM file";
-const PROXY: &str = "the PROXY protocol is not supported; connect clients directly";
+const PROXY: &str = "a proxy's word about TLS is not taken; terminate TLS here";
 const LOGS: &str = "the log goes to standard error";
 const SYS: &str = "there are no $SYS topics yet";
 const NOT_YET: &str = "it has no effect yet";
@@ -106,7 +106,7 @@ pub const DIRECTIVES: &[Directive] = &[
     harmless("dhparamfile", Any, Listener),
     warned("disable_client_cert_date_checks", Bool, Listener, "false", "the dates of client certificates are checked, always"),
     warned("enable_control_api", Bool, Global, "false", "there are no $CONTROL topics yet"),
-    refused("enable_proxy_protocol", Integer(1, 2), Listener, "", PROXY),
+    applied("enable_proxy_protocol", Integer(1, 2), Listener),
     warned("global_max_clients", Integer(-INT, INT), Global, "-1", NOT_YET),
     applied("global_max_connections", Integer(-INT, INT), Global),
     applied("global_plugin", Text, Plugin),

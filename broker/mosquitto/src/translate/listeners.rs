@@ -39,28 +39,35 @@ impl Translator<'_> {
         at: Option<&Position>,
     ) -> RawListener {
         let listener = &config.listeners[index];
-        let is_tls = self.is_tls(listener, at);
+        let is_tls = self.is_tls(listener);
         let protocol = self.protocol(listener, is_tls);
         let (authentication, anonymous) = self.authentication(config, index, is_tls, at);
         let client_certificates = match listener.settings.bool("require_certificate") {
             Some(true) if is_tls => ClientCertificates::Required,
             _ => ClientCertificates::None,
         };
+        let unix_socket = listener.host.as_ref().filter(|_| listener.port == 0).map(PathBuf::from);
+        let name = match &unix_socket {
+            Some(_) => "unix".to_owned(),
+            None => format!("port-{}", listener.port),
+        };
         RawListener {
-            name: format!("port-{}", listener.port),
+            name,
             protocol,
             address: self.address(listener, at),
-            port: listener.port,
+            port: unix_socket.is_none().then_some(listener.port),
+            acknowledge_plaintext: !protocol.is_tls() && unix_socket.is_none(),
+            unix_socket,
+            proxy_protocol: listener.settings.get("enable_proxy_protocol").is_some(),
             authentication,
             anonymous: Some(anonymous),
             client_certificates: Some(client_certificates),
-            acknowledge_plaintext: !protocol.is_tls(),
             limits: self.connections(config, listener),
         }
     }
 
     /// Whether it has a certificate.
-    fn is_tls(&mut self, listener: &Listener, at: Option<&Position>) -> bool {
+    fn is_tls(&mut self, listener: &Listener) -> bool {
         let settings = &listener.settings;
         let (certificate, key) = (settings.get("certfile"), settings.get("keyfile"));
         if let (Some(one), None) | (None, Some(one)) = (certificate, key) {
@@ -88,22 +95,21 @@ impl Translator<'_> {
                 _ => {}
             }
         }
-        if let (true, Some(at)) = (listener.port == 0, at) {
-            self.refuse(at, "listener", "Unix sockets are not supported yet; give a port");
-        }
         is_tls
     }
 
     fn protocol(&mut self, listener: &Listener, is_tls: bool) -> Protocol {
         let setting = listener.settings.get("protocol");
-        if let Some(setting) = setting.filter(|setting| setting.text != "mqtt") {
-            let why = match setting.text.as_str() {
-                "websockets" => "WebSocket is not supported yet; remove the listener",
-                _ => "there is no HTTP API of this kind; remove the listener",
-            };
+        if let Some(setting) = setting.filter(|setting| setting.text == "http_api") {
+            let why = "there is no HTTP API of this kind; remove the listener";
             self.refuse(&setting.at, "protocol", why);
         }
-        if is_tls { Protocol::Mqtts } else { Protocol::Mqtt }
+        match (setting.is_some_and(|setting| setting.text == "websockets"), is_tls) {
+            (false, false) => Protocol::Mqtt,
+            (false, true) => Protocol::Mqtts,
+            (true, false) => Protocol::Ws,
+            (true, true) => Protocol::Wss,
+        }
     }
 
     /// How a client proves its name, and whether it may come without one.

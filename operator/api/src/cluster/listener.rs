@@ -166,8 +166,7 @@ pub struct Listener {
     /// The name, at most 15 characters; the Service is called `<cluster>-<name>`.
     #[schemars(schema_with = "bounded::<15>")]
     pub name: String,
-    /// What is spoken. WebSocket (ws, wss) is not supported yet: the cluster says
-    /// InvalidConfiguration and is not acted upon.
+    /// What is spoken: MQTT, or MQTT in WebSocket messages (ws, wss), on any path.
     #[serde(default)]
     pub protocol: Protocol,
     /// The port of the brokers and of the Service.

@@ -162,7 +162,9 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
             api::Protocol::Wss => broker_config::Protocol::Wss,
         },
         address: placement.listener_address,
-        port: port.unwrap_or_else(|| u16::try_from(listener.port).unwrap_or(0)),
+        port: Some(port.unwrap_or_else(|| u16::try_from(listener.port).unwrap_or(0))),
+        unix_socket: None,
+        proxy_protocol: false,
         authentication: listener
             .authentication_methods()
             .iter()
@@ -224,7 +226,7 @@ mod tests {
         let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
         let config = Config::parse(&rendered.text).unwrap();
         assert_eq!(config.cluster.unwrap().id, "01KABCDEF");
-        assert_eq!(config.listeners[0].bind.port(), 8883);
+        assert_eq!(config.listeners[0].bind.to_string(), "0.0.0.0:8883");
         insta::assert_snapshot!(rendered.text);
     }
 
