@@ -226,7 +226,7 @@ mod tests {
         let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
         let config = Config::parse(&rendered.text).unwrap();
         assert_eq!(config.cluster.unwrap().id, "01KABCDEF");
-        assert_eq!(config.listeners[0].bind.to_string(), "0.0.0.0:8883");
+        assert_eq!(config.listeners[0].bind.to_string(), "[::]:8883");
         insta::assert_snapshot!(rendered.text);
     }
 

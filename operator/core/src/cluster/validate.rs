@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn every_problem_is_named_at_once() {
         let spec = "{version: 0.1.0, tls: {authority: {secretName: root}},
-            listeners: [{name: ws, protocol: wss, port: 9001}],
+            brokerConfig: {mqtt: {receive_maximum: 0}},
             podTemplate: {spec: {tolerationz: []}}}";
         let problems = validate(&cluster(spec), &facts()).unwrap_err();
         let reasons: Vec<_> = problems.iter().map(|problem| problem.reason).collect();
@@ -408,6 +408,6 @@ mod tests {
             "{problems:?}"
         );
         assert!(problems[1].message.contains("spec.tolerationz"), "{}", problems[1]);
-        assert!(problems[2].message.contains("wss"), "{}", problems[2]);
+        assert!(problems[2].message.contains("receive_maximum"), "{}", problems[2]);
     }
 }
