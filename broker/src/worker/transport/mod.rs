@@ -73,6 +73,9 @@ impl Transport {
         // An alert, the answer to a key update or a ping; what finds no room goes with the next
         // write.
         let _ = self.flush();
+        if self.websocket.as_ref().is_some_and(|websocket| websocket.is_overfull()) {
+            return Err(io::Error::other("the client pings and does not read"));
+        }
         side
     }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 
+use bytes::{Buf as _, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -14,18 +15,20 @@ const READ_BUFFER_BYTES: usize = 2 * 1024;
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Room kept for the next frames while nothing waits.
 const SPARE_BYTES_MAX: usize = 4 * 1024;
+/// What may wait for a client that does not read: a frame of its own, and answers to its pings.
+const PENDING_BYTES_MAX: usize = FRAME_BYTES_MAX + 32 * 1024;
 
 /// A WebSocket connection behind its handshake.
 pub(in crate::worker) struct WebSocket {
     context: WebSocketContext,
     /// Frames that wait for the transport below.
-    out: Vec<u8>,
+    out: BytesMut,
 }
 
 /// What the WebSocket library reads and writes: bytes that are there, and those gathered.
 struct Fed<'a> {
     input: &'a [u8],
-    out: &'a mut Vec<u8>,
+    out: &'a mut BytesMut,
 }
 
 impl Read for Fed<'_> {
@@ -56,7 +59,7 @@ impl WebSocket {
             .write_buffer_size(0)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        Self { context: WebSocketContext::new(Role::Server, Some(config)), out: Vec::new() }
+        Self { context: WebSocketContext::new(Role::Server, Some(config)), out: BytesMut::new() }
     }
 
     /// Takes bytes from the client and hands out what the messages hold. Answers to pings and to a
@@ -115,10 +118,16 @@ impl WebSocket {
 
     /// So much of what waited is on its way.
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.out.drain(..bytes.min(self.out.len()));
+        self.out.advance(bytes.min(self.out.len()));
         if self.out.is_empty() && self.out.capacity() > SPARE_BYTES_MAX {
-            self.out = Vec::new();
+            self.out = BytesMut::new();
         }
+    }
+
+    /// Whether more waits than a client that reads ever leaves: one that only pings and never
+    /// reads must not fill the memory.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.out.len() > PENDING_BYTES_MAX
     }
 }
 
@@ -170,10 +179,21 @@ mod tests {
     }
 
     #[test]
+    fn pings_of_a_client_that_does_not_read_are_too_much_at_some_point() {
+        let mut websocket = WebSocket::new(1024);
+        let ping = frame(0x89, &[b'x'; 125]);
+        let pings = (0..).take_while(|_| {
+            let _ = read(&mut websocket, &ping);
+            !websocket.is_overfull()
+        });
+        assert!(pings.count() < PENDING_BYTES_MAX / 125 + 1);
+    }
+
+    #[test]
     fn a_ping_is_answered_and_a_close_too() {
         let mut websocket = WebSocket::new(1024);
         assert_eq!(read(&mut websocket, &frame(0x89, b"x")).0.unwrap(), Side::Open);
-        assert_eq!(websocket.pending(), [0x8A, 1, b'x']);
+        assert_eq!(*websocket.pending(), [0x8A, 1, b'x']);
         websocket.sent(3);
         let (side, _) = read(&mut websocket, &frame(0x88, &1000_u16.to_be_bytes()));
         assert_eq!(side.unwrap(), Side::Closed);
