@@ -103,3 +103,22 @@ fn a_will_is_retained_only_when_it_says_so_and_keeps_its_qos() {
         }
     }
 }
+
+#[test]
+fn without_a_will_nothing_is_published_for_a_lost_connection() {
+    for version in [V311, V5] {
+        let mut rig = Rig::new();
+        let watcher = rig.client("watcher");
+        rig.subscribe(watcher, "#", AtMostOnce);
+        let without = Connect { version, clean_start: false, ..connect("a") };
+        let will = Some(will("will/a", 0));
+        let a = rig.connect(Connect { will, ..without });
+        rig.lose(a);
+        assert_eq!(rig.received(watcher), [r#"PUBLISH will/a q0 "gone""#]);
+        let a = rig.open();
+        rig.send(a, &Packet::Connect(without));
+        rig.lose(a);
+        rig.wait(100_000);
+        assert_eq!(rig.received(watcher), [""; 0]);
+    }
+}

@@ -6,3 +6,4 @@ mod publish;
 mod qos;
 mod size;
 mod subscribe;
+mod v311;

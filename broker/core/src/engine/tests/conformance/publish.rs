@@ -50,19 +50,33 @@ fn dup_says_what_this_server_does_and_not_what_the_publisher_did() {
 
 #[test]
 fn messages_of_one_publisher_arrive_in_their_order() {
-    let mut rig = Rig::new();
-    let (a, b) = (rig.connect(returning("a")), rig.client("b"));
     for qos in [AtMostOnce, AtLeastOnce, ExactlyOnce] {
-        let topic = format!("t/{}", qos.as_u8());
-        rig.subscribe(a, &topic, qos);
+        let mut rig = Rig::new();
+        let properties =
+            ConnectProperties { receive_maximum: Some(2), ..ConnectProperties::default() };
+        let a = rig.connect(Connect { properties, ..connect("a") });
+        let b = rig.client("b");
+        rig.subscribe(a, "t/#", qos);
         for number in 1..=9 {
             let id = if qos == AtMostOnce { 0 } else { number };
-            rig.send(b, &Packet::Publish(publish(&topic, qos, id, &number.to_string())));
+            let topic = if number % 2 == 0 { "t/even" } else { "t/odd" };
+            rig.send(b, &Packet::Publish(publish(topic, qos, id, &number.to_string())));
             rig.send(b, &Packet::PubRel(ack(number)));
         }
-        let seen = rig.received(a);
-        let order: String = seen.iter().filter_map(|text| text.rsplit('"').nth(1)).collect();
-        assert_eq!(order, "123456789", "{topic}");
+        let mut order = String::new();
+        for id in 1..=9 {
+            let seen = rig.received(a);
+            order.extend(seen.iter().filter_map(|text| text.rsplit('"').nth(1)));
+            match qos {
+                AtMostOnce => {}
+                AtLeastOnce => rig.send(a, &Packet::PubAck(ack(id))),
+                ExactlyOnce => {
+                    rig.send(a, &Packet::PubRec(ack(id)));
+                    rig.send(a, &Packet::PubComp(ack(id)));
+                }
+            }
+        }
+        assert_eq!(order, "123456789", "{qos:?}");
     }
 }
 

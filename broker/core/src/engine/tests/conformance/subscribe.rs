@@ -90,13 +90,21 @@ fn a_subscription_to_the_same_filter_replaces_the_older_one() {
 #[test]
 fn messages_that_wait_survive_the_replacement_of_their_subscription() {
     let mut rig = Rig::new();
-    let (a, b) = (rig.connect(returning("a")), rig.client("b"));
+    let properties = ConnectProperties { receive_maximum: Some(1), ..ConnectProperties::default() };
+    let a = rig.connect(Connect { properties, ..connect("a") });
+    let b = rig.client("b");
     rig.subscribe(a, "t", AtLeastOnce);
-    rig.send(b, &Packet::Publish(publish("t", AtLeastOnce, 1, "1")));
-    rig.send(a, &subscribe(2, "t", AtLeastOnce));
-    rig.send(b, &Packet::Publish(publish("t", AtLeastOnce, 2, "2")));
-    let expected = [r#"PUBLISH t q1 #1 "1""#, "SUBACK #2 0x01", r#"PUBLISH t q1 #2 "2""#];
-    assert_eq!(rig.received(a), expected);
+    for (id, payload) in [(1, "sent"), (2, "waits")] {
+        rig.send(b, &Packet::Publish(publish("t", AtLeastOnce, id, payload)));
+    }
+    assert_eq!(rig.received(a), [r#"PUBLISH t q1 #1 "sent""#]);
+    rig.send(a, &subscribe(2, "t", ExactlyOnce));
+    rig.send(b, &Packet::Publish(publish("t", AtLeastOnce, 3, "later")));
+    assert_eq!(rig.received(a), ["SUBACK #2 0x02"]);
+    for (id, payload) in [(1, "waits"), (2, "later")] {
+        rig.send(a, &Packet::PubAck(ack(id)));
+        assert_eq!(rig.received(a), [format!(r#"PUBLISH t q1 #{} "{payload}""#, id + 1)]);
+    }
 }
 
 #[test]
