@@ -14,6 +14,9 @@ use document::{Document, Evidence, Key, Statement};
 /// Where the statements are listed.
 const DOCUMENT: &str = "docs/conformance.md";
 
+/// How many statements each version has, those included that don't bind this server.
+const STATEMENTS: [(&str, usize); 2] = [("5.0", 251), ("3.1.1", 142)];
+
 /// Checks the document, and says how many statements are shown.
 ///
 /// # Errors
@@ -22,6 +25,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let text = fs::read_to_string(root.join(DOCUMENT)).context(DOCUMENT)?;
     let (document, mut breaches) = document::parse(&text);
     breaches.extend(check(&document, &|path| fs::read_to_string(root.join(path)).ok()));
+    breaches.extend(check_totals(&document, &STATEMENTS));
     for line in counts(&document) {
         eprintln!("conformance: {line}");
     }
@@ -70,6 +74,17 @@ fn check(document: &Document, read: &dyn Fn(&str) -> Option<String>) -> Vec<Stri
         format!("{key} is not shown yet, and no table of its version has it: correct the id")
     }));
     breaches
+}
+
+/// Versions of which the document names more or fewer statements than they have.
+fn check_totals(document: &Document, expected: &[(&str, usize)]) -> Vec<String> {
+    let wrong = expected.iter().filter_map(|&(version, expected)| {
+        let named = document.named(version);
+        (named != expected).then(|| {
+            format!("{named} statements of MQTT {version} are named, and it has {expected}")
+        })
+    });
+    wrong.collect()
 }
 
 /// Whether tests, and the list of what is not shown yet, agree.

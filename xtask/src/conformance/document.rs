@@ -66,6 +66,12 @@ impl Document {
         matches!(same, Some(Statement::Held { evidence: Evidence::Tests(_), .. }))
     }
 
+    /// How many statements of a version are named, those included that don't bind this server.
+    pub(super) fn named(&self, version: &str) -> usize {
+        let keys = self.statements.keys().chain(&self.not_bound);
+        keys.filter(|key| key.version == version).count()
+    }
+
     /// Statements that stand nowhere, though others of their section before and behind them do.
     pub(super) fn gaps(&self) -> Vec<Key> {
         let mut sections: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();

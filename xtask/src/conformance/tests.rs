@@ -53,6 +53,14 @@ fn a_good_document_is_counted() {
 }
 
 #[test]
+fn statements_that_do_not_bind_this_server_count_as_named() {
+    let (document, _) = document::parse(GOOD);
+    assert_eq!(check_totals(&document, &[("5.0", 5), ("3.1.1", 2)]), [""; 0]);
+    let expected = ["2 statements of MQTT 3.1.1 are named, and it has 3"];
+    assert_eq!(check_totals(&document, &[("5.0", 5), ("3.1.1", 3)]), expected);
+}
+
+#[test]
 fn what_is_not_so_is_named() {
     let rows = [
         ("b.rs::two", "b.rs::three", "b.rs has no test three"),
