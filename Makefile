@@ -35,12 +35,13 @@ bench: build ## the figures: CPU per message beside Mosquitto, edit to enforced,
 bench-micro: ## decode, encode, match, rights, without sockets (ARGS='-- decode' selects)
 	$(CARGO) bench --package broker-core --bench micro $(ARGS)
 
-verify: ## read-only checks: format, lints, docs, layers, licences, advisories, generated files
+verify: ## read-only checks: format, lints, docs, layers, conformance, licences, advisories, generated files
 	@./xtask/verify-tools.sh $(VERIFY_WITHOUT)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) run --quiet -p xtask -- tidy
+	$(CARGO) run --quiet -p xtask -- conformance
 	$(CARGO) run --quiet -p xtask -- crds --check
 ifeq ($(filter deny,$(VERIFY_WITHOUT)),)
 	$(CARGO) deny --offline check licenses bans sources $$(./xtask/verify-tools.sh advisories)

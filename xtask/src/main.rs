@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 
+mod conformance;
 mod crds;
 mod dependencies;
 mod docs;
@@ -14,6 +15,8 @@ mod tidy;
 #[derive(Parser)]
 #[command(name = "xtask")]
 enum Task {
+    /// Checks that docs/conformance.md names a module and a test for every statement of MQTT.
+    Conformance,
     /// Writes the CustomResourceDefinitions to crds/ and to the chart, or checks them.
     Crds {
         /// Fails when a file is stale instead of writing it.
@@ -26,6 +29,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Conformance => conformance::run(&root()?),
         Task::Crds { check } => crds::run(&root()?, check),
         Task::Tidy => tidy::run(&root()?),
     }

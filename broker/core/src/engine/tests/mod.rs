@@ -1,6 +1,7 @@
 //! Tests of the engine: bytes and answers in, packets and effects out, time as told.
 
 mod bus;
+mod conformance;
 mod connect;
 mod deliver;
 mod describe;
