@@ -49,7 +49,8 @@ impl Engine {
         }
         let is_v5 = connect.version.is_v5();
         let is_client_id_assigned = connect.client_id.is_empty();
-        if is_client_id_assigned && !is_v5 && !connect.clean_start {
+        let may_assign = is_v5 || connect.clean_start && !connect.version.is_v31();
+        if is_client_id_assigned && !may_assign {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
         let client_id = match is_client_id_assigned {
@@ -129,7 +130,7 @@ impl Engine {
         // 3.1.1 closes without an answer, but for the version. [MQTT-3.1.2-2], section 4.8
         let is_answered = match version {
             Some(ProtocolVersion::V5) => true,
-            Some(ProtocolVersion::V311) => error.refusal_version().is_some(),
+            Some(ProtocolVersion::V31 | ProtocolVersion::V311) => error.refusal_version().is_some(),
             None => false,
         };
         match version {

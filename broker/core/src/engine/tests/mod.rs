@@ -17,4 +17,5 @@ mod shared_strategy;
 mod shared_two_engines;
 mod subscribe;
 mod two_engines;
+mod v31;
 mod will;
