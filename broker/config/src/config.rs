@@ -349,6 +349,8 @@ pub struct Mqtt {
     pub receive_maximum: u16,
     /// Topic Aliases a client may set.
     pub topic_alias_maximum: u16,
+    /// Most Topic Aliases that the broker sets for a client; 0 for none.
+    pub topic_alias_maximum_outbound: u16,
     /// Longest keep alive; zero: as long as the client asks.
     pub keep_alive_max: Duration,
     /// From accept to CONNECT, TLS included.

@@ -234,6 +234,10 @@ pub struct RawMqtt {
     pub receive_maximum: u16,
     /// Topic Aliases a client may set. Spec: MQTT 5.0 section 3.2.2.3.8.
     pub topic_alias_maximum: u16,
+    /// Topic Aliases that the broker sets for a client, or fewer if the client takes fewer; 0 for
+    /// none. Spec: MQTT 5.0 section 3.1.2.11.5.
+    #[serde(skip_serializing_if = "is_default_topic_alias_maximum_outbound")]
+    pub topic_alias_maximum_outbound: u16,
     /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as
     /// long as it asks.
     pub keep_alive_max_seconds: u16,
@@ -250,12 +254,21 @@ pub struct RawMqtt {
     pub profile: Profile,
 }
 
+const TOPIC_ALIAS_MAXIMUM_OUTBOUND: u16 = 32;
+
+/// An older broker doesn't know the key, so it is written only where it says something.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_default_topic_alias_maximum_outbound(value: &u16) -> bool {
+    *value == TOPIC_ALIAS_MAXIMUM_OUTBOUND
+}
+
 impl Default for RawMqtt {
     fn default() -> Self {
         Self {
             packet_bytes_max: 1024 * 1024,
             receive_maximum: 1_024,
             topic_alias_maximum: 32,
+            topic_alias_maximum_outbound: TOPIC_ALIAS_MAXIMUM_OUTBOUND,
             keep_alive_max_seconds: 3_600,
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,

@@ -89,6 +89,7 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         packet_bytes_max: raw.packet_bytes_max,
         receive_maximum: raw.receive_maximum,
         topic_alias_maximum: raw.topic_alias_maximum,
+        topic_alias_maximum_outbound: raw.topic_alias_maximum_outbound,
         keep_alive_max: Duration::from_secs(raw.keep_alive_max_seconds.into()),
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
         output_bytes_max: raw.output_bytes_max,

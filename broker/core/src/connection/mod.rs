@@ -1,5 +1,6 @@
 //! Network Connections: what ends with them. Pure.
 
+mod outbound_alias;
 mod output;
 mod pending_ack;
 mod rate_limit;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+pub(crate) use outbound_alias::OutboundAliases;
 pub(crate) use output::{BufferPool, Output};
 pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
 pub(crate) use rate_limit::RateLimit;
@@ -92,6 +94,8 @@ pub(crate) struct Connection {
     /// The client's Receive Maximum, or ours if that is less.
     pub(crate) send_window: u16,
     pub(crate) topic_aliases: TopicAliases,
+    /// `None` for a client that takes none.
+    pub(crate) outbound_aliases: Option<Box<OutboundAliases>>,
     pub(crate) pending_acks: Option<Box<PendingAcks>>,
     /// Stamps of routes that the client may publish to, latest first.
     pub(crate) publish_rights: [u64; 2],
@@ -119,6 +123,7 @@ impl Connection {
             packet_bytes_max: u32::MAX,
             send_window: u16::MAX,
             topic_aliases: TopicAliases::default(),
+            outbound_aliases: None,
             pending_acks: None,
             publish_rights: [0; 2],
             rate_limit: None,
@@ -143,6 +148,8 @@ pub(crate) struct Outlet<'a> {
     pub(crate) version: ProtocolVersion,
     /// The client's Maximum Packet Size.
     pub(crate) packet_bytes_max: u32,
+    /// The aliases of topics sent to it, if it takes any.
+    pub(crate) aliases: Option<&'a mut OutboundAliases>,
     /// The buffer to append to.
     pub(crate) out: &'a mut Vec<u8>,
 }
@@ -208,6 +215,7 @@ impl Connections {
         Some(Outlet {
             version: connection.version,
             packet_bytes_max: connection.packet_bytes_max,
+            aliases: connection.outbound_aliases.as_deref_mut(),
             out: connection.output.tail(&mut self.pool),
         })
     }

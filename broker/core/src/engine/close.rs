@@ -66,6 +66,7 @@ impl Engine {
         connection.input = Vec::new();
         connection.pending_acks = None;
         connection.topic_aliases = Default::default();
+        connection.outbound_aliases = None;
         if let Stage::Claiming(pending) = stage {
             self.orphaned_claims.insert(id, pending.client_id);
         }

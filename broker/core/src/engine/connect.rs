@@ -11,7 +11,7 @@ use super::close::WillFate;
 use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
 use crate::codec::{DecodeError, ReasonCode, SubscriptionIds};
-use crate::connection::{Identity, PendingConnect, Stage, Will, slot_of};
+use crate::connection::{Identity, OutboundAliases, PendingConnect, Stage, Will, slot_of};
 use crate::router::Message;
 use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
 
@@ -24,6 +24,9 @@ impl Engine {
         connection.packet_bytes_max = properties.packet_bytes_max.unwrap_or(u32::MAX);
         let window = properties.receive_maximum.unwrap_or(u16::MAX);
         connection.send_window = window.min(self.config.inflight_max);
+        let aliases = properties.topic_alias_maximum.unwrap_or(0);
+        connection.outbound_aliases =
+            OutboundAliases::new(aliases.min(self.config.topic_alias_maximum_outbound));
         let certificate_name = connection.certificate_name.clone();
         match self.pending_connect(connect) {
             Ok(pending) => {

@@ -70,7 +70,8 @@ impl Engine {
 
     /// Appends a packet. One that is larger than the client accepts is left out.
     pub(super) fn send(&mut self, slot: ConnectionSlot, packet: &Packet<'_>) {
-        let Some(Outlet { version, packet_bytes_max, out }) = self.connections.outlet(slot) else {
+        let Some(Outlet { version, packet_bytes_max, out, .. }) = self.connections.outlet(slot)
+        else {
             return;
         };
         let start = out.len();

@@ -75,6 +75,9 @@ fn describe_publish(publish: &Publish<'_>, text: &mut String) {
     if let Some(seconds) = publish.properties.message_expiry_seconds {
         write!(text, " expiry={seconds}").unwrap();
     }
+    if let Some(alias) = publish.properties.topic_alias {
+        write!(text, " alias={alias}").unwrap();
+    }
     for id in publish.properties.subscription_ids.iter() {
         write!(text, " sub={}", id.get()).unwrap();
     }

@@ -4,6 +4,7 @@ mod bus;
 mod connect;
 mod deliver;
 mod describe;
+mod outbound_alias;
 mod pair;
 mod policy;
 mod publish;
