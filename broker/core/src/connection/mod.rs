@@ -30,6 +30,8 @@ pub(crate) struct PendingConnect {
     pub(crate) is_client_id_assigned: bool,
     pub(crate) clean_start: bool,
     pub(crate) keep_alive_seconds: u16,
+    /// Request Response Information.
+    pub(crate) wants_response_information: bool,
     /// As asked; `None` where 3.1.1 or the client says nothing.
     pub(crate) session_expiry_seconds: u32,
     pub(crate) will: Option<Box<Will>>,

@@ -71,6 +71,8 @@ impl Engine {
             is_client_id_assigned,
             clean_start: connect.clean_start,
             keep_alive_seconds: connect.keep_alive_seconds,
+            wants_response_information: connect.properties.request_response_information
+                == Some(true),
             session_expiry_seconds: asked,
             will: will(connect)?,
             policy: Arc::clone(&self.policy),

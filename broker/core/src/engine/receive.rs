@@ -173,7 +173,9 @@ impl Engine {
             Packet::PubComp(ack) => self.handle_pubcomp(now, slot, ack)?,
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, subscribe)?,
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, slot, unsubscribe),
-            Packet::PingReq => self.send(slot, &Packet::PingResp),
+            Packet::PingReq => {
+                self.send(slot, &Packet::PingResp);
+            }
             Packet::Disconnect(disconnect) => self.handle_disconnect(now, id, disconnect)?,
             // Without an Authentication Method in CONNECT there is nothing to go on with.
             // Spec: MQTT 5.0 section 4.12 [MQTT-4.12.0-6].

@@ -33,6 +33,7 @@ impl Translator<'_> {
             receive_maximum: inflight(config),
             topic_alias_maximum: self.topic_aliases(config, "max_topic_alias"),
             topic_alias_maximum_outbound: self.topic_aliases(config, "max_topic_alias_broker"),
+            response_information: None,
             keep_alive_max_seconds: match global.integer("max_keepalive") {
                 Some(seconds @ 1..65_535) => u16::try_from(seconds).unwrap_or(u16::MAX),
                 // Mosquitto's default: as long as the client asks.

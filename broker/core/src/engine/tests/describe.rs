@@ -50,6 +50,9 @@ fn describe_connack(connack: &ConnAck<'_>, text: &mut String) {
     if let Some(seconds) = properties.session_expiry_seconds {
         write!(text, " expiry={seconds}").unwrap();
     }
+    if let Some(information) = properties.response_information {
+        write!(text, " response={information}").unwrap();
+    }
     if let Some(id) = properties.assigned_client_id {
         write!(text, " id={id}").unwrap();
     }
