@@ -93,6 +93,8 @@ pub(crate) struct Connection {
     pub(crate) keep_alive_millis: u32,
     /// The client's Maximum Packet Size.
     pub(crate) packet_bytes_max: u32,
+    /// Request Problem Information.
+    pub(crate) wants_problem_information: bool,
     /// The client's Receive Maximum, or ours if that is less.
     pub(crate) send_window: u16,
     pub(crate) topic_aliases: TopicAliases,
@@ -123,6 +125,7 @@ impl Connection {
             last_received: now,
             keep_alive_millis: 0,
             packet_bytes_max: u32::MAX,
+            wants_problem_information: true,
             send_window: u16::MAX,
             topic_aliases: TopicAliases::default(),
             outbound_aliases: None,

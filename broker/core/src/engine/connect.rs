@@ -8,6 +8,7 @@ use std::sync::Arc;
 use broker_policy::Policy;
 
 use super::close::WillFate;
+use super::reason::Fault;
 use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
 use crate::codec::{DecodeError, ReasonCode, SubscriptionIds};
@@ -21,6 +22,8 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.version = connect.version;
         let properties = &connect.properties;
+        connection.wants_problem_information =
+            properties.request_problem_information.unwrap_or(true);
         connection.packet_bytes_max = properties.packet_bytes_max.unwrap_or(u32::MAX);
         let window = properties.receive_maximum.unwrap_or(u16::MAX);
         connection.send_window = window.min(self.config.inflight_max);
@@ -143,7 +146,7 @@ impl Engine {
                 if let Some(connection) = self.connections.get_mut(id) {
                     connection.version = version;
                 }
-                self.refuse_connect(now, id, error.reason_code());
+                self.refuse_connect(now, id, *error);
             }
             _ => self.close(now, id, None, WillFate::Dropped),
         }
@@ -154,12 +157,12 @@ impl Engine {
         &mut self,
         now: Millis,
         id: ConnectionId,
-        reason_code: ReasonCode,
+        fault: impl Into<Fault>,
     ) {
         self.counters.connects_refused += 1;
-        let packet =
-            ConnAck { session_present: false, reason_code, properties: Default::default() };
-        self.send(slot_of(id), &Packet::ConnAck(packet));
+        let fault = fault.into();
+        let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
+        self.send_fault(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);
     }
 

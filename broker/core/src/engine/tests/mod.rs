@@ -8,6 +8,7 @@ mod outbound_alias;
 mod pair;
 mod policy;
 mod publish;
+mod reason;
 mod retained;
 mod rig;
 mod robustness;
