@@ -110,7 +110,7 @@ impl Engine {
         }
     }
 
-    /// Spec: MQTT 5.0 section 3.3.4 [MQTT-3.3.4-9].
+    /// Spec: MQTT 5.0 section 3.3.4 [MQTT-3.3.4-7].
     fn check_receive_maximum(
         &self,
         slot: ConnectionSlot,

@@ -158,6 +158,7 @@ fn bytes_may_arrive_one_by_one() {
     assert_eq!(rig.received(id), ["CONNACK 0x00", "SUBACK #7 0x00", r#"PUBLISH t q0 "hello""#]);
 }
 
+/// [MQTT-3.1.0-1] [MQTT-3.1.0-2]
 #[test]
 fn the_first_packet_must_be_connect_and_a_second_one_is_an_error() {
     let mut rig = Rig::new();
@@ -226,6 +227,7 @@ fn a_slow_answer_to_connect_is_not_waited_for() {
     assert_eq!(client_id.as_str(), "a");
 }
 
+/// [MQTT-3.1.2-22]
 #[test]
 fn a_silent_client_is_disconnected_after_one_and_a_half_keep_alives() {
     let mut rig = Rig::new();

@@ -7,6 +7,7 @@ mod describe;
 mod outbound_alias;
 mod pair;
 mod policy;
+mod protocol_error;
 mod publish;
 mod reason;
 mod retained;
