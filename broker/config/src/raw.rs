@@ -238,8 +238,8 @@ pub struct RawMqtt {
     /// none. Spec: MQTT 5.0 section 3.1.2.11.5.
     #[serde(skip_serializing_if = "is_default_topic_alias_maximum_outbound")]
     pub topic_alias_maximum_outbound: u16,
-    /// Told to clients that ask where to have answers sent: the beginning of topics, `%c` stands for
-    /// the client identifier. Their rights are those of the policy. Spec: MQTT 5.0 section 4.10.1.
+    /// Told to clients that ask where to have answers sent: the beginning of topics, `%c` stands
+    /// for the client identifier. Their rights are those of the policy. Spec: MQTT 5.0 section 4.10.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_information: Option<String>,
     /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as

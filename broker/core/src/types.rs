@@ -208,8 +208,8 @@ impl ProtocolVersion {
         }
     }
 
-    /// Whether this is MQTT 3.1: another protocol name, DUP in the fixed header of PUBREL, SUBSCRIBE
-    /// and UNSUBSCRIBE, no Session Present, no empty Client Identifier.
+    /// Whether this is MQTT 3.1: another protocol name, DUP in the fixed header of PUBREL,
+    /// SUBSCRIBE and UNSUBSCRIBE, no Session Present, no empty Client Identifier.
     #[must_use]
     pub const fn is_v31(self) -> bool {
         matches!(self, Self::V31)
