@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -341,7 +342,7 @@ pub enum SharedSubscriptionStrategy {
 }
 
 /// Limits of a packet and of a Network Connection, and choices of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mqtt {
     /// Largest packet that is read, in bytes.
     pub packet_bytes_max: u32,
@@ -349,6 +350,10 @@ pub struct Mqtt {
     pub receive_maximum: u16,
     /// Topic Aliases a client may set.
     pub topic_alias_maximum: u16,
+    /// Most Topic Aliases that the broker sets for a client; 0 for none.
+    pub topic_alias_maximum_outbound: u16,
+    /// Told to clients that ask for it, with `%c` for the Client Identifier.
+    pub response_information: Option<Arc<str>>,
     /// Longest keep alive; zero: as long as the client asks.
     pub keep_alive_max: Duration,
     /// From accept to CONNECT, TLS included.

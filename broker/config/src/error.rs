@@ -106,6 +106,15 @@ pub enum ConfigError {
         /// What it allows.
         way: &'static str,
     },
+    /// Text that is no beginning of topics.
+    #[error(
+        "mqtt.response_information is {value:?}: write 1 to 1024 bytes of a topic name, \
+         without wildcards"
+    )]
+    ResponseInformation {
+        /// What is written.
+        value: String,
+    },
     /// A number outside its range.
     #[error("{key} is {value}: use a number from {min} to {max}")]
     Range {

@@ -234,6 +234,14 @@ pub struct RawMqtt {
     pub receive_maximum: u16,
     /// Topic Aliases a client may set. Spec: MQTT 5.0 section 3.2.2.3.8.
     pub topic_alias_maximum: u16,
+    /// Topic Aliases that the broker sets for a client, or fewer if the client takes fewer; 0 for
+    /// none. Spec: MQTT 5.0 section 3.1.2.11.5.
+    #[serde(skip_serializing_if = "is_default_topic_alias_maximum_outbound")]
+    pub topic_alias_maximum_outbound: u16,
+    /// Told to clients that ask where to have answers sent: the beginning of topics, `%c` stands
+    /// for the client identifier. Their rights are those of the policy. Spec: MQTT 5.0 section 4.10.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_information: Option<String>,
     /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as
     /// long as it asks.
     pub keep_alive_max_seconds: u16,
@@ -250,12 +258,22 @@ pub struct RawMqtt {
     pub profile: Profile,
 }
 
+const TOPIC_ALIAS_MAXIMUM_OUTBOUND: u16 = 32;
+
+/// An older broker doesn't know the key, so it is written only where it says something.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_default_topic_alias_maximum_outbound(value: &u16) -> bool {
+    *value == TOPIC_ALIAS_MAXIMUM_OUTBOUND
+}
+
 impl Default for RawMqtt {
     fn default() -> Self {
         Self {
             packet_bytes_max: 1024 * 1024,
             receive_maximum: 1_024,
             topic_alias_maximum: 32,
+            topic_alias_maximum_outbound: TOPIC_ALIAS_MAXIMUM_OUTBOUND,
+            response_information: None,
             keep_alive_max_seconds: 3_600,
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,

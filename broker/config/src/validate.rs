@@ -1,6 +1,7 @@
 //! `RawConfig` -> `Config`: each relation between values, checked once. Pure.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
@@ -20,6 +21,8 @@ pub(crate) const WORKERS_MAX: u16 = 32;
 pub(crate) const PACKET_BYTES_MAX: u32 = 268_435_455 + 5;
 /// A CONNECT with every field in use fits.
 const PACKET_BYTES_MIN: u32 = 1024;
+/// Far from what a Maximum Packet Size or a text may hold.
+const RESPONSE_INFORMATION_BYTES_MAX: usize = 1024;
 /// Queue limit of one Session.
 const QUEUED_MESSAGES_MAX: u32 = 100_000_000;
 /// Connections of one listener.
@@ -75,6 +78,15 @@ pub(crate) fn range<N: Into<u64> + Copy>(
     }
 }
 
+fn response_information(raw: &RawMqtt) -> Result<Option<Arc<str>>, ConfigError> {
+    let Some(text) = raw.response_information.as_deref() else { return Ok(None) };
+    let is_topic = !text.contains(['\0', '+', '#']);
+    if text.is_empty() || text.len() > RESPONSE_INFORMATION_BYTES_MAX || !is_topic {
+        return Err(ConfigError::ResponseInformation { value: text.to_owned() });
+    }
+    Ok(Some(text.into()))
+}
+
 fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
     range("mqtt.packet_bytes_max", raw.packet_bytes_max, PACKET_BYTES_MIN, PACKET_BYTES_MAX)?;
     range("mqtt.receive_maximum", raw.receive_maximum, 1, u16::MAX)?;
@@ -89,6 +101,8 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         packet_bytes_max: raw.packet_bytes_max,
         receive_maximum: raw.receive_maximum,
         topic_alias_maximum: raw.topic_alias_maximum,
+        topic_alias_maximum_outbound: raw.topic_alias_maximum_outbound,
+        response_information: response_information(raw)?,
         keep_alive_max: Duration::from_secs(raw.keep_alive_max_seconds.into()),
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
         output_bytes_max: raw.output_bytes_max,

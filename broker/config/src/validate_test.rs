@@ -208,6 +208,15 @@ fn a_listener_is_bound_to_one_place() {
 }
 
 #[test]
+fn response_information_is_the_beginning_of_a_topic() {
+    let long = "x".repeat(1025);
+    for text in ["", "answers/#", "a\0", &long] {
+        let error = refused(|raw| raw.mqtt.response_information = Some(text.to_owned()));
+        assert_eq!(error, ConfigError::ResponseInformation { value: text.to_owned() });
+    }
+}
+
+#[test]
 fn limits_fit_together() {
     let error = refused(|raw| raw.sessions.queued_bytes_max = 10);
     assert_eq!(error, ConfigError::QueueBelowPacket { queued: 10, packet: 1_048_576 });

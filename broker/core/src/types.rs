@@ -188,6 +188,9 @@ impl QoS {
 /// A protocol version that the broker speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ProtocolVersion {
+    /// MQTT 3.1, protocol level 3: served as 3.1.1, but for what
+    /// [`is_v31`](Self::is_v31) lists.
+    V31,
     /// MQTT 3.1.1, protocol level 4.
     V311,
     /// MQTT 5.0, protocol level 5.
@@ -199,9 +202,17 @@ impl ProtocolVersion {
     #[must_use]
     pub const fn level(self) -> u8 {
         match self {
+            Self::V31 => 3,
             Self::V311 => 4,
             Self::V5 => 5,
         }
+    }
+
+    /// Whether this is MQTT 3.1: another protocol name, DUP in the fixed header of PUBREL,
+    /// SUBSCRIBE and UNSUBSCRIBE, no Session Present, no empty Client Identifier.
+    #[must_use]
+    pub const fn is_v31(self) -> bool {
+        matches!(self, Self::V31)
     }
 
     /// Whether this is MQTT 5.0: properties, reason codes, server DISCONNECT.

@@ -7,7 +7,7 @@ use broker_core::codec::{
     DecodeError, DecodeLimits, Decoded, Packet, PacketType, ReasonCode, Sender, decode,
 };
 use broker_core::types::ProtocolVersion;
-use broker_core::types::ProtocolVersion::{V5, V311};
+use broker_core::types::ProtocolVersion::{V5, V31, V311};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -141,7 +141,7 @@ fn connect_of_another_protocol_is_refused_as_unsupported() {
         (format!("{NAME} 03 02 003c 0000"), Some(3), Some(V311)),
         (format!("{NAME} 06 02 003c 0000"), Some(6), Some(V5)),
         (format!("{NAME} 84 02 003c 0000"), Some(0x84), Some(V311)),
-        ("0006 4d5149736470 03 02 003c 0000".to_owned(), Some(3), Some(V311)),
+        ("0006 4d5149736470 83 02 003c 0000".to_owned(), Some(0x83), Some(V311)),
         ("0006 4d5149736470 04 02 003c 0000".to_owned(), Some(4), Some(V311)),
         ("0004 6d717474 04 02 003c 0000".to_owned(), None, None),
         ("0000 04 02 003c 0000".to_owned(), None, None),
@@ -163,6 +163,7 @@ fn connect_version_is_readable_though_the_rest_is_malformed() {
     assert_eq!(version(&format!("{NAME} 05 ff")), Some(V5));
     assert_eq!(version(&format!("{NAME} 04 ff")), Some(V311));
     assert_eq!(version(&format!("{NAME} 03 ff")), None);
+    assert_eq!(version("0006 4d5149736470 03 ff"), Some(V31));
     assert_eq!(version(NAME), None);
     assert_eq!(connect_version(&packet(0x20, &format!("{NAME} 05"))), None);
 }

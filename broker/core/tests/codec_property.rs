@@ -10,7 +10,8 @@ use broker_core::codec::packet::{
 };
 use broker_core::codec::{
     DecodeError, DecodeLimits, Decoded, Packet, PacketType, PublishFrame, PublishHeader,
-    ReasonCode, Sender, Sensitive, SubscriptionIds, UserProperties, decode, encode, packet_bytes,
+    ReasonCode, ReceiverProperties, Sender, Sensitive, SubscriptionIds, TopicAlias, UserProperties,
+    decode, encode, packet_bytes,
 };
 use broker_core::types::{PacketId, ProtocolVersion, QoS, SubscriptionId};
 use proptest::collection::vec;
@@ -439,6 +440,7 @@ proptest! {
         retain in any::<bool>(),
         packet_id in packet_id(),
         ids in vec(subscription_id(), 0..4),
+        alias in proptest::option::of((1..=u16::MAX, any::<bool>())),
     ) {
         let version = if is_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
         let properties =
@@ -464,10 +466,17 @@ proptest! {
 
         if is_v5 {
             out.truncate(1);
-            frame.append_with_subscription_ids(header, &ids, &mut out).unwrap();
-            let subscription_ids = SubscriptionIds::from_slice(&ids);
-            let properties = PublishProperties { subscription_ids, ..expected.properties };
-            let packet = Packet::Publish(Publish { properties, ..expected });
+            let alias = alias.filter(|_| publish.properties.topic_alias.is_none());
+            let topic_alias = alias.map(|(value, is_known)| TopicAlias { value, is_known });
+            let own = ReceiverProperties { topic_alias, subscription_ids: &ids };
+            frame.append_with(header, &own, &mut out).unwrap();
+            let properties = PublishProperties {
+                subscription_ids: SubscriptionIds::from_slice(&ids),
+                topic_alias: alias.map(|(value, _)| value).or(expected.properties.topic_alias),
+                ..expected.properties
+            };
+            let topic = if matches!(alias, Some((_, true))) { "" } else { expected.topic };
+            let packet = Packet::Publish(Publish { topic, properties, ..expected });
             let consumed = out.len() - 1;
             prop_assert_eq!(
                 decode_from(Sender::Server, Some(version), &out[1..]),

@@ -104,7 +104,7 @@ pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
 
 /// Limits and choices of the engines; the node is not known here.
 pub(super) fn engine(config: &Config) -> EngineConfig {
-    let (mqtt, sessions) = (config.mqtt, config.sessions);
+    let (mqtt, sessions) = (&config.mqtt, config.sessions);
     let seconds = |duration: std::time::Duration| duration.as_secs();
     EngineConfig {
         shared_subscription_strategy: strategy(mqtt.shared_subscription_strategy),
@@ -112,6 +112,8 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         receive_maximum: mqtt.receive_maximum,
         inflight_max: sessions.inflight_max,
         topic_alias_maximum: mqtt.topic_alias_maximum,
+        topic_alias_maximum_outbound: mqtt.topic_alias_maximum_outbound,
+        response_information: mqtt.response_information.clone(),
         session_expiry_seconds_max: u32::try_from(seconds(sessions.expiry_max)).unwrap_or(u32::MAX),
         keep_alive_seconds_max: u16::try_from(seconds(mqtt.keep_alive_max)).unwrap_or(u16::MAX),
         connect_timeout_millis: u64::try_from(mqtt.connect_timeout.as_millis()).unwrap_or(u64::MAX),

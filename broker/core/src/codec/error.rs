@@ -143,13 +143,13 @@ pub enum DecodeError {
         /// The property.
         property: PropertyId,
     },
-    /// The Protocol Name is not `MQTT` (or `MQIsdp`, which is refused by its level).
+    /// The Protocol Name is not `MQTT` (or `MQIsdp`, that of 3.1).
     #[error("protocol name is not MQTT")]
     ProtocolName,
     /// A protocol level that the broker does not speak.
     #[error("protocol level {level} is not supported")]
     UnsupportedProtocolVersion {
-        /// The level byte; 3 for MQTT 3.1.
+        /// The level byte.
         level: u8,
     },
     /// A Topic Name or Topic Filter that breaks section 4.7 or 4.8.

@@ -170,14 +170,19 @@ fn check_first_byte(
     let packet = PacketType::from_u8(number).ok_or(reserved)?;
     let expected = match version {
         None => packet == PacketType::Connect && sender == Sender::Client,
-        Some(ProtocolVersion::V311) if packet == PacketType::Auth => return Err(reserved),
+        Some(version) if packet == PacketType::Auth && !version.is_v5() => return Err(reserved),
         Some(version) => packet != PacketType::Connect && packet.may_come_from(sender, version),
     };
     if !expected {
         return Err(DecodeError::UnexpectedPacket { packet });
     }
     let flags = first & 0x0F;
-    if packet != PacketType::Publish && flags != packet.fixed_flags() {
+    // A 3.1 client that sends one of these again says so.
+    let dup = match version {
+        Some(ProtocolVersion::V31) if packet.fixed_flags() != 0 => 0b1000,
+        _ => 0,
+    };
+    if packet != PacketType::Publish && flags & !dup != packet.fixed_flags() {
         return Err(DecodeError::FixedHeaderFlags { packet, flags });
     }
     Ok(packet)

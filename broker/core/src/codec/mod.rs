@@ -17,7 +17,7 @@ pub use fixed_header::{PacketType, packet_bytes};
 pub use packet::Packet;
 pub use primitive::Sensitive;
 pub use property::PropertyId;
-pub use publish_frame::{PublishFrame, PublishHeader};
+pub use publish_frame::{PublishFrame, PublishHeader, ReceiverProperties, TopicAlias};
 pub use reason_code::ReasonCode;
 pub use repeated_property::{SubscriptionIds, UserProperties};
 

@@ -1,11 +1,11 @@
 //! A PUBLISH encoded once and copied per subscriber. Pure.
 //!
 //! What differs between subscribers is patched while copying: the first byte, the Packet
-//! Identifier and, for those who use them, Subscription Identifiers.
+//! Identifier and, for those who use them, Topic Alias and Subscription Identifiers.
 
 use super::packet::Publish;
 use super::primitive::{VARIABLE_BYTE_INTEGER_MAX, Writer, variable_byte_integer};
-use super::{EncodeError, PacketType, SubscriptionIds};
+use super::{EncodeError, PacketType, PropertyId, SubscriptionIds};
 use crate::types::{PacketId, ProtocolVersion, QoS, SubscriptionId};
 
 /// The flags of a PUBLISH and its Packet Identifier: what is patched per subscriber.
@@ -29,6 +29,38 @@ impl PublishHeader {
             | (self.dup as u8) << 3
             | self.qos.as_u8() << 1
             | self.retain as u8
+    }
+}
+
+/// A Topic Alias of one Network Connection, for the topic of a PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicAlias {
+    /// From 1 to the receiver's Topic Alias Maximum.
+    pub value: u16,
+    /// Whether the receiver has been told what it stands for: the Topic Name is then left out.
+    pub is_known: bool,
+}
+
+/// What a PUBLISH carries for one 5.0 subscriber alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReceiverProperties<'a> {
+    /// Topic Alias.
+    pub topic_alias: Option<TopicAlias>,
+    /// Subscription Identifiers.
+    pub subscription_ids: &'a [SubscriptionId],
+}
+
+impl ReceiverProperties<'_> {
+    /// Their size in bytes.
+    fn bytes(&self) -> usize {
+        let ids = self.subscription_ids.iter();
+        let ids_bytes: usize = ids.map(|id| 1 + length_bytes(id.get() as usize)).sum();
+        ids_bytes + if self.topic_alias.is_some() { 3 } else { 0 }
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u16_property(PropertyId::TopicAlias, self.topic_alias.map(|alias| alias.value));
+        SubscriptionIds::from_slice(self.subscription_ids).write(writer);
     }
 }
 
@@ -148,40 +180,42 @@ impl PublishFrame {
         self.patch_packet_id(header, &mut out[start..], self.packet_id_at);
     }
 
-    /// As [`Self::append_to`] for a 5.0 subscriber, with Subscription Identifiers.
+    /// As [`Self::append_to`] for a 5.0 subscriber, with properties of its own.
     ///
     /// # Errors
     /// [`EncodeError::PacketTooLarge`]; `out` is then as before.
-    pub fn append_with_subscription_ids(
+    pub fn append_with(
         &self,
         header: PublishHeader,
-        ids: &[SubscriptionId],
+        own: &ReceiverProperties<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         debug_assert!(self.property_length_at != 0, "mqtt 3.1.1 has no properties");
-        let ids_bytes: usize = ids.iter().map(|id| 1 + length_bytes(id.get() as usize)).sum();
-        let properties_bytes = self.properties_bytes + ids_bytes;
-        let body = self.bytes.get(HEADER_BYTES_MAX..self.property_length_at).unwrap_or_default();
+        let own_bytes = own.bytes();
+        let properties_bytes = self.properties_bytes + own_bytes;
+        let packet_id_bytes = if self.has_packet_id() { 2 } else { 0 };
+        let after_topic = self.property_length_at.saturating_sub(packet_id_bytes);
+        let topic = match own.topic_alias {
+            Some(TopicAlias { is_known: true, .. }) => &[0, 0],
+            _ => self.bytes.get(HEADER_BYTES_MAX..after_topic).unwrap_or_default(),
+        };
         let rest = self.bytes.get(self.properties_at..).unwrap_or_default();
-        let remaining_length = body.len() + length_bytes(properties_bytes) + ids_bytes + rest.len();
+        let body_bytes = topic.len() + packet_id_bytes;
+        let remaining_length = body_bytes + length_bytes(properties_bytes) + own_bytes + rest.len();
         if remaining_length > VARIABLE_BYTE_INTEGER_MAX {
             return Err(EncodeError::PacketTooLarge { bytes: remaining_length });
         }
-        let start = out.len();
         let mut writer = Writer::new(out);
         writer.u8(header.first_byte());
         writer.variable_byte_integer(remaining_length);
-        let body_at = writer.position() - start;
-        writer.raw(body);
-        writer.variable_byte_integer(properties_bytes);
-        SubscriptionIds::from_slice(ids).write(&mut writer);
-        writer.raw(rest);
-        writer.finish()?;
+        writer.raw(topic);
         if self.has_packet_id() {
-            let packet_id_at = body_at + body.len() - 2;
-            self.patch_packet_id(header, &mut out[start..], packet_id_at);
+            writer.u16(header.packet_id.map_or(0, PacketId::get));
         }
-        Ok(())
+        writer.variable_byte_integer(properties_bytes);
+        own.write(&mut writer);
+        writer.raw(rest);
+        writer.finish()
     }
 
     #[inline]

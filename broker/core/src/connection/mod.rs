@@ -1,5 +1,6 @@
 //! Network Connections: what ends with them. Pure.
 
+mod outbound_alias;
 mod output;
 mod pending_ack;
 mod rate_limit;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+pub(crate) use outbound_alias::OutboundAliases;
 pub(crate) use output::{BufferPool, Output};
 pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
 pub(crate) use rate_limit::RateLimit;
@@ -28,6 +30,8 @@ pub(crate) struct PendingConnect {
     pub(crate) is_client_id_assigned: bool,
     pub(crate) clean_start: bool,
     pub(crate) keep_alive_seconds: u16,
+    /// Request Response Information.
+    pub(crate) wants_response_information: bool,
     /// As asked; `None` where 3.1.1 or the client says nothing.
     pub(crate) session_expiry_seconds: u32,
     pub(crate) will: Option<Box<Will>>,
@@ -89,9 +93,13 @@ pub(crate) struct Connection {
     pub(crate) keep_alive_millis: u32,
     /// The client's Maximum Packet Size.
     pub(crate) packet_bytes_max: u32,
+    /// Request Problem Information.
+    pub(crate) wants_problem_information: bool,
     /// The client's Receive Maximum, or ours if that is less.
     pub(crate) send_window: u16,
     pub(crate) topic_aliases: TopicAliases,
+    /// `None` for a client that takes none.
+    pub(crate) outbound_aliases: Option<Box<OutboundAliases>>,
     pub(crate) pending_acks: Option<Box<PendingAcks>>,
     /// Stamps of routes that the client may publish to, latest first.
     pub(crate) publish_rights: [u64; 2],
@@ -117,8 +125,10 @@ impl Connection {
             last_received: now,
             keep_alive_millis: 0,
             packet_bytes_max: u32::MAX,
+            wants_problem_information: true,
             send_window: u16::MAX,
             topic_aliases: TopicAliases::default(),
+            outbound_aliases: None,
             pending_acks: None,
             publish_rights: [0; 2],
             rate_limit: None,
@@ -143,6 +153,8 @@ pub(crate) struct Outlet<'a> {
     pub(crate) version: ProtocolVersion,
     /// The client's Maximum Packet Size.
     pub(crate) packet_bytes_max: u32,
+    /// The aliases of topics sent to it, if it takes any.
+    pub(crate) aliases: Option<&'a mut OutboundAliases>,
     /// The buffer to append to.
     pub(crate) out: &'a mut Vec<u8>,
 }
@@ -208,6 +220,7 @@ impl Connections {
         Some(Outlet {
             version: connection.version,
             packet_bytes_max: connection.packet_bytes_max,
+            aliases: connection.outbound_aliases.as_deref_mut(),
             out: connection.output.tail(&mut self.pool),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::output::AckPacket;
+use super::reason::{self, Fault};
 use crate::codec::ReasonCode;
 use crate::codec::packet::PublishAck;
 use crate::connection::ConnectionSlot;
@@ -15,7 +16,7 @@ impl Engine {
         now: Millis,
         slot: ConnectionSlot,
         ack: &PublishAck<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         self.settle(now, slot, ack.packet_id, InFlight::acknowledge)
     }
 
@@ -25,13 +26,13 @@ impl Engine {
         now: Millis,
         slot: ConnectionSlot,
         ack: &PublishAck<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         if ack.reason_code.is_error() {
             return self.settle(now, slot, ack.packet_id, InFlight::refuse);
         }
         let reason_code = match self.in_flight(slot).map(|window| window.receive(ack.packet_id)) {
             Some(Ok(())) => ReasonCode::Success,
-            Some(Err(AckError::WrongKind)) => return Err(ReasonCode::ProtocolError),
+            Some(Err(AckError::WrongKind)) => return Err(Fault::State(reason::ACK_OF_OTHER_QOS)),
             Some(Err(AckError::UnknownPacketId)) | None => ReasonCode::PacketIdentifierNotFound,
         };
         self.send_ack(slot, AckPacket::Rel, ack.packet_id, reason_code);
@@ -56,7 +57,7 @@ impl Engine {
         now: Millis,
         slot: ConnectionSlot,
         ack: &PublishAck<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         self.settle(now, slot, ack.packet_id, InFlight::complete)
     }
 
@@ -68,9 +69,9 @@ impl Engine {
         slot: ConnectionSlot,
         packet_id: PacketId,
         end: fn(&mut InFlight, PacketId) -> Result<(), AckError>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         match self.in_flight(slot).map(|window| end(window, packet_id)) {
-            Some(Err(AckError::WrongKind)) => return Err(ReasonCode::ProtocolError),
+            Some(Err(AckError::WrongKind)) => return Err(Fault::State(reason::ACK_OF_OTHER_QOS)),
             Some(Err(AckError::UnknownPacketId)) | None => return Ok(()),
             Some(Ok(())) => {}
         }

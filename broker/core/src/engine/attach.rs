@@ -210,6 +210,7 @@ impl Engine {
         keep_alive: u16,
     ) {
         let Some(session) = self.sessions.get(session) else { return };
+        let response_information = self.response_information(pending);
         let has_other_expiry = session.expiry_seconds != pending.session_expiry_seconds;
         let client_id = session.client_id.clone();
         let properties = ConnAckProperties {
@@ -220,6 +221,7 @@ impl Engine {
             topic_alias_maximum: Some(self.config.topic_alias_maximum),
             server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
                 .then_some(keep_alive),
+            response_information: response_information.as_deref(),
             ..ConnAckProperties::default()
         };
         let properties = match self.config.profile {
@@ -228,6 +230,17 @@ impl Engine {
         };
         let session_present = pending.session_present;
         let packet = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
-        self.send(slot_of(id), &Packet::ConnAck(packet));
+        if !self.send(slot_of(id), &Packet::ConnAck(packet)) && response_information.is_some() {
+            let properties = ConnAckProperties { response_information: None, ..properties };
+            self.send(slot_of(id), &Packet::ConnAck(ConnAck { properties, ..packet }));
+        }
+    }
+
+    /// Spec: MQTT 5.0 section 4.10.1 [MQTT-3.1.2-28].
+    fn response_information(&self, pending: &PendingConnect) -> Option<String> {
+        let pattern = self.config.response_information.as_deref();
+        let pattern = pattern.filter(|_| pending.wants_response_information)?;
+        let text = pattern.replace("%c", pending.client_id.as_str());
+        (text.len() <= usize::from(u16::MAX)).then_some(text)
     }
 }

@@ -1,8 +1,8 @@
 //! Ends: of connections, of sessions, and the wills they leave.
 
+use super::reason::Fault;
 use super::route::Publisher;
 use super::{Effect, Engine};
-use crate::codec::ReasonCode;
 use crate::codec::packet::{Disconnect, Packet};
 use crate::connection::{Stage, Will, slot_of};
 use crate::session::{Delivery, Session, SessionSlot};
@@ -31,8 +31,8 @@ impl Engine {
 
     /// The client broke a rule: DISCONNECT with the reason where the version has it, and close.
     /// Spec: MQTT 5.0 section 4.13.
-    pub(super) fn fail(&mut self, now: Millis, id: ConnectionId, reason_code: ReasonCode) {
-        self.close(now, id, Some(reason_code), WillFate::Published);
+    pub(super) fn fail(&mut self, now: Millis, id: ConnectionId, fault: impl Into<Fault>) {
+        self.close(now, id, Some(fault.into()), WillFate::Published);
     }
 
     /// Ends a connection from this side. Nothing happens if it is ending already.
@@ -40,19 +40,19 @@ impl Engine {
         &mut self,
         now: Millis,
         id: ConnectionId,
-        reason_code: Option<ReasonCode>,
+        fault: Option<Fault>,
         will: WillFate,
     ) {
         let Some(connection) = self.connections.get(id) else { return };
         if connection.is_closing() {
             return;
         }
-        if let Some(reason_code) = reason_code
+        if let Some(fault) = fault
             && connection.is_open()
             && connection.version.is_v5()
         {
-            let packet = Disconnect { reason_code, ..Disconnect::default() };
-            self.send(slot_of(id), &Packet::Disconnect(packet));
+            let packet = Packet::Disconnect(Disconnect::new(fault.reason_code()));
+            self.send_fault(slot_of(id), packet, &fault);
         }
         self.leave(now, id, will);
         self.effects.push(Effect::Close { connection: id });
@@ -66,6 +66,7 @@ impl Engine {
         connection.input = Vec::new();
         connection.pending_acks = None;
         connection.topic_aliases = Default::default();
+        connection.outbound_aliases = None;
         if let Stage::Claiming(pending) = stage {
             self.orphaned_claims.insert(id, pending.client_id);
         }

@@ -1,5 +1,7 @@
 //! Limits of an engine, with their defaults and reasons. Pure data.
 
+use std::sync::Arc;
+
 use crate::types::NodeId;
 
 /// Which member of a group gets a message of a Shared Subscription. Spec: MQTT 5.0 section 4.8.2.
@@ -55,6 +57,10 @@ pub struct EngineConfig {
     pub inflight_max: u16,
     /// Topic Alias Maximum told to clients.
     pub topic_alias_maximum: u16,
+    /// Most Topic Aliases set for a client, whatever it allows; 0 for none.
+    pub topic_alias_maximum_outbound: u16,
+    /// Response Information for clients that ask for it, with `%c` for the Client Identifier.
+    pub response_information: Option<Arc<str>>,
     /// Longest Session Expiry Interval granted, in seconds; `u32::MAX` for any.
     pub session_expiry_seconds_max: u32,
     /// Longest Keep Alive granted, in seconds; 0 for any, none included. 3.1.1 cannot be told.
@@ -84,6 +90,8 @@ pub const RECEIVE_MAXIMUM: u16 = 1024;
 pub const INFLIGHT_MAX: u16 = 1024;
 /// Mosquitto's default.
 pub const TOPIC_ALIAS_MAXIMUM: u16 = 10;
+/// Enough for what a client gets again and again; each costs its topic in memory.
+pub const TOPIC_ALIAS_MAXIMUM_OUTBOUND: u16 = 32;
 /// Every broker of the field queues 1,000 messages by default.
 pub const QUEUE_MESSAGES_MAX: usize = 1000;
 /// A queue full of small messages is bounded by their number; this bounds the large ones.
@@ -109,6 +117,8 @@ impl Default for EngineConfig {
             receive_maximum: RECEIVE_MAXIMUM,
             inflight_max: INFLIGHT_MAX,
             topic_alias_maximum: TOPIC_ALIAS_MAXIMUM,
+            topic_alias_maximum_outbound: TOPIC_ALIAS_MAXIMUM_OUTBOUND,
+            response_information: None,
             session_expiry_seconds_max: u32::MAX,
             keep_alive_seconds_max: 0,
             connect_timeout_millis: CONNECT_TIMEOUT_MILLIS,

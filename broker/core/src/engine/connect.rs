@@ -8,10 +8,11 @@ use std::sync::Arc;
 use broker_policy::Policy;
 
 use super::close::WillFate;
+use super::reason::Fault;
 use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
 use crate::codec::{DecodeError, ReasonCode, SubscriptionIds};
-use crate::connection::{Identity, PendingConnect, Stage, Will, slot_of};
+use crate::connection::{Identity, OutboundAliases, PendingConnect, Stage, Will, slot_of};
 use crate::router::Message;
 use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
 
@@ -21,9 +22,14 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.version = connect.version;
         let properties = &connect.properties;
+        connection.wants_problem_information =
+            properties.request_problem_information.unwrap_or(true);
         connection.packet_bytes_max = properties.packet_bytes_max.unwrap_or(u32::MAX);
         let window = properties.receive_maximum.unwrap_or(u16::MAX);
         connection.send_window = window.min(self.config.inflight_max);
+        let aliases = properties.topic_alias_maximum.unwrap_or(0);
+        connection.outbound_aliases =
+            OutboundAliases::new(aliases.min(self.config.topic_alias_maximum_outbound));
         let certificate_name = connection.certificate_name.clone();
         match self.pending_connect(connect) {
             Ok(pending) => {
@@ -49,7 +55,8 @@ impl Engine {
         }
         let is_v5 = connect.version.is_v5();
         let is_client_id_assigned = connect.client_id.is_empty();
-        if is_client_id_assigned && !is_v5 && !connect.clean_start {
+        let may_assign = is_v5 || connect.clean_start && !connect.version.is_v31();
+        if is_client_id_assigned && !may_assign {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
         let client_id = match is_client_id_assigned {
@@ -67,6 +74,8 @@ impl Engine {
             is_client_id_assigned,
             clean_start: connect.clean_start,
             keep_alive_seconds: connect.keep_alive_seconds,
+            wants_response_information: connect.properties.request_response_information
+                == Some(true),
             session_expiry_seconds: asked,
             will: will(connect)?,
             policy: Arc::clone(&self.policy),
@@ -129,7 +138,7 @@ impl Engine {
         // 3.1.1 closes without an answer, but for the version. [MQTT-3.1.2-2], section 4.8
         let is_answered = match version {
             Some(ProtocolVersion::V5) => true,
-            Some(ProtocolVersion::V311) => error.refusal_version().is_some(),
+            Some(ProtocolVersion::V31 | ProtocolVersion::V311) => error.refusal_version().is_some(),
             None => false,
         };
         match version {
@@ -137,7 +146,7 @@ impl Engine {
                 if let Some(connection) = self.connections.get_mut(id) {
                     connection.version = version;
                 }
-                self.refuse_connect(now, id, error.reason_code());
+                self.refuse_connect(now, id, *error);
             }
             _ => self.close(now, id, None, WillFate::Dropped),
         }
@@ -148,12 +157,12 @@ impl Engine {
         &mut self,
         now: Millis,
         id: ConnectionId,
-        reason_code: ReasonCode,
+        fault: impl Into<Fault>,
     ) {
         self.counters.connects_refused += 1;
-        let packet =
-            ConnAck { session_present: false, reason_code, properties: Default::default() };
-        self.send(slot_of(id), &Packet::ConnAck(packet));
+        let fault = fault.into();
+        let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
+        self.send_fault(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);
     }
 

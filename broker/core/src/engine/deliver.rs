@@ -1,15 +1,15 @@
 //! Messages to sessions: at once if the client can take them, else into the session's queue.
 //!
 //! A message is encoded at most once per protocol version and kind of QoS; subscribers get copies
-//! with their own first byte, Packet Identifier and Subscription Identifiers.
+//! with their own first byte, Packet Identifier, Topic Alias and Subscription Identifiers.
 
 use std::sync::Arc;
 
 use super::output::AckPacket;
 use super::{DropReason, Engine, EngineConfig};
 use crate::codec::packet::Publish;
-use crate::codec::{PublishFrame, PublishHeader, ReasonCode};
-use crate::connection::{ConnectionSlot, Outlet};
+use crate::codec::{PublishFrame, PublishHeader, ReasonCode, ReceiverProperties};
+use crate::connection::{ConnectionSlot, OutboundAliases, Outlet};
 use crate::router::{Message, Target};
 use crate::session::{Delivery, QueueLimits, Resend, SessionSlot};
 use crate::types::{Millis, PacketId, ProtocolVersion, QoS, SubscriptionId};
@@ -94,6 +94,48 @@ pub(super) const fn queue_limits(config: &EngineConfig) -> QueueLimits {
     QueueLimits { messages_max: config.queue_messages_max, bytes_max: config.queue_bytes_max }
 }
 
+/// Appends a PUBLISH with its receiver's own properties, if it then fits.
+fn append_own(
+    frame: &PublishFrame,
+    header: PublishHeader,
+    own: &ReceiverProperties<'_>,
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+) -> bool {
+    let start = out.len();
+    if frame.append_with(header, own, out).is_err() {
+        return false;
+    }
+    let fits = out.len() - start <= bytes_max;
+    if !fits {
+        out.truncate(start);
+    }
+    fits
+}
+
+/// As [`append_own`] with a Topic Alias, if the topic has or gets one and that fits.
+fn append_aliased(
+    aliases: &mut OutboundAliases,
+    frame: &PublishFrame,
+    header: PublishHeader,
+    (topic, subscription_ids): (&str, &[SubscriptionId]),
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+) {
+    let topic_alias = aliases.choose(topic);
+    let own = ReceiverProperties { topic_alias, subscription_ids };
+    let is_sent = append_own(frame, header, &own, bytes_max, out);
+    match topic_alias {
+        // Only what is sent tells the receiver.
+        Some(alias) if is_sent && !alias.is_known => aliases.set(alias.value, topic),
+        Some(_) if !is_sent => {
+            let own = ReceiverProperties { topic_alias: None, subscription_ids };
+            append_own(frame, header, &own, bytes_max, out);
+        }
+        _ => {}
+    }
+}
+
 /// What became of an attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -160,7 +202,9 @@ impl Engine {
         header: PublishHeader,
         ids: &[SubscriptionId],
     ) -> Sent {
-        let Some(Outlet { version, packet_bytes_max, out }) = self.connections.outlet(slot) else {
+        let Some(Outlet { version, packet_bytes_max, aliases, out }) =
+            self.connections.outlet(slot)
+        else {
             return Sent::TooLarge;
         };
         let bytes_max = packet_bytes_max as usize;
@@ -168,14 +212,15 @@ impl Engine {
         let frame = self.frames.frame(now, publish, *expires_at, version, header.qos);
         let Some(frame) = frame else { return Sent::TooLarge };
         let start = out.len();
-        if ids.is_empty() || !version.is_v5() {
+        if let Some(aliases) = aliases {
+            append_aliased(aliases, frame, header, (publish.topic, ids), bytes_max, out);
+        } else if ids.is_empty() || !version.is_v5() {
             if frame.packet_bytes() <= bytes_max {
                 frame.append_to(header, out);
             }
-        } else if frame.append_with_subscription_ids(header, ids, out).is_ok()
-            && out.len() - start > bytes_max
-        {
-            out.truncate(start);
+        } else {
+            let own = ReceiverProperties { topic_alias: None, subscription_ids: ids };
+            append_own(frame, header, &own, bytes_max, out);
         }
         if out.len() == start {
             self.counters.dropped.count(DropReason::TooLarge);

@@ -7,7 +7,8 @@
 //! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
 //! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
-//! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere.
+//! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
+//! words of refusals.
 
 mod ack;
 mod attach;
@@ -24,6 +25,7 @@ mod output;
 mod policy;
 mod publish;
 mod random;
+mod reason;
 mod receive;
 mod redispatch;
 mod retained;

@@ -68,10 +68,11 @@ impl Engine {
         bytes > self.config.output_bytes_soft_max.saturating_mul(OUTPUT_PAUSE_FACTOR)
     }
 
-    /// Appends a packet. One that is larger than the client accepts is left out.
-    pub(super) fn send(&mut self, slot: ConnectionSlot, packet: &Packet<'_>) {
-        let Some(Outlet { version, packet_bytes_max, out }) = self.connections.outlet(slot) else {
-            return;
+    /// Appends a packet. One that is larger than the client accepts is left out: `false`.
+    pub(super) fn send(&mut self, slot: ConnectionSlot, packet: &Packet<'_>) -> bool {
+        let Some(Outlet { version, packet_bytes_max, out, .. }) = self.connections.outlet(slot)
+        else {
+            return false;
         };
         let start = out.len();
         let is_encoded = encode(packet, version, out).is_ok();
@@ -79,6 +80,7 @@ impl Engine {
         if out.len() - start > packet_bytes_max as usize {
             out.truncate(start);
         }
+        out.len() > start
     }
 
     /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP. Written here: at QoS 1 and 2 these are most of

@@ -81,7 +81,7 @@ impl Engine {
     }
 
     fn expel(&mut self, now: Millis, id: ConnectionId) {
-        let reason_code = Some(ReasonCode::AdministrativeAction);
-        self.close(now, id, reason_code, WillFate::Dropped);
+        let fault = Some(ReasonCode::AdministrativeAction.into());
+        self.close(now, id, fault, WillFate::Dropped);
     }
 }

@@ -5,10 +5,11 @@
 use broker_policy::{Action, Authorizer};
 
 use super::output::AckPacket;
+use super::reason::{self, Fault};
 use super::route::Publisher;
 use super::{DropReason, Effect, Engine, Profile, ProposalId};
 use crate::codec::ReasonCode;
-use crate::codec::packet::Publish;
+use crate::codec::packet::{Packet, Publish, PublishAck};
 use crate::connection::{AckKind, ConnectionSlot, PendingAck, slot_of};
 use crate::retained::RetainedChange;
 use crate::router::{Message, Route};
@@ -24,7 +25,7 @@ impl Engine {
         now: Millis,
         id: ConnectionId,
         publish: &Publish<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         let Some(alias) = publish.properties.topic_alias else {
             return self.accept_publish(now, id, publish);
         };
@@ -37,6 +38,10 @@ impl Engine {
         let aliases = std::mem::take(&mut connection.topic_aliases);
         let result = aliases
             .topic(alias, maximum)
+            .map_err(|reason_code| match reason_code {
+                ReasonCode::ProtocolError => Fault::State(reason::ALIAS_UNSET),
+                reason_code => reason_code.into(),
+            })
             .and_then(|topic| self.accept_publish(now, id, &Publish { topic, ..*publish }));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.topic_aliases = aliases;
@@ -49,10 +54,10 @@ impl Engine {
         now: Millis,
         id: ConnectionId,
         publish: &Publish<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         let slot = slot_of(id);
         let Some(session) = self.connections.at(slot).and_then(|state| state.session) else {
-            return Err(ReasonCode::ProtocolError);
+            return Err(ReasonCode::ProtocolError.into());
         };
         self.counters.publishes_received[usize::from(publish.qos.as_u8())] += 1;
         let Some(packet_id) = publish.packet_id else {
@@ -105,12 +110,12 @@ impl Engine {
         }
     }
 
-    /// Spec: MQTT 5.0 section 3.3.4 [MQTT-3.3.4-9].
+    /// Spec: MQTT 5.0 section 3.3.4 [MQTT-3.3.4-7].
     fn check_receive_maximum(
         &self,
         slot: ConnectionSlot,
         session: SessionSlot,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         let (Some(connection), Some(session)) =
             (self.connections.at(slot), self.sessions.get(session))
         else {
@@ -120,7 +125,7 @@ impl Engine {
         let unacknowledged = acks + session.inbound_qos2.len();
         if connection.version.is_v5() && unacknowledged >= usize::from(self.config.receive_maximum)
         {
-            return Err(ReasonCode::ReceiveMaximumExceeded);
+            return Err(ReasonCode::ReceiveMaximumExceeded.into());
         }
         Ok(())
     }
@@ -209,7 +214,16 @@ impl Engine {
             }
             (.., reason_code) => reason_code,
         };
-        self.send_ack(slot, packet, ack.packet_id, reason_code);
+        if !reason_code.is_error() {
+            self.send_ack(slot, packet, ack.packet_id, reason_code);
+            return;
+        }
+        let refusal = PublishAck::new(ack.packet_id, reason_code);
+        let refusal = match ack.kind {
+            AckKind::PubAck => Packet::PubAck(refusal),
+            AckKind::PubRec => Packet::PubRec(refusal),
+        };
+        self.send_refusal(slot, refusal, &[reason_code]);
     }
 }
 

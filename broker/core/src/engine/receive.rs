@@ -1,6 +1,7 @@
 //! Bytes from clients: cutting them into packets, each to its handler.
 
 use super::close::WillFate;
+use super::reason::{self, Fault};
 use super::{Engine, Intake};
 use crate::codec::packet::{Disconnect, Packet};
 use crate::codec::{DecodeLimits, Decoded, ReasonCode, Sender, decode};
@@ -98,11 +99,11 @@ impl Engine {
                 Ok(Decoded::Packet { packet, consumed }) => {
                     at += consumed;
                     self.charge_quota(now, id, &packet, consumed);
-                    if let Err(reason_code) = self.handle(now, id, &packet) {
-                        self.fail(now, id, reason_code);
+                    if let Err(fault) = self.handle(now, id, &packet) {
+                        self.fail(now, id, fault);
                     }
                 }
-                Err(error) if is_connected => self.fail(now, id, error.reason_code()),
+                Err(error) if is_connected => self.fail(now, id, error),
                 Err(error) => self.refuse_connect_bytes(now, id, &bytes[at..], &error),
             }
         }
@@ -157,12 +158,7 @@ impl Engine {
     }
 
     /// An error is the reason to disconnect the client.
-    fn handle(
-        &mut self,
-        now: Millis,
-        id: ConnectionId,
-        packet: &Packet<'_>,
-    ) -> Result<(), ReasonCode> {
+    fn handle(&mut self, now: Millis, id: ConnectionId, packet: &Packet<'_>) -> Result<(), Fault> {
         let slot = slot_of(id);
         match packet {
             Packet::Connect(connect) => self.handle_connect(now, id, connect),
@@ -173,14 +169,16 @@ impl Engine {
             Packet::PubComp(ack) => self.handle_pubcomp(now, slot, ack)?,
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, subscribe)?,
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, slot, unsubscribe),
-            Packet::PingReq => self.send(slot, &Packet::PingResp),
+            Packet::PingReq => {
+                self.send(slot, &Packet::PingResp);
+            }
             Packet::Disconnect(disconnect) => self.handle_disconnect(now, id, disconnect)?,
             // Without an Authentication Method in CONNECT there is nothing to go on with.
             // Spec: MQTT 5.0 section 4.12 [MQTT-4.12.0-6].
-            Packet::Auth(_) => return Err(ReasonCode::ProtocolError),
+            Packet::Auth(_) => return Err(Fault::State(reason::AUTH_WITHOUT_METHOD)),
             // The decoder lets no server's packet through.
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                return Err(ReasonCode::ProtocolError);
+                return Err(ReasonCode::ProtocolError.into());
             }
         }
         Ok(())
@@ -192,14 +190,14 @@ impl Engine {
         now: Millis,
         id: ConnectionId,
         disconnect: &Disconnect<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         let slot = self.connections.get(id).and_then(|connection| connection.session);
         if let Some(session) = slot.and_then(|slot| self.sessions.get_mut(slot))
             && let Some(seconds) = disconnect.session_expiry_seconds
         {
             // A session that was to end with its connection cannot be kept after all.
             if session.expiry_seconds == 0 && seconds > 0 {
-                return Err(ReasonCode::ProtocolError);
+                return Err(Fault::State(reason::SESSION_ENDS));
             }
             session.expiry_seconds = seconds.min(self.config.session_expiry_seconds_max);
         }

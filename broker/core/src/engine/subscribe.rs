@@ -4,6 +4,7 @@
 
 use broker_policy::Action;
 
+use super::reason::Fault;
 use super::{Engine, InterestSeq};
 use crate::codec::packet::{
     Packet, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter, UnsubAck, Unsubscribe,
@@ -43,7 +44,7 @@ impl Engine {
         now: Millis,
         id: ConnectionId,
         subscribe: &Subscribe<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Fault> {
         let session = self.connections.get(id).and_then(|connection| connection.session);
         let session = session.ok_or(ReasonCode::ProtocolError)?;
         let mut reason_codes = Vec::new();
@@ -165,7 +166,7 @@ impl Engine {
             user_properties: UserProperties::NONE,
             reason_codes: ReasonCodes::from_slice(&reason_codes),
         };
-        self.send(slot_of(id), &Packet::SubAck(packet));
+        self.send_refusal(slot_of(id), Packet::SubAck(packet), &reason_codes);
         let Some(slot) = session else { return };
         if let Some(session) = self.sessions.get_mut(slot) {
             for cursor in cursors {
@@ -197,7 +198,7 @@ impl Engine {
             user_properties: UserProperties::NONE,
             reason_codes: ReasonCodes::from_slice(&reason_codes),
         };
-        self.send(connection, &Packet::UnsubAck(packet));
+        self.send_refusal(connection, Packet::UnsubAck(packet), &reason_codes);
     }
 
     fn unsubscribe_one(&mut self, now: Millis, slot: SessionSlot, filter: &str) -> ReasonCode {

@@ -28,7 +28,7 @@ impl Engine {
             && let Some(connection) = self.connections.at(connection)
         {
             let (id, reason_code) = (connection.id, ReasonCode::SessionTakenOver);
-            self.close(now, id, Some(reason_code), WillFate::Published);
+            self.close(now, id, Some(reason_code.into()), WillFate::Published);
         }
         // Sessions without a future are gone by now, if they had a connection.
         let slot = self.sessions.slot_of(client_id.as_str())?;

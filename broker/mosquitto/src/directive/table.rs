@@ -136,7 +136,7 @@ pub const DIRECTIVES: &[Directive] = &[
     applied("max_queued_bytes", Integer(-INT, INT), Global),
     applied("max_queued_messages", Integer(-INT, INT), Global),
     applied("max_topic_alias", Integer(0, U16), Listener),
-    warned("max_topic_alias_broker", Integer(0, U16), Listener, "0", "the broker sets no Topic Aliases"),
+    applied("max_topic_alias_broker", Integer(0, U16), Listener),
     warned("maximum_qos", Integer(0, 2), Listener, "2", "QoS 2 is taken, always"),
     warned("memory_limit", Integer(0, i64::MAX), Global, "0", NOT_YET),
     warned("message_size_limit", Integer(0, 268_435_455), Global, "0", "it has no effect; limit packets with `max_packet_size`"),

@@ -31,7 +31,9 @@ impl Translator<'_> {
         RawMqtt {
             packet_bytes_max,
             receive_maximum: inflight(config),
-            topic_alias_maximum: self.topic_alias_maximum(config),
+            topic_alias_maximum: self.topic_aliases(config, "max_topic_alias"),
+            topic_alias_maximum_outbound: self.topic_aliases(config, "max_topic_alias_broker"),
+            response_information: None,
             keep_alive_max_seconds: match global.integer("max_keepalive") {
                 Some(seconds @ 1..65_535) => u16::try_from(seconds).unwrap_or(u16::MAX),
                 // Mosquitto's default: as long as the client asks.
@@ -45,17 +47,16 @@ impl Translator<'_> {
     }
 
     /// One for all listeners: the least that one of them allows.
-    fn topic_alias_maximum(&mut self, config: &MosquittoConfig) -> u16 {
+    fn topic_aliases(&mut self, config: &MosquittoConfig, key: &'static str) -> u16 {
         let of = |listener: &crate::model::Listener| {
-            let asked = listener.settings.integer("max_topic_alias");
+            let asked = listener.settings.integer(key);
             asked.and_then(|n| u16::try_from(n).ok()).unwrap_or(TOPIC_ALIAS_MAXIMUM)
         };
         let all: Vec<u16> = config.listeners.iter().map(of).collect();
         let least = all.iter().copied().min().unwrap_or(TOPIC_ALIAS_MAXIMUM);
         for (listener, own) in config.listeners.iter().zip(all) {
-            if let (Some(setting), true) = (listener.settings.get("max_topic_alias"), own != least)
-            {
-                let message = format!("max_topic_alias: {least} holds for all listeners");
+            if let (Some(setting), true) = (listener.settings.get(key), own != least) {
+                let message = format!("{key}: {least} holds for all listeners");
                 self.warn(Some(&setting.at), message);
             }
         }

@@ -12,7 +12,7 @@ use crate::types::{ProtocolVersion, QoS};
 /// CONNACK: the answer to CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnAck<'a> {
-    /// Session Present; false whenever the reason code is a failure.
+    /// Session Present; false whenever the reason code is a failure, and left out in 3.1.
     pub session_present: bool,
     /// Connect Reason Code; translated from and to the return codes 0 to 5 in 3.1.1.
     pub reason_code: ReasonCode,
@@ -113,7 +113,7 @@ impl<'a> ConnAck<'a> {
                 let reason_code = read_reason_code(reader, packet)?;
                 (reason_code, ConnAckProperties::decode(reader)?)
             }
-            ProtocolVersion::V311 => {
+            _ => {
                 let value = reader.u8("connect return code")?;
                 let reason_code = ReasonCode::from_connect_return_code(value)
                     .ok_or(DecodeError::ReasonCodeNotAllowed { packet, value })?;
@@ -133,7 +133,8 @@ impl<'a> ConnAck<'a> {
     /// [`EncodeError`]; `out` is then as before.
     pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let first_byte = PacketType::ConnAck.first_byte();
-        let flags = u8::from(self.session_present);
+        // A reserved byte in 3.1.
+        let flags = u8::from(self.session_present && !version.is_v31());
         if !version.is_v5() {
             let return_code = self.reason_code.as_connect_return_code();
             out.extend_from_slice(&[first_byte, 2, flags, return_code]);

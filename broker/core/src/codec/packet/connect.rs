@@ -175,6 +175,7 @@ fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError>
         return Err(DecodeError::ProtocolName);
     }
     match reader.u8("protocol version")? {
+        3 if name == PROTOCOL_NAME_V31 => Ok(ProtocolVersion::V31),
         4 if name == PROTOCOL_NAME => Ok(ProtocolVersion::V311),
         5 if name == PROTOCOL_NAME => Ok(ProtocolVersion::V5),
         level => Err(DecodeError::UnsupportedProtocolVersion { level }),
@@ -191,7 +192,7 @@ impl<'a> Connect<'a> {
         let keep_alive_seconds = reader.u16("keep alive")?;
         let properties = match version {
             ProtocolVersion::V5 => ConnectProperties::decode(reader)?,
-            ProtocolVersion::V311 => ConnectProperties::default(),
+            _ => ConnectProperties::default(),
         };
         let client_id = reader.text("client identifier")?;
         let will = match flags.has(ConnectFlags::WILL) {
@@ -227,7 +228,8 @@ impl<'a> Connect<'a> {
         let mut writer = Writer::new(out);
         writer.u8(PacketType::Connect.first_byte());
         let body = writer.begin_block();
-        writer.binary("protocol name", PROTOCOL_NAME);
+        let name = if self.version.is_v31() { PROTOCOL_NAME_V31 } else { PROTOCOL_NAME };
+        writer.binary("protocol name", name);
         writer.u8(self.version.level());
         writer.u8(self.flags().0);
         writer.u16(self.keep_alive_seconds);
@@ -328,7 +330,7 @@ impl<'a> Will<'a> {
     ) -> Result<Self, DecodeError> {
         let properties = match version {
             ProtocolVersion::V5 => WillProperties::decode(reader, limits)?,
-            ProtocolVersion::V311 => WillProperties::default(),
+            _ => WillProperties::default(),
         };
         let topic = reader.text_with_null("will topic")?;
         check_topic(topic, "will topic", limits)?;

@@ -68,7 +68,7 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
-impl Packet<'_> {
+impl<'p> Packet<'p> {
     /// The packet's type.
     #[must_use]
     pub const fn packet_type(&self) -> PacketType {
@@ -89,6 +89,29 @@ impl Packet<'_> {
             Self::Disconnect(_) => PacketType::Disconnect,
             Self::Auth(_) => PacketType::Auth,
         }
+    }
+
+    /// The packet with this Reason String, where its type has one; else as it is.
+    #[must_use]
+    pub fn with_reason_string<'a>(self, text: &'a str) -> Packet<'a>
+    where
+        'p: 'a,
+    {
+        let reason_string = Some(text);
+        let mut packet: Packet<'a> = self;
+        match &mut packet {
+            Packet::ConnAck(packet) => packet.properties.reason_string = reason_string,
+            Packet::PubAck(packet)
+            | Packet::PubRec(packet)
+            | Packet::PubRel(packet)
+            | Packet::PubComp(packet) => packet.reason_string = reason_string,
+            Packet::SubAck(packet) => packet.reason_string = reason_string,
+            Packet::UnsubAck(packet) => packet.reason_string = reason_string,
+            Packet::Disconnect(packet) => packet.reason_string = reason_string,
+            Packet::Auth(packet) => packet.reason_string = reason_string,
+            _ => {}
+        }
+        packet
     }
 
     /// Appends the packet to `out`. See [`super::encode`].

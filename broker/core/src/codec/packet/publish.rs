@@ -86,7 +86,7 @@ impl<'a> Publish<'a> {
         };
         let properties = match context.version {
             ProtocolVersion::V5 => PublishProperties::decode(reader, context.limits)?,
-            ProtocolVersion::V311 => PublishProperties::default(),
+            _ => PublishProperties::default(),
         };
         if topic.is_empty() && properties.topic_alias.is_none() {
             return Err(DecodeError::TopicMissing);

@@ -28,7 +28,7 @@ impl<'a> SubAck<'a> {
         let packet_id = read_packet_id(reader, context.packet)?;
         let (reason_string, user_properties) = match context.version {
             ProtocolVersion::V5 => reason_properties::read(reader, context.packet)?,
-            ProtocolVersion::V311 => (None, UserProperties::NONE),
+            _ => (None, UserProperties::NONE),
         };
         let reason_codes = ReasonCodes::decode(reader, context)?;
         Ok(Self { packet_id, reason_string, user_properties, reason_codes })
@@ -86,7 +86,7 @@ impl<'a> ReasonCodes<'a> {
                 ReasonCode::from_u8(value).is_some_and(|code| code.is_allowed_in(packet))
             }
             // MQTT 3.1.1 [MQTT-3.9.3-2]
-            ProtocolVersion::V311 => matches!(value, 0..=2 | 0x80),
+            _ => matches!(value, 0..=2 | 0x80),
         };
         match bytes.iter().find(|&&value| !is_allowed(value)) {
             None => Ok(Self(Codes::Encoded(bytes))),

@@ -155,7 +155,7 @@ impl SubscriptionOptions {
     fn check(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let (reserved, field) = match version {
             ProtocolVersion::V5 => (0b1100_0000, "subscription options"),
-            ProtocolVersion::V311 => (0b1111_1100, "requested qos"),
+            _ => (0b1111_1100, "requested qos"),
         };
         if byte & reserved != 0 {
             return Err(DecodeError::ReservedBits { field });

@@ -42,6 +42,29 @@ fn under_mosquittos_profile_the_answers_are_mosquittos_byte_by_byte() {
     assert_eq!(rig.received(id), ["PUBACK #1 0x10", "PUBREC #2"]);
 }
 
+/// [MQTT-3.1.2-28]
+#[test]
+fn response_information_is_for_clients_that_ask_and_goes_where_it_does_not_fit() {
+    let information = Some("answers/%c".into());
+    let config = EngineConfig { response_information: information, ..EngineConfig::default() };
+    for (asks, bytes_max, expected) in [
+        (Some(true), None, "CONNACK 0x00 response=answers/a"),
+        (Some(true), Some(27), "CONNACK 0x00"),
+        (Some(false), None, "CONNACK 0x00"),
+        (None, None, "CONNACK 0x00"),
+    ] {
+        let mut rig = Rig::with(config.clone(), open_policy());
+        let id = rig.open();
+        let properties = ConnectProperties {
+            request_response_information: asks,
+            packet_bytes_max: bytes_max,
+            ..ConnectProperties::default()
+        };
+        rig.send(id, &Packet::Connect(Connect { properties, ..connect("a") }));
+        assert_eq!(rig.received(id), [expected]);
+    }
+}
+
 #[test]
 fn a_client_without_identifier_is_given_one() {
     let mut rig = Rig::new();
@@ -135,6 +158,7 @@ fn bytes_may_arrive_one_by_one() {
     assert_eq!(rig.received(id), ["CONNACK 0x00", "SUBACK #7 0x00", r#"PUBLISH t q0 "hello""#]);
 }
 
+/// [MQTT-3.1.0-1] [MQTT-3.1.0-2]
 #[test]
 fn the_first_packet_must_be_connect_and_a_second_one_is_an_error() {
     let mut rig = Rig::new();
@@ -203,6 +227,7 @@ fn a_slow_answer_to_connect_is_not_waited_for() {
     assert_eq!(client_id.as_str(), "a");
 }
 
+/// [MQTT-3.1.2-22]
 #[test]
 fn a_silent_client_is_disconnected_after_one_and_a_half_keep_alives() {
     let mut rig = Rig::new();

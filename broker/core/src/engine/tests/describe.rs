@@ -50,6 +50,9 @@ fn describe_connack(connack: &ConnAck<'_>, text: &mut String) {
     if let Some(seconds) = properties.session_expiry_seconds {
         write!(text, " expiry={seconds}").unwrap();
     }
+    if let Some(information) = properties.response_information {
+        write!(text, " response={information}").unwrap();
+    }
     if let Some(id) = properties.assigned_client_id {
         write!(text, " id={id}").unwrap();
     }
@@ -74,6 +77,9 @@ fn describe_publish(publish: &Publish<'_>, text: &mut String) {
     }
     if let Some(seconds) = publish.properties.message_expiry_seconds {
         write!(text, " expiry={seconds}").unwrap();
+    }
+    if let Some(alias) = publish.properties.topic_alias {
+        write!(text, " alias={alias}").unwrap();
     }
     for id in publish.properties.subscription_ids.iter() {
         write!(text, " sub={}", id.get()).unwrap();

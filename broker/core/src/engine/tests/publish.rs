@@ -68,6 +68,7 @@ fn qos_2_is_routed_once_however_often_it_is_sent() {
     assert_eq!(rig.received(b), [r#"PUBLISH t q2 #2 "y""#]);
 }
 
+/// [MQTT-3.3.4-7]
 #[test]
 fn more_unacknowledged_messages_than_announced_end_the_connection() {
     let config = EngineConfig { receive_maximum: 2, ..EngineConfig::default() };

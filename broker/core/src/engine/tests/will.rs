@@ -25,6 +25,7 @@ fn a_lost_connection_leaves_its_will() {
     assert_eq!(rig.received(watcher), [GONE]);
 }
 
+/// [MQTT-3.14.4-3]
 #[test]
 fn a_goodbye_takes_the_will_along_unless_it_asks_for_it() {
     let (mut rig, watcher) = watched();
