@@ -207,3 +207,28 @@ async fn many_new_users_are_few_events_and_a_sum_and_a_restart_says_nothing() {
     restarted.stop().await;
     assert_eq!(about_users(&world), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn users_and_rules_of_no_cluster_are_told_and_cost_nothing_until_it_is_there() {
+    let world = World::new();
+    world.apply_user("pump-1", json!({"clusterRef": {"name": "fleet"}}));
+    world.apply_acl("pumps", by_kind("pump"));
+    let running = world.start();
+    let is_told = |object: &Value| World::reason(object, "Ready") == "UnknownCluster";
+    world
+        .until("both are told", |world| {
+            is_told(&world.user("pump-1")) && is_told(&world.acl("pumps"))
+        })
+        .await;
+    // The time here is the runtime's own, which passes as soon as nothing is to be done.
+    let started = tokio::time::Instant::now();
+    world
+        .until("a while has passed", |_| started.elapsed() > std::time::Duration::from_secs(50))
+        .await;
+    let passes =
+        running.metrics.reconcile_seconds.with_label_values(&["rights"]).get_sample_count();
+    assert!(passes < 20, "{passes} passes");
+    world.apply_quickstart();
+    world.until("the cluster is there", World::is_all_ready).await;
+    running.stop().await;
+}
