@@ -152,15 +152,28 @@ fn digest(body: &Value) -> String {
     digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Makes sure that the object with this uid controls a live one, before anything in it is believed:
+/// whoever may create an object of a name that is needed must not gain anything by it.
+///
+/// # Errors
+/// [`Error::NameTaken`] when something else, or nothing, controls it.
+pub(crate) fn ensure_controlled_by<K: Applicable>(live: &K, uid: &str) -> Result<(), Error> {
+    if controller(live).is_some_and(|owner| !owner.is_empty() && owner == uid) {
+        return Ok(());
+    }
+    let (namespace, name) = (live.namespace().unwrap_or_default(), live.name_any());
+    Err(Error::NameTaken { kind: K::kind(&()).into_owned(), namespace, name })
+}
+
 /// Whether the live object has the owner that the built one shall have.
 fn is_ours<K: Applicable>(built: &K, live: &K) -> bool {
-    let owner = |object: &K| {
-        object.owner_references().iter().find_map(|o| o.controller.map(|_| o.uid.clone()))
-    };
-    match owner(built) {
-        None => true,
-        wanted => owner(live) == wanted,
-    }
+    controller(built).is_none_or(|wanted| controller(live) == Some(wanted))
+}
+
+/// The uid of what controls an object.
+fn controller<K: Applicable>(object: &K) -> Option<&str> {
+    let owners = object.owner_references();
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
 }
 
 /// Whether everything in `built` is in `live`; lists must have the same length.

@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// An object of a name that is needed belongs to somebody else.
     #[error(
-        "{kind} {namespace}/{name} is there already and does not belong to this cluster: rename or \
+        "{kind} {namespace}/{name} is there already and was not made for this object: rename or \
          delete it"
     )]
     NameTaken {

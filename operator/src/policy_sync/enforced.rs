@@ -23,17 +23,38 @@ pub struct Enforcement {
     pub enforced: Vec<String>,
     /// Serving brokers that don't yet.
     pub pending: Vec<String>,
+    /// Brokers that serve as far as is known, but don't answer: what they enforce is not known.
+    pub silent: Vec<String>,
 }
 
 impl Enforcement {
     /// Whether a broker serves and every one that does enforces the revision.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.pending.is_empty() && !self.enforced.is_empty()
+        self.pending.is_empty() && self.silent.is_empty() && !self.enforced.is_empty()
+    }
+
+    /// The same, with the brokers that serve as far as is known but don't answer.
+    #[must_use]
+    pub fn with_silent<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.silent.extend(names.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// What keeps it from being complete, in words, while a broker serves.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        let mut text = "not every serving broker enforces it yet".to_owned();
+        if !self.silent.is_empty() {
+            text.push_str("; no answer from ");
+            text.push_str(&self.silent.join(", "));
+        }
+        text
     }
 }
 
-/// How far the brokers are with `revision`; brokers that neither take nor have clients don't count.
+/// How far the brokers are with `revision`; brokers that neither take nor have clients don't count,
+/// and those that don't answer are to be added ([`Enforcement::with_silent`]).
 pub fn enforcement<'a>(
     revision: Revision,
     statuses: impl IntoIterator<Item = &'a BrokerStatus>,
@@ -51,7 +72,7 @@ pub fn enforcement<'a>(
 }
 
 /// Whether a client can do anything there: new ones are let in, or old ones are still connected.
-fn is_serving(status: &BrokerStatus) -> bool {
+pub(crate) fn is_serving(status: &BrokerStatus) -> bool {
     match status.state {
         BrokerState::Uninitialised => false,
         BrokerState::Serving | BrokerState::Draining => true,
@@ -60,16 +81,22 @@ fn is_serving(status: &BrokerStatus) -> bool {
 }
 
 /// Asks until every serving broker enforces `revision`, fast at first; gives up at `deadline` with how far they are.
+/// Of brokers that don't answer those count of which `must_answer` says so: they serve as far as is known.
 pub async fn wait_until_enforced(
     admin: &dyn BrokerAdmin,
     brokers: &[BrokerEndpoint],
     revision: Revision,
     deadline: Instant,
+    must_answer: &(dyn Fn(&str) -> bool + Sync),
 ) -> Enforcement {
     let started = Instant::now();
     loop {
         let answers = join_all(brokers.iter().map(|broker| admin.status(broker))).await;
-        let found = enforcement(revision, answers.iter().filter_map(|answer| answer.as_ref().ok()));
+        let silent = brokers.iter().zip(&answers).filter(|(_, answer)| answer.is_err());
+        let silent =
+            silent.map(|(broker, _)| broker.name.as_str()).filter(|name| must_answer(name));
+        let found = enforcement(revision, answers.iter().filter_map(|answer| answer.as_ref().ok()))
+            .with_silent(silent);
         if found.is_complete() || Instant::now() >= deadline {
             return found;
         }

@@ -9,5 +9,6 @@ mod push;
 #[cfg(test)]
 mod push_test;
 
+pub(crate) use enforced::is_serving;
 pub use enforced::{Enforcement, enforcement, wait_until_enforced};
 pub use push::{PolicySync, Pushed, SyncError};

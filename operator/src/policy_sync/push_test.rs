@@ -156,7 +156,9 @@ async fn a_change_counts_as_enforced_when_every_serving_broker_enforces_it() {
     let statuses = [fake.status(&fake.endpoints()[2]).await.unwrap()];
     assert_eq!(enforcement(desired.revision(), &statuses).pending, ["fleet-2"]);
     let deadline = Instant::now() + Duration::from_secs(1);
-    let found = wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline).await;
+    let found =
+        wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline, &|_| true)
+            .await;
     assert!(found.is_complete());
     assert_eq!(found.enforced, NAMES);
 }
@@ -168,6 +170,26 @@ async fn waiting_ends_at_the_deadline_and_names_who_is_behind() {
     let desired = records(&["a"]);
     push(&mut PolicySync::default(), &fake, &desired).await;
     let deadline = Instant::now() + Duration::from_secs(5);
-    let found = wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline).await;
+    let found =
+        wait_until_enforced(&fake, &fake.endpoints(), desired.revision(), deadline, &|_| true)
+            .await;
     assert_eq!(found.pending, ["fleet-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_serves_but_does_not_answer_is_waited_for_and_named() {
+    let fake = brokers();
+    let desired = records(&["a"]);
+    push(&mut PolicySync::default(), &fake, &desired).await;
+    fake.set_up("fleet-2", false);
+    let endpoints = fake.endpoints();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let found =
+        wait_until_enforced(&fake, &endpoints, desired.revision(), deadline, &|_| true).await;
+    assert!(!found.is_complete());
+    assert_eq!((found.enforced.len(), &found.silent[..]), (2, &["fleet-2".to_owned()][..]));
+    assert!(found.waits_for().ends_with("no answer from fleet-2"), "{}", found.waits_for());
+    let gone = |name: &str| name != "fleet-2";
+    let found = wait_until_enforced(&fake, &endpoints, desired.revision(), deadline, &gone).await;
+    assert!(found.is_complete(), "one that is known to be gone holds nothing up");
 }

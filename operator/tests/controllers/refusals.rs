@@ -43,6 +43,76 @@ async fn a_service_name_that_somebody_else_has_is_told_and_left_alone() {
     running.stop().await;
 }
 
+/// A Secret of a name that the operator needs, as somebody makes it who may create Secrets.
+fn put_foreign_secret(world: &World, name: &str, data: serde_json::Value, owner: &str) {
+    world.server.put(&format!("/api/v1/namespaces/iot/secrets/{name}"), |secret| {
+        secret["apiVersion"] = json!("v1");
+        secret["kind"] = json!("Secret");
+        secret["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "mqtt-operator"});
+        secret["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap",
+            "name": "x", "uid": owner, "controller": true}]);
+        secret["data"] = data;
+    });
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_else_made_never_becomes_a_users_password() {
+    let world = World::new();
+    world.apply_quickstart();
+    world.apply_user("other", json!({"clusterRef": {"name": "fleet"}}));
+    let running = world.start();
+    world.until("everything is ready", World::is_all_ready).await;
+    world.until("the other is", |world| World::is_ready(&world.user("other"))).await;
+    let stolen = world.secret("other-mqtt")["data"].clone();
+    assert!(stolen["passwordHash"].is_string(), "{stolen:#}");
+    running.stop().await;
+    for name in ["admin", "pump-1"] {
+        let path = format!("/api/v1/namespaces/iot/secrets/{name}-mqtt");
+        world.delete(&path);
+        put_foreign_secret(&world, &format!("{name}-mqtt"), stolen.clone(), "foreign");
+    }
+    let theirs = world.secret("admin-mqtt");
+    world.apply_user("admin", json!({"clusterRef": {"name": "fleet"}}));
+    let running = world.start();
+    for name in ["admin", "pump-1"] {
+        world
+            .until("it is told", |world| {
+                World::message(&world.user(name), "Ready").contains(&format!("iot/{name}-mqtt"))
+            })
+            .await;
+        let key = broker_policy::RecordKey::client(name);
+        match world.brokers.policy().get(&key).map(|record| &**record) {
+            Some(broker_policy::Record::Client(client)) => assert!(client.password.is_none()),
+            other => assert!(other.is_none(), "{other:?}"),
+        }
+    }
+    assert_eq!(world.secret("admin-mqtt"), theirs, "it is left alone");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_authority_that_somebody_else_made_is_never_the_clusters() {
+    let (other, world) = (World::new(), World::new());
+    other.apply_quickstart();
+    let running = other.start();
+    other.until("there is an authority", World::is_all_ready).await;
+    running.stop().await;
+    let data = other.secret("fleet-ca")["data"].clone();
+    put_foreign_secret(&world, "fleet-ca", data.clone(), "foreign");
+    let theirs = world.secret("fleet-ca");
+    world.apply_quickstart();
+    let running = world.start();
+    world
+        .until("it is told", |world| world.cluster_message("Ready").contains("Secret iot/fleet-ca"))
+        .await;
+    assert!(world.secret("fleet-server").is_null(), "nothing is issued by it");
+    assert_eq!(world.secret("fleet-ca"), theirs, "it is left alone");
+    world.delete("/api/v1/namespaces/iot/secrets/fleet-ca");
+    world.until("the cluster's own is made", World::is_all_ready).await;
+    assert_ne!(world.secret("fleet-ca")["data"]["root.crt"], data["root.crt"]);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_refused_write_is_told_and_holds_back_only_what_needs_it() {
     let world = World::new();

@@ -207,3 +207,60 @@ async fn many_new_users_are_few_events_and_a_sum_and_a_restart_says_nothing() {
     restarted.stop().await;
     assert_eq!(about_users(&world), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn users_and_rules_of_no_cluster_are_told_and_cost_nothing_until_it_is_there() {
+    let world = World::new();
+    world.apply_user("pump-1", json!({"clusterRef": {"name": "fleet"}}));
+    world.apply_acl("pumps", by_kind("pump"));
+    let running = world.start();
+    let is_told = |object: &Value| World::reason(object, "Ready") == "UnknownCluster";
+    world
+        .until("both are told", |world| {
+            is_told(&world.user("pump-1")) && is_told(&world.acl("pumps"))
+        })
+        .await;
+    // The time here is the runtime's own, which passes as soon as nothing is to be done.
+    let started = tokio::time::Instant::now();
+    world
+        .until("a while has passed", |_| started.elapsed() > std::time::Duration::from_secs(50))
+        .await;
+    let passes =
+        running.metrics.reconcile_seconds.with_label_values(&["rights"]).get_sample_count();
+    assert!(passes < 20, "{passes} passes");
+    world.apply_quickstart();
+    world.until("the cluster is there", World::is_all_ready).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_edit_is_not_enforced_while_a_ready_broker_does_not_answer() {
+    let world = World::new();
+    world.apply_quickstart();
+    let running = world.start();
+    world.until("everything is ready", World::is_all_ready).await;
+    world.brokers.set_up("fleet-2", false);
+    world.server.put(&world.acl_path("pumps"), |acl| {
+        acl["spec"]["rules"][0]["topics"] = json!(["fleet/%u/state"]);
+    });
+    world
+        .until("the rules wait for the silent broker", |world| {
+            let acl = world.acl("pumps");
+            is_propagating(&acl) && World::message(&acl, "Enforced").contains("fleet-2")
+        })
+        .await;
+    world
+        .until("the cluster says so", |world| {
+            World::reason(&world.cluster(), "PolicyInSync") != "Enforced"
+        })
+        .await;
+    world.server.put("/api/v1/namespaces/iot/pods/fleet-2", |pod| {
+        pod["status"]["conditions"][0]["status"] = json!("False");
+    });
+    world
+        .until("a broker whose pod is not ready holds nothing up", |world| {
+            World::is_ready(&world.acl("pumps"))
+        })
+        .await;
+    running.stop().await;
+}

@@ -12,7 +12,7 @@ use super::refused::certificates_invalid;
 use super::validate::ValidatedCluster;
 use crate::condition::{Finding, Verdict, set_conditions};
 use crate::membership::{Step, majority};
-use crate::rollout::{NextStep, Observed, Wanted};
+use crate::rollout::{NextStep, Observed, Readiness, Wanted};
 
 /// The short form of a policy revision, as statuses show it.
 #[must_use]
@@ -306,6 +306,18 @@ impl<'a> Found<'a> {
             return Finding::new(type_, false, "NoBrokerServes", "no broker serves yet");
         }
         let short = short_revision(wanted);
+        let silent = |broker: &&Observed| {
+            let readiness = broker.instance.as_ref().map(|instance| instance.readiness);
+            broker.status.is_err() && matches!(readiness, Some(Readiness::Ready(_)))
+        };
+        let silent: Vec<&str> =
+            self.input.brokers.iter().filter(silent).map(|broker| broker.name.as_str()).collect();
+        if behind.is_empty() && !silent.is_empty() {
+            let names = silent.join(", ");
+            let message =
+                format!("whether {short} is enforced is not known: no answer from {names}");
+            return Finding::new(type_, false, "Propagating", message);
+        }
         if behind.is_empty() {
             let message = format!("every serving broker enforces {short}");
             return Finding::new(type_, true, "Enforced", message);

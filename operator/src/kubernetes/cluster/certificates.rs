@@ -14,7 +14,7 @@ use operator_pki::{
     Authority, AuthorityRequest, Ensured, LeafRequest, SecretData, ensure_authority, ensure_leaf,
 };
 
-use super::super::apply::apply;
+use super::super::apply::{apply, ensure_controlled_by};
 use super::super::error::Error;
 use super::super::events;
 use super::super::scope::{ClusterKey, Scope};
@@ -58,7 +58,7 @@ pub(super) async fn ensure(
         Ok(admin) => Some(admin),
         Err(problem) => {
             problems.push(problem);
-            existing(scope, key, &secret).await.ok().flatten()
+            existing(scope, key, cluster, &secret).await.ok().flatten()
         }
     };
     let bundle = SecretData::from([("ca.crt".into(), authority.root_pem().as_bytes().to_vec())]);
@@ -98,7 +98,7 @@ async fn authority(
             .map_err(|source| Error::Certificate { secret: given.clone(), source });
     }
     let name = cluster.names.ca_secret();
-    let existing = existing(scope, key, &name).await?;
+    let existing = existing(scope, key, cluster, &name).await?;
     let ensured = ensure_authority(existing.as_ref(), &wanted, now)
         .map_err(|source| Error::Certificate { secret: name.clone(), source })?;
     if let Ensured::Issued { value, reason } = &ensured {
@@ -140,7 +140,7 @@ struct Issuer<'a> {
 impl Issuer<'_> {
     async fn leaf(&self, secret: &str, request: &LeafRequest) -> Result<SecretData, Error> {
         let Self { scope, key, cluster, .. } = *self;
-        let existing = existing(scope, key, secret).await?;
+        let existing = existing(scope, key, cluster, secret).await?;
         let ensured = ensure_leaf(existing.as_ref(), self.authority, request, self.now)
             .map_err(|source| Error::Certificate { secret: secret.to_owned(), source })?;
         let data = ensured.value().secret_data();
@@ -153,20 +153,26 @@ impl Issuer<'_> {
 }
 
 /// What a Secret of ours holds. The cache may be behind a Secret that was just written, and issuing
-/// anew over it would be harm, so one that is not in the cache is asked for.
+/// anew over it would be harm, so one that is not in the cache is asked for. One that is not the
+/// cluster's own is never read: its maker would be trusted by every broker.
 async fn existing(
     scope: &Scope,
     key: &ClusterKey,
+    cluster: &ValidatedCluster,
     name: &str,
 ) -> Result<Option<SecretData>, Error> {
     let at = ObjectRef::new(name).within(&key.namespace);
     if let Some(secret) = scope.caches.own_secrets.get(&at) {
+        ensure_controlled_by(&*secret, &cluster.uid)?;
         return Ok(Some(data_of(&secret)));
     }
     let api = scope.api::<Secret>(&key.namespace);
     let found = api.get_opt(name).await;
     let found =
         found.map_err(super::super::error::kubernetes::<Secret>("read", &key.namespace, name))?;
+    if let Some(found) = &found {
+        ensure_controlled_by(found, &cluster.uid)?;
+    }
     Ok(found.as_ref().map(data_of))
 }
 

@@ -20,7 +20,7 @@ use operator_core::user::credentials::{PASSWORD_RANDOM_BYTES, stored_hash, uri};
 use operator_core::user::{PasswordRequest, SecretData, password_secret, x509_secret};
 use operator_pki::{LeafRequest, ensure_leaf};
 
-use super::super::apply::apply;
+use super::super::apply::{apply, ensure_controlled_by};
 use super::super::cluster::brokers::Prepared;
 use super::super::cluster::data_of;
 use super::super::random;
@@ -159,6 +159,12 @@ async fn ensure(
             }
         },
     };
+    // Whoever may create a Secret of this name must not choose the user's password by it.
+    if let Some(live) = live.as_deref()
+        && let Err(error) = ensure_controlled_by(live, user.metadata.uid.as_deref().unwrap_or(""))
+    {
+        return failed(inputs, error.chain(), kept(user, None, None));
+    }
     let existing = live.as_deref().map(data_of);
     let made = if user.spec.authentication.x509.is_some() {
         x509(prepared, &inputs.uri, user, existing.as_ref(), now)

@@ -6,6 +6,8 @@ use std::time::Duration;
 use broker_admin_api::{BrokerStatus, Role};
 use broker_policy::Revision;
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::ObjectRef;
 use operator_core::cluster::names::REPLICAS_MAX;
 use operator_core::policy::CompiledPolicy;
 use tokio::time::Instant;
@@ -14,7 +16,7 @@ use super::super::cluster::brokers::{Prepared, endpoint};
 use super::super::scope::Scope;
 use super::worker::Worker;
 use crate::broker_admin::BrokerEndpoint;
-use crate::policy_sync::{Pushed, SyncError, enforcement, wait_until_enforced};
+use crate::policy_sync::{Enforcement, Pushed, SyncError, enforcement, wait_until_enforced};
 
 /// How long the brokers get for enforcing a change before it is said that they don't yet.
 const ENFORCE_WITHIN: Duration = Duration::from_secs(2);
@@ -47,12 +49,12 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    fn for_brokers(serving: usize) -> Self {
-        let (reason, message) = match serving {
-            0 => ("NoBrokerServes", "no broker serves yet"),
-            _ => ("Propagating", "not every serving broker enforces it yet"),
+    fn for_brokers(found: &Enforcement) -> Self {
+        let (reason, message) = match serving(found) {
+            0 => ("NoBrokerServes", "no broker serves yet".to_owned()),
+            _ => ("Propagating", found.waits_for()),
         };
-        Self { reason, message: message.to_owned(), problem: None }
+        Self { reason, message, problem: None }
     }
 
     fn because(error: &SyncError) -> Self {
@@ -88,15 +90,24 @@ impl Worker {
         let endpoints = endpoints(&self.scope, prepared);
         let statuses = ask(prepared, &endpoints).await;
         let revision = compiled.revision();
-        let of = |revision| enforcement(revision, statuses.iter().map(|(_, status)| status));
+        let must_answer = |name: &str| is_ready(&self.scope, prepared, name);
+        let silent: Vec<&str> = endpoints
+            .iter()
+            .map(|endpoint| endpoint.name.as_str())
+            .filter(|name| !statuses.iter().any(|(answering, _)| answering.name == **name))
+            .filter(|name| must_answer(name))
+            .collect();
+        let of = |revision| {
+            let answers = statuses.iter().map(|(_, status)| status);
+            enforcement(revision, answers).with_silent(silent.iter().copied())
+        };
         let found = of(revision);
         self.enforced.note(&compiled.records, false);
         if found.is_complete() {
             return Reached::Enforced;
         }
-        let serving = found.enforced.len() + found.pending.len();
         if statuses.is_empty() {
-            self.waiting = Waiting::for_brokers(serving);
+            self.waiting = Waiting::for_brokers(&found);
             return Reached::OnItsWay;
         }
         self.behind_since.get_or_insert_with(Instant::now);
@@ -114,17 +125,24 @@ impl Worker {
         match pushed {
             Ok(pushed) => self.pushed(pushed, revision),
             // Brokers that don't serve yet take no policy either: that is said, not this.
-            Err(SyncError::NoBroker { .. }) if serving == 0 => {
-                self.waiting = Waiting::for_brokers(serving);
+            Err(SyncError::NoBroker { .. }) if serving(&found) == 0 => {
+                self.waiting = Waiting::for_brokers(&found);
                 return Reached::NotPushed { retry_within: UNREACHED_RETRY };
             }
             Err(error) => return self.not_pushed(&error),
         }
-        self.waiting = Waiting::for_brokers(serving);
+        self.waiting = Waiting::for_brokers(&found);
         let deadline = Instant::now() + ENFORCE_WITHIN;
+        let scope = std::sync::Arc::clone(&self.scope);
+        let must_answer = |name: &str| is_ready(&scope, prepared, name);
+        let admin = &*prepared.admin;
         tokio::select! {
-            found = wait_until_enforced(&*prepared.admin, &endpoints, revision, deadline) => {
-                if found.is_complete() { Reached::Enforced } else { Reached::OnItsWay }
+            found = wait_until_enforced(admin, &endpoints, revision, deadline, &must_answer) => {
+                if found.is_complete() {
+                    return Reached::Enforced;
+                }
+                self.waiting = Waiting::for_brokers(&found);
+                Reached::OnItsWay
             }
             // Something changed meanwhile: it must not wait for this. The wake-up is kept.
             () = self.wake.notified() => {
@@ -166,6 +184,20 @@ impl Worker {
         };
         Reached::NotPushed { retry_within }
     }
+}
+
+/// How many brokers serve as far as is known.
+fn serving(found: &Enforcement) -> usize {
+    found.enforced.len() + found.pending.len() + found.silent.len()
+}
+
+/// Whether clients may be connected to a broker although the operator gets no answer from it: its
+/// pod is ready. Kubernetes says that it isn't soon after the broker or its node is gone.
+fn is_ready(scope: &Scope, prepared: &Prepared, name: &str) -> bool {
+    let at = ObjectRef::<Pod>::new(name).within(&prepared.cluster.namespace);
+    let pod = scope.caches.pods.get(&at);
+    let conditions = pod.as_ref().and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 /// Where the brokers of a cluster are.

@@ -193,13 +193,18 @@ impl Worker {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// There is no cluster: users that are being deleted may go, the others are told.
+    /// There is no cluster: users that are being deleted may go, the others are told, and it is
+    /// waited for a change.
     async fn without_cluster(&mut self, mut objects: Objects) -> Outcome {
         let _permit = self.permit().await;
         finalizer::remove(&self.scope, &objects.users).await;
         objects.users.retain(|user| user.metadata.deletion_timestamp.is_none());
         let problem = Problem::unknown_cluster(&self.key.name);
         self.statuses.refuse(&self.scope, None, &objects, &problem).await;
+        // What is there now, not what was: a worker that ends while objects remain is started again.
+        if has_work(&self.scope, &self.key) {
+            return Outcome::Failed { retry_within: UNPREPARED_RETRY };
+        }
         Outcome::Over
     }
 

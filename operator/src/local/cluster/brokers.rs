@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use broker_admin_api::{BrokerStatus, Role};
+use broker_policy::Revision;
 use futures::future::join_all;
 use jiff::Timestamp;
 use operator_core::rollout::{Instance, Observed, Readiness};
@@ -15,6 +16,7 @@ use super::super::state::StateDir;
 use super::certificates::chain;
 use super::configuration::Configured;
 use crate::broker_admin::{BrokerAdmin, BrokerEndpoint};
+use crate::policy_sync::{Enforcement, enforcement, is_serving};
 
 /// How long a broker that crashed is left alone, at first; it doubles with every crash.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
@@ -44,6 +46,8 @@ struct Broker {
     started_at: Instant,
     readiness: Readiness,
     status: Result<BrokerStatus, String>,
+    /// Whether this process served when it last answered.
+    has_served: bool,
     is_stopping: bool,
     crashes: u32,
     retry_at: Option<Instant>,
@@ -128,6 +132,14 @@ impl Brokers {
         self.all.iter().filter_map(|broker| broker.status.as_ref().ok())
     }
 
+    /// How far the brokers are with a revision; one that runs and served when it last answered counts
+    /// also while it does not answer.
+    pub(super) fn enforcement(&self, revision: Revision) -> Enforcement {
+        let silent = self.all.iter().filter(|broker| broker.is_silent());
+        enforcement(revision, self.statuses())
+            .with_silent(silent.map(|broker| broker.configured.name.as_str()))
+    }
+
     pub(super) fn leader(&self) -> Option<&BrokerStatus> {
         self.statuses()
             .filter(|status| status.raft.role == Role::Leader)
@@ -195,6 +207,7 @@ impl Broker {
             started_at: Instant::now(),
             readiness: Readiness::Unready(Timestamp::now()),
             status: Err("it was not started yet".to_owned()),
+            has_served: false,
             is_stopping: false,
             crashes: 0,
             retry_at: None,
@@ -215,6 +228,7 @@ impl Broker {
             name: self.configured.name.clone(),
             log: program.state.path(&log),
         };
+        self.has_served = false;
         self.started_at = Instant::now();
         self.started_with.clone_from(&self.configured.digest);
         self.readiness = Readiness::Unready(Timestamp::now());
@@ -271,7 +285,14 @@ impl Broker {
         self.failure = (self.crashes > 1).then(|| format!("{how}, {} times", self.crashes));
     }
 
+    fn is_silent(&self) -> bool {
+        self.process.is_some() && self.has_served && self.status.is_err()
+    }
+
     fn note(&mut self, answer: Result<BrokerStatus, String>, now: Timestamp) {
+        if let Ok(status) = &answer {
+            self.has_served = is_serving(status);
+        }
         let is_ready = answer.as_ref().is_ok_and(|status| status.ready);
         self.readiness = match (self.readiness, is_ready) {
             (Readiness::Unready(_), true) => Readiness::Ready(now),

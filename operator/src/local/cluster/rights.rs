@@ -22,7 +22,7 @@ use super::brokers::Brokers;
 use super::credentials::AllCredentials;
 use super::desired::{Desired, Statuses};
 use crate::broker_admin::BrokerAdmin;
-use crate::policy_sync::{self, PolicySync, Pushed, SyncError};
+use crate::policy_sync::{PolicySync, Pushed, SyncError};
 
 /// How long statuses wait for a change that is on its way, so that an edit is written once.
 const FRESH: Duration = Duration::from_secs(2);
@@ -133,7 +133,7 @@ impl Rights {
         let endpoints = brokers.endpoints();
         let pushed = self.sync.push(admin, &endpoints, &compiled.records, applied).await;
         // They differ in nothing but what is sent if they all enforced what it is compared with.
-        let enforced = applied.map(|applied| policy_sync::enforcement(applied, brokers.statuses()));
+        let enforced = applied.map(|applied| brokers.enforcement(applied));
         if enforced.is_some_and(|enforced| enforced.is_complete())
             && let Some(differing) = self.sync.differing()
         {
@@ -169,7 +169,7 @@ impl Rights {
     /// Takes in what the brokers say; whether every serving one enforces what is wanted.
     pub(super) fn note(&mut self, brokers: &Brokers) -> bool {
         let Some(compiled) = &self.compiled else { return false };
-        let found = policy_sync::enforcement(compiled.revision(), brokers.statuses());
+        let found = brokers.enforcement(compiled.revision());
         let is_complete = found.is_complete();
         self.enforced.note(&compiled.records, is_complete);
         if is_complete {
@@ -182,9 +182,7 @@ impl Rights {
 
     /// How many brokers enforce what is wanted.
     pub(super) fn enforced_by(&self, brokers: &Brokers) -> usize {
-        self.revision().map_or(0, |revision| {
-            policy_sync::enforcement(revision, brokers.statuses()).enforced.len()
-        })
+        self.revision().map_or(0, |revision| brokers.enforcement(revision).enforced.len())
     }
 
     /// Since when the brokers are behind.
@@ -217,12 +215,15 @@ impl Rights {
         now: Timestamp,
     ) {
         let Some(compiled) = &self.compiled else { return };
-        let found = policy_sync::enforcement(compiled.revision(), brokers.statuses());
-        let is_served = !(found.enforced.is_empty() && found.pending.is_empty());
+        let found = brokers.enforcement(compiled.revision());
+        let is_served = [&found.enforced, &found.pending, &found.silent]
+            .iter()
+            .any(|brokers| !brokers.is_empty());
+        let waits_for = found.waits_for();
         // Which brokers are behind is said once, by the cluster's condition, not by every user's.
         let (reason, message) = match &self.problem {
             Some(problem) if is_served => (problem.reason, problem.summary.as_str()),
-            _ if is_served => ("Propagating", "not every serving broker enforces it yet"),
+            _ if is_served => ("Propagating", waits_for.as_str()),
             _ => ("NoBrokerServes", "no broker serves yet"),
         };
         let (is_complete, message) = (found.is_complete(), message.to_owned());
