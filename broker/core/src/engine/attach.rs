@@ -143,6 +143,7 @@ impl Engine {
             queue: Queue::default(),
             inbound_qos2: InboundQoS2::default(),
             retained_cursors: Default::default(),
+            is_searching: false,
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,

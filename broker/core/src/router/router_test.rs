@@ -38,6 +38,7 @@ pub(super) fn sessions(count: usize) -> Sessions {
             queue: Queue::default(),
             inbound_qos2: InboundQoS2::default(),
             retained_cursors: Default::default(),
+            is_searching: false,
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,

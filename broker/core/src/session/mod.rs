@@ -47,7 +47,7 @@ pub(crate) struct RetainedCursor {
     pub(crate) filter: Arc<str>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) id: Option<SubscriptionId>,
-    /// The topic sent last.
+    /// The topic looked at last.
     pub(crate) after: Option<Box<str>>,
 }
 
@@ -69,7 +69,10 @@ pub(crate) struct Session {
     pub(crate) in_flight: InFlight,
     pub(crate) queue: Queue,
     pub(crate) inbound_qos2: InboundQoS2,
+    /// At most one for each Subscription.
     pub(crate) retained_cursors: VecDeque<RetainedCursor>,
+    /// Whether it is among those whose search for retained messages goes on in a later pass.
+    pub(crate) is_searching: bool,
     pub(crate) will: Option<Box<Will>>,
     /// When the will of a lost connection is published; `NEVER` while it is connected.
     pub(crate) will_at: Millis,
