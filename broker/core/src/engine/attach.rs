@@ -52,7 +52,11 @@ impl Engine {
         claim: Claim,
         session: Option<Box<SessionState>>,
     ) {
-        let Some(state) = session.filter(|state| state.expiry_seconds > 0) else {
+        let is_kept = |state: &SessionState| {
+            let is_admitted = self.policy.admits(state.username.as_deref(), client_id.as_str());
+            state.expiry_seconds > 0 && is_admitted.is_ok()
+        };
+        let Some(state) = session.filter(|state| is_kept(state)) else {
             self.effects.push(Effect::Release { client_id, claim });
             return;
         };
@@ -135,6 +139,8 @@ impl Engine {
             claim,
             identity,
             authorizer,
+            // Where it comes from, another policy may have held.
+            is_recheck_due: state.is_some(),
             connection: None,
             expiry_seconds: 0,
             expires_at: Millis::NEVER,

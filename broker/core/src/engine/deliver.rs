@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use broker_policy::Action;
+
 use super::output::AckPacket;
 use super::{DropReason, Engine, EngineConfig};
 use crate::codec::packet::Publish;
@@ -213,6 +215,7 @@ impl Engine {
         }
         while self.has_room(connection) && self.resend_one(now, slot, connection) {}
         while self.has_room(connection) && self.send_queued(now, slot, connection) {}
+        self.end_recheck(slot);
         self.send_retained(now, slot);
     }
 
@@ -227,9 +230,16 @@ impl Engine {
     fn resend_one(&mut self, now: Millis, slot: SessionSlot, connection: ConnectionSlot) -> bool {
         let Some(state) = self.connections.at(connection) else { return false };
         let Some(session) = self.sessions.get_mut(slot) else { return false };
-        let resend = session
-            .in_flight
-            .resend(state.send_window, |delivery| delivery.message.publish().is_none());
+        let (is_recheck_due, authorizer) = (session.is_recheck_due, &session.authorizer);
+        let denied = &mut self.counters.dropped.receive_denied;
+        let resend = session.in_flight.resend(state.send_window, |delivery| {
+            let topic = delivery.message.topic();
+            if is_recheck_due && !authorizer.allows(Action::Receive, topic) {
+                *denied += 1;
+                return true;
+            }
+            delivery.message.publish().is_none()
+        });
         let (packet_id, delivery) = match resend {
             None => return false,
             Some(Resend::PubRel(packet_id)) => {
@@ -252,7 +262,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot) else { return false };
         let Some(next) = session.queue.front() else { return false };
         let is_dead = next.message.expires_at() <= now;
-        if !is_dead && !session.in_flight.has_room(state.send_window) {
+        let is_denied = !session.may_still_receive(next);
+        if !is_dead && !is_denied && !session.in_flight.has_room(state.send_window) {
             return false;
         }
         let Some(delivery) = session.queue.pop() else { return false };
@@ -260,10 +271,25 @@ impl Engine {
         self.counters.queued_bytes -= delivery.message.bytes() as u64;
         if is_dead {
             self.counters.dropped.count(DropReason::Expired);
+        } else if is_denied && delivery.share.is_some() {
+            // Another member may have the right still.
+            self.redispatch(now, vec![delivery]);
+        } else if is_denied {
+            self.counters.dropped.receive_denied += 1;
         } else {
             self.start_delivery(now, slot, connection, delivery);
         }
         true
+    }
+
+    /// Nothing waits any more that was let in under earlier rights.
+    fn end_recheck(&mut self, slot: SessionSlot) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && session.queue.is_empty()
+            && session.in_flight.is_sent()
+        {
+            session.is_recheck_due = false;
+        }
     }
 
     /// Sends a message for the first time; the window has room if its QoS needs that.

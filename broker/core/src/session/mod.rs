@@ -16,7 +16,7 @@ mod in_flight_test;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use broker_policy::Authorizer;
+use broker_policy::{Action, Authorizer};
 
 pub(crate) use delivery::Delivery;
 pub(crate) use in_flight::{AckError, InFlight, Resend};
@@ -60,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) claim: Claim,
     pub(crate) identity: Identity,
     pub(crate) authorizer: Authorizer,
+    /// Whether messages wait, or may be sent again, that were let in under other rights.
+    pub(crate) is_recheck_due: bool,
     pub(crate) connection: Option<ConnectionSlot>,
     /// Session Expiry Interval in seconds; `u32::MAX` for never.
     pub(crate) expiry_seconds: u32,
@@ -84,6 +86,11 @@ impl Session {
     /// Whether it can outlive its connection, so that messages must be kept until acknowledged.
     pub(crate) const fn is_persistent(&self) -> bool {
         self.expiry_seconds > 0
+    }
+
+    /// Whether the client may receive a message that has waited for it.
+    pub(crate) fn may_still_receive(&self, delivery: &Delivery) -> bool {
+        !self.is_recheck_due || self.authorizer.allows(Action::Receive, delivery.message.topic())
     }
 
     pub(crate) fn subscription(&self, filter: &str) -> Option<usize> {
