@@ -146,6 +146,7 @@ impl Engine {
             expires_at: Millis::NEVER,
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
+            in_flight_counted: 0,
             queue: Queue::default(),
             inbound_qos2: InboundQoS2::default(),
             retained_cursors: Default::default(),
@@ -165,6 +166,7 @@ impl Engine {
         self.counters.queued_messages += session.queue.len() as u64;
         self.counters.queued_bytes += session.queue.bytes() as u64;
         let slot = self.sessions.insert(session);
+        self.count_in_flight(slot);
         self.counters.sessions = self.sessions.len() as u64;
         for state in subscriptions {
             let subscription =

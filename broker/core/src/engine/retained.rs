@@ -7,7 +7,6 @@ use std::sync::Arc;
 use broker_policy::Action;
 
 use super::Engine;
-use crate::connection::ConnectionSlot;
 use crate::retained::{RetainedMessage, RetainedSearch};
 use crate::session::{Delivery, RetainedCursor, SessionSlot};
 use crate::types::{Millis, QoS};
@@ -132,8 +131,11 @@ impl Engine {
             return true;
         }
         let qos = message.qos().min(cursor.options.qos);
+        let Some(window) = self.connections.at(connection).map(|state| state.send_window) else {
+            return true;
+        };
         if !self.has_room(connection)
-            || qos != QoS::AtMostOnce && !self.has_window(slot, connection)
+            || qos != QoS::AtMostOnce && !self.has_window(slot, window, message.bytes())
         {
             return false;
         }
@@ -146,14 +148,5 @@ impl Engine {
         };
         self.start_delivery(now, slot, connection, delivery);
         true
-    }
-
-    fn has_window(&self, slot: SessionSlot, connection: ConnectionSlot) -> bool {
-        let (Some(session), Some(connection)) =
-            (self.sessions.get(slot), self.connections.at(connection))
-        else {
-            return false;
-        };
-        session.in_flight.has_room(connection.send_window)
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn sessions(count: usize) -> Sessions {
             inbound_qos2: InboundQoS2::default(),
             retained_cursors: Default::default(),
             is_searching: false,
+            in_flight_counted: 0,
             is_recheck_due: false,
             will: None,
             will_at: Millis::NEVER,

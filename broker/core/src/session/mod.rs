@@ -69,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) expires_at: Millis,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) in_flight: InFlight,
+    /// What of the bytes in flight is in the engine's total.
+    pub(crate) in_flight_counted: u64,
     pub(crate) queue: Queue,
     pub(crate) inbound_qos2: InboundQoS2,
     /// At most one for each Subscription.
