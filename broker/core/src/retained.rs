@@ -21,19 +21,34 @@ pub struct RetainedChange {
     pub message: Option<RetainedMessage>,
 }
 
+/// How far a search for retained messages came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum RetainedSearch {
+    /// There is no further match.
+    Done,
+    /// The visitor broke off, or as many topics were looked at as might be.
+    Stopped {
+        /// The topic to go on after; `None` for the beginning.
+        after: Option<Box<str>>,
+    },
+}
+
 /// The retained messages as of now, backed by the replicated state.
 pub trait RetainedSource: Send + Sync {
     /// Visits the retained messages whose topic matches `filter` and that are not expired at
     /// `now`, in ascending byte order of their topics, starting after the topic `after`, until
-    /// the visitor breaks off.
+    /// the visitor breaks off (that message counts as not visited) or `budget` is used up. Each
+    /// topic that is looked at takes one from the budget, whether it matches or not.
     ///
-    /// The order and `after` let the engine stop when a connection has enough to write, and go on
-    /// later.
+    /// The order and `after` let the engine stop when a connection has enough to write, or when
+    /// others have waited long enough, and go on later.
     fn for_each_match(
         &self,
         filter: &str,
         after: Option<&str>,
         now: Millis,
+        budget: &mut usize,
         visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
-    );
+    ) -> RetainedSearch;
 }

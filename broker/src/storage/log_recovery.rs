@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::log_segment::{
-    Header, SEGMENT_HEADER_BYTES, check_header, segment_path, segment_sequence,
+    Header, SEGMENT_HEADER_BYTES, check_header, has_nothing_behind_header, segment_path,
+    segment_sequence,
 };
 use super::record::{ALIGNMENT, BodyError, Frame, GroupId, Record, RecordKind, frame_at};
 
@@ -173,10 +174,11 @@ fn read_segment(
     let content = Bytes::from(fs::read(&path).map_err(failed)?);
     match check_header(sequence, &content) {
         Header::Whole => {}
-        Header::Unfinished if is_last => {
+        Header::Unfinished if is_last && has_nothing_behind_header(&content) => {
             tracing::warn!(path = %path.display(), "removing a log segment that was never used");
             return fs::remove_file(&path).map_err(failed);
         }
+        // Records were written here once: the header was whole then.
         Header::Unfinished => return Err(LogError::Damaged { path, offset: 0 }),
         Header::Newer { version } => {
             let reason = format!("segment version {version}");

@@ -26,7 +26,8 @@ const SEGMENT_MAGIC: &[u8; 8] = b"DUNLINLG";
 pub(super) enum Header {
     /// As it should be.
     Whole,
-    /// The segment was being made when the process ended: no record can be in it.
+    /// The segment was being made when the process ended, and no record can be in it, if there is
+    /// nothing behind the header; else the header is damaged.
     Unfinished,
     /// A later broker wrote it.
     Newer {
@@ -85,6 +86,13 @@ pub(super) fn check_header(sequence: u64, content: &Bytes) -> Header {
     }
     let is_whole = content[..SEGMENT_HEADER_BYTES as usize] == header(sequence);
     if is_whole { Header::Whole } else { Header::Unfinished }
+}
+
+/// Whether a segment holds no record and no piece of one: its zeros are synced before its header,
+/// so that a header half written has nothing else behind it.
+pub(super) fn has_nothing_behind_header(content: &Bytes) -> bool {
+    let behind = content.get(SEGMENT_HEADER_BYTES as usize..).unwrap_or_default();
+    behind.iter().all(|byte| *byte == 0)
 }
 
 fn header(sequence: u64) -> Vec<u8> {

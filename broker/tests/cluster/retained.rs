@@ -33,7 +33,8 @@ pub(crate) fn payload_of(node: &Node, topic: &str) -> Option<Vec<u8>> {
 
 fn count(node: &Node, filter: &str) -> usize {
     let mut count = 0;
-    node.meta.retained().for_each_match(filter, None, Millis(0), &mut |_| {
+    let mut budget = usize::MAX;
+    let _ = node.meta.retained().for_each_match(filter, None, Millis(0), &mut budget, &mut |_| {
         count += 1;
         ControlFlow::Continue(())
     });

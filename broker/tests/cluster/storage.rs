@@ -186,6 +186,24 @@ async fn a_segment_that_was_being_made_is_removed() {
 }
 
 #[tokio::test]
+async fn a_segment_with_records_is_not_removed_for_its_damaged_header() {
+    let directory = tempfile::tempdir().unwrap();
+    write_batches(directory.path(), 2).await;
+    let path = segments(directory.path()).remove(0);
+    let whole = fs::read(&path).unwrap();
+    // The magic, the sequence, the checksum.
+    for position in [0, 10, 18] {
+        let mut damaged = whole.clone();
+        damaged[position] ^= 0x10;
+        fs::write(&path, &damaged).unwrap();
+        let error = refusal(directory.path());
+        assert!(matches!(error, LogError::Damaged { offset: 0, .. }), "{position}: {error}");
+        assert!(error.to_string().contains("empty data directory"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "evidence must stay");
+    }
+}
+
+#[tokio::test]
 async fn a_closed_log_takes_nothing_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, _, _) = open(directory.path());

@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::command::RetainedLimits;
-use crate::retained::{RetainedChange, RetainedMessage, RetainedSource};
+use crate::retained::{RetainedChange, RetainedMessage, RetainedSearch, RetainedSource};
 use crate::topic;
 use crate::types::Millis;
 
@@ -288,27 +288,35 @@ impl RetainedSource for RetainedStore {
         filter: &str,
         after: Option<&str>,
         now: Millis,
+        budget: &mut usize,
         visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
-    ) {
+    ) -> RetainedSearch {
         let content = self.read();
         let prefix = literal_prefix(filter);
         let is_literal = prefix.len() == filter.len();
         let first = after.unwrap_or("").max(prefix);
         let start = chunk_of(&content.chunks, first).map_or("", |(key, _)| &**key);
         let chunks = content.chunks.range::<str, _>((Bound::Included(start), Bound::Unbounded));
-        for item in chunks.flat_map(|(_, chunk)| chunk.iter()) {
-            let topic = &*item.topic;
-            if topic < first || after.is_some_and(|after| topic <= after) {
-                continue;
-            }
-            if !topic.starts_with(prefix) || (is_literal && topic != filter) {
-                return;
-            }
-            let is_live = item.message.expires_at() > now;
-            if is_live && topic::matches(filter, topic) && visit(&item.message).is_break() {
-                return;
+        let is_before = |topic: &str| topic < first || after.is_some_and(|after| topic <= after);
+        let mut last = after;
+        for (_, chunk) in chunks {
+            for item in &chunk[chunk.partition_point(|item| is_before(&item.topic))..] {
+                let topic = &*item.topic;
+                if !topic.starts_with(prefix) || (is_literal && topic != filter) {
+                    return RetainedSearch::Done;
+                }
+                let Some(left) = budget.checked_sub(1) else {
+                    return RetainedSearch::Stopped { after: last.map(Box::from) };
+                };
+                *budget = left;
+                let is_live = item.message.expires_at() > now;
+                if is_live && topic::matches(filter, topic) && visit(&item.message).is_break() {
+                    return RetainedSearch::Stopped { after: last.map(Box::from) };
+                }
+                last = Some(topic);
             }
         }
+        RetainedSearch::Done
     }
 }
 

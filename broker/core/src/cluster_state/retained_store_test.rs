@@ -34,10 +34,14 @@ fn apply(state: &mut ClusterState, limits: RetainedLimits, commands: &[Command])
 
 fn found(state: &ClusterState, filter: &str, after: Option<&str>) -> Vec<String> {
     let mut topics = Vec::new();
-    state.retained().for_each_match(filter, after, Millis(1000), &mut |message| {
+    let mut budget = usize::MAX;
+    let visit = &mut |message: &RetainedMessage| {
         topics.push(message.topic().to_owned());
         ControlFlow::Continue(())
-    });
+    };
+    let store = state.retained();
+    let search = store.for_each_match(filter, after, Millis(1000), &mut budget, visit);
+    assert_eq!(search, RetainedSearch::Done);
     topics
 }
 
@@ -174,4 +178,33 @@ fn a_snapshot_holds_what_was_there_when_it_was_taken() {
     for length in (0..bytes.len()).step_by(97) {
         assert!(StateSnapshot::decode(bytes.slice(..length)).is_err(), "{length} bytes");
     }
+}
+
+#[test]
+fn a_search_stops_when_its_budget_is_used_up_by_topics_that_do_not_match() {
+    let mut state = ClusterState::default();
+    let topics: Vec<String> = (0..1000).map(|n| format!("t/{n:03}/{}", n % 500)).collect();
+    let commands: Vec<_> = topics.iter().map(|topic| retain(topic, b"x")).collect();
+    apply(&mut state, RetainedLimits::default(), &commands);
+    let (mut after, mut topics, mut searches) = (None, Vec::new(), 0);
+    loop {
+        let mut budget = 100;
+        let visit = &mut |message: &RetainedMessage| {
+            topics.push(message.topic().to_owned());
+            ControlFlow::Continue(())
+        };
+        let from = after.as_deref();
+        let store = state.retained();
+        let search = store.for_each_match("+/+/499", from, Millis(0), &mut budget, visit);
+        searches += 1;
+        match search {
+            RetainedSearch::Done => break,
+            RetainedSearch::Stopped { after: stopped } => {
+                assert_eq!(budget, 0);
+                after = stopped;
+            }
+        }
+    }
+    assert_eq!(topics, ["t/499/499", "t/999/499"]);
+    assert_eq!(searches, 10);
 }

@@ -35,6 +35,7 @@ impl Engine {
             Some(Err(AckError::WrongKind)) => return Err(Fault::State(reason::ACK_OF_OTHER_QOS)),
             Some(Err(AckError::UnknownPacketId)) | None => ReasonCode::PacketIdentifierNotFound,
         };
+        self.count_in_flight_of(slot);
         self.send_ack(slot, AckPacket::Rel, ack.packet_id, reason_code);
         Ok(())
     }
@@ -75,10 +76,17 @@ impl Engine {
             Some(Err(AckError::UnknownPacketId)) | None => return Ok(()),
             Some(Ok(())) => {}
         }
+        self.count_in_flight_of(slot);
         if let Some(session) = self.connections.at(slot).and_then(|state| state.session) {
             self.pump(now, session);
         }
         Ok(())
+    }
+
+    fn count_in_flight_of(&mut self, slot: ConnectionSlot) {
+        if let Some(session) = self.connections.at(slot).and_then(|state| state.session) {
+            self.count_in_flight(session);
+        }
     }
 
     fn in_flight(&mut self, slot: ConnectionSlot) -> Option<&mut InFlight> {

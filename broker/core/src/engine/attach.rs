@@ -52,7 +52,11 @@ impl Engine {
         claim: Claim,
         session: Option<Box<SessionState>>,
     ) {
-        let Some(state) = session.filter(|state| state.expiry_seconds > 0) else {
+        let is_kept = |state: &SessionState| {
+            let is_admitted = self.policy.admits(state.username.as_deref(), client_id.as_str());
+            state.expiry_seconds > 0 && is_admitted.is_ok()
+        };
+        let Some(state) = session.filter(|state| is_kept(state)) else {
             self.effects.push(Effect::Release { client_id, claim });
             return;
         };
@@ -135,14 +139,18 @@ impl Engine {
             claim,
             identity,
             authorizer,
+            // Where it comes from, another policy may have held.
+            is_recheck_due: state.is_some(),
             connection: None,
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
             subscriptions: Vec::new(),
             in_flight: InFlight::default(),
+            in_flight_counted: 0,
             queue: Queue::default(),
             inbound_qos2: InboundQoS2::default(),
             retained_cursors: Default::default(),
+            is_searching: false,
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,
@@ -158,6 +166,7 @@ impl Engine {
         self.counters.queued_messages += session.queue.len() as u64;
         self.counters.queued_bytes += session.queue.bytes() as u64;
         let slot = self.sessions.insert(session);
+        self.count_in_flight(slot);
         self.counters.sessions = self.sessions.len() as u64;
         for state in subscriptions {
             let subscription =

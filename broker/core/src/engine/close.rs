@@ -141,6 +141,7 @@ impl Engine {
         self.counters.subscriptions -= session.subscriptions.len() as u64;
         self.counters.queued_messages -= session.queue.len() as u64;
         self.counters.queued_bytes -= session.queue.bytes() as u64;
+        self.counters.in_flight_bytes -= session.in_flight_counted;
         self.counters.sessions = self.sessions.len() as u64;
         Some(session)
     }

@@ -69,9 +69,11 @@ pub struct EngineConfig {
     pub connect_timeout_millis: u64,
     /// Most messages waiting in one session.
     pub queue_messages_max: usize,
-    /// Most bytes (topic, properties, payload) waiting in one session.
+    /// Most bytes (topic, properties, payload) waiting in one session; as many again may be sent and
+    /// kept until they are acknowledged.
     pub queue_bytes_max: usize,
-    /// Most bytes waiting in all sessions of the engine together.
+    /// Most bytes waiting, and kept until they are acknowledged, in all sessions of the engine
+    /// together.
     pub queued_bytes_total_max: u64,
     /// Most Subscriptions of one session.
     pub subscriptions_max: usize,

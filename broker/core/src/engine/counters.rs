@@ -36,6 +36,8 @@ pub struct Counters {
     pub queued_messages: u64,
     /// Their bytes.
     pub queued_bytes: u64,
+    /// Bytes of messages sent and kept until they are acknowledged.
+    pub in_flight_bytes: u64,
 }
 
 /// Messages not accepted or not delivered, by reason; counted once per receiver where there is one.

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use broker_policy::Action;
+
 use super::output::AckPacket;
 use super::{DropReason, Engine, EngineConfig};
 use crate::codec::packet::Publish;
@@ -184,13 +186,46 @@ impl Engine {
             true => outgoing.delivery(qos, retain, ids),
             false => None,
         };
+        if let Some(kept) = &delivery
+            && !self.may_keep(target.session, kept.message.bytes())
+        {
+            self.enqueue(target.session, delivery);
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(target.session) else { return };
         let packet_id = session.in_flight.push(qos, delivery);
+        self.count_in_flight(target.session);
         let header = PublishHeader { packet_id: Some(packet_id), ..header };
         if self.send_publish(now, slot, outgoing, header, ids) == Sent::TooLarge
             && let Some(session) = self.sessions.get_mut(target.session)
         {
             session.in_flight.withdraw(packet_id);
+            self.count_in_flight(target.session);
         }
+    }
+
+    /// Whether a message that is sent now may be kept until it is acknowledged: within the limits
+    /// of its session and of the engine.
+    fn may_keep(&self, slot: SessionSlot, bytes: usize) -> bool {
+        self.has_room_in_total(bytes)
+            && self
+                .sessions
+                .get(slot)
+                .is_some_and(|session| session.in_flight.keeps(bytes, self.config.queue_bytes_max))
+    }
+
+    /// Whether all sessions together may hold so many more bytes.
+    const fn has_room_in_total(&self, bytes: usize) -> bool {
+        let held = self.counters.queued_bytes + self.counters.in_flight_bytes;
+        held + bytes as u64 <= self.config.queued_bytes_total_max
+    }
+
+    /// Brings the engine's total up to date with what a session keeps in flight.
+    pub(super) fn count_in_flight(&mut self, slot: SessionSlot) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let bytes = session.in_flight.bytes() as u64;
+        let counted = std::mem::replace(&mut session.in_flight_counted, bytes);
+        self.counters.in_flight_bytes = self.counters.in_flight_bytes + bytes - counted;
     }
 
     /// Appends a PUBLISH to a connection's output.
@@ -231,12 +266,11 @@ impl Engine {
     }
 
     fn enqueue(&mut self, session: SessionSlot, delivery: Option<Delivery>) {
-        let (Some(session), Some(delivery)) = (self.sessions.get_mut(session), delivery) else {
-            return;
-        };
+        let Some(delivery) = delivery else { return };
+        let has_room = self.has_room_in_total(delivery.message.bytes());
+        let Some(session) = self.sessions.get_mut(session) else { return };
         let limits = queue_limits(&self.config);
         let bytes = delivery.message.bytes() as u64;
-        let has_room = self.counters.queued_bytes + bytes <= self.config.queued_bytes_total_max;
         if has_room && session.queue.push(delivery, limits) {
             self.counters.queued_messages += 1;
             self.counters.queued_bytes += bytes;
@@ -258,6 +292,7 @@ impl Engine {
         }
         while self.has_room(connection) && self.resend_one(now, slot, connection) {}
         while self.has_room(connection) && self.send_queued(now, slot, connection) {}
+        self.end_recheck(slot);
         self.send_retained(now, slot);
     }
 
@@ -272,21 +307,36 @@ impl Engine {
     fn resend_one(&mut self, now: Millis, slot: SessionSlot, connection: ConnectionSlot) -> bool {
         let Some(state) = self.connections.at(connection) else { return false };
         let Some(session) = self.sessions.get_mut(slot) else { return false };
-        let resend = session
-            .in_flight
-            .resend(state.send_window, |delivery| delivery.message.publish().is_none());
+        let (is_recheck_due, authorizer) = (session.is_recheck_due, &session.authorizer);
+        let denied = &mut self.counters.dropped.receive_denied;
+        let resend = session.in_flight.resend(state.send_window, |delivery| {
+            let topic = delivery.message.topic();
+            if is_recheck_due && !authorizer.allows(Action::Receive, topic) {
+                *denied += 1;
+                return true;
+            }
+            delivery.message.publish().is_none()
+        });
+        let resend = match resend {
+            None => None,
+            Some(Resend::PubRel(packet_id)) => Some((packet_id, None)),
+            Some(Resend::Publish(packet_id, delivery)) => Some((packet_id, Some(delivery.clone()))),
+        };
+        // What can't be sent any more was let go.
+        self.count_in_flight(slot);
         let (packet_id, delivery) = match resend {
             None => return false,
-            Some(Resend::PubRel(packet_id)) => {
+            Some((packet_id, None)) => {
                 self.send_ack(connection, AckPacket::Rel, packet_id, ReasonCode::Success);
                 return true;
             }
-            Some(Resend::Publish(packet_id, delivery)) => (packet_id, delivery.clone()),
+            Some((packet_id, Some(delivery))) => (packet_id, delivery),
         };
         if self.send_delivery(now, connection, &delivery, Some(packet_id), true) == Sent::TooLarge
             && let Some(session) = self.sessions.get_mut(slot)
         {
             session.in_flight.withdraw(packet_id);
+            self.count_in_flight(slot);
         }
         true
     }
@@ -297,18 +347,36 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot) else { return false };
         let Some(next) = session.queue.front() else { return false };
         let is_dead = next.message.expires_at() <= now;
-        if !is_dead && !session.in_flight.has_room(state.send_window) {
+        let is_denied = !session.may_still_receive(next);
+        let (window, bytes) = (state.send_window, next.message.bytes());
+        if !is_dead && !is_denied && !self.has_window(slot, window, bytes) {
             return false;
         }
+        let Some(session) = self.sessions.get_mut(slot) else { return false };
         let Some(delivery) = session.queue.pop() else { return false };
         self.counters.queued_messages -= 1;
         self.counters.queued_bytes -= delivery.message.bytes() as u64;
         if is_dead {
             self.counters.dropped.count(DropReason::Expired);
+        } else if is_denied && delivery.share.is_some() {
+            // Another member may have the right still.
+            self.redispatch(now, vec![delivery]);
+        } else if is_denied {
+            self.counters.dropped.receive_denied += 1;
         } else {
             self.start_delivery(now, slot, connection, delivery);
         }
         true
+    }
+
+    /// Nothing waits any more that was let in under earlier rights.
+    fn end_recheck(&mut self, slot: SessionSlot) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && session.queue.is_empty()
+            && session.in_flight.is_sent()
+        {
+            session.is_recheck_due = false;
+        }
     }
 
     /// Sends a message for the first time; the window has room if its QoS needs that.
@@ -332,6 +400,15 @@ impl Engine {
         {
             session.in_flight.withdraw(packet_id);
         }
+        self.count_in_flight(slot);
+    }
+
+    /// Whether the session's window has room for one more message, of so many bytes.
+    pub(super) fn has_window(&self, slot: SessionSlot, window: u16, bytes: usize) -> bool {
+        self.sessions.get(slot).is_some_and(|session| {
+            session.in_flight.has_room(window)
+                && session.in_flight.keeps(bytes, self.config.queue_bytes_max)
+        })
     }
 
     fn send_delivery(

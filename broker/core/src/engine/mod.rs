@@ -65,6 +65,7 @@ pub struct Engine {
     sessions: Sessions,
     router: Router,
     timers: timers::Timers,
+    searches: retained::Searches,
     frames: deliver::Frames,
     forwards: forwarding::Forwards,
     /// Answers that wait for an interest change to be known elsewhere.
@@ -105,6 +106,7 @@ impl Engine {
             sessions: Sessions::default(),
             router,
             timers: timers::Timers::default(),
+            searches: retained::Searches::default(),
             frames: deliver::Frames::default(),
             forwards: forwarding::Forwards::default(),
             waiting: BTreeMap::new(),

@@ -20,6 +20,9 @@ impl Engine {
     /// disconnected with 0x98 and its will is dropped, as in Mosquitto. The others keep their
     /// connections; Subscriptions that they may no longer hold end. Sessions without a connection
     /// lose such Subscriptions too.
+    ///
+    /// The session of a user who is deleted or suspended ends, connected or not; a new password
+    /// leaves it to whoever knows that. Messages that wait are looked at again when they are sent.
     pub fn set_policy(&mut self, now: Millis, policy: Arc<Policy>) {
         let earlier = std::mem::replace(&mut self.policy, policy);
         let slots = self.concerned_sessions(&earlier);
@@ -52,6 +55,13 @@ impl Engine {
         {
             self.expel(now, id);
         }
+        if self.is_user_gone(slot, earlier) {
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.will = None;
+            }
+            self.end_session(now, slot);
+            return;
+        }
         self.set_rate_limit(slot);
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let username = session.identity.username.as_deref();
@@ -60,12 +70,23 @@ impl Engine {
             return;
         }
         session.authorizer = authorizer;
+        session.is_recheck_due = true;
         for at in (0..session.subscriptions.len()).rev() {
             let filter = self.sessions.get(slot).map(|s| Arc::clone(&s.subscriptions[at].filter));
             if filter.is_some_and(|filter| !self.may_subscribe(slot, &filter)) {
                 self.remove_subscription(now, slot, at);
             }
         }
+    }
+
+    /// Whether nobody may act any more as the user that the session belongs to.
+    fn is_user_gone(&self, slot: SessionSlot, earlier: &Policy) -> bool {
+        let Some(session) = self.sessions.get(slot) else { return false };
+        let username = session.identity.username.as_deref();
+        let is_deleted = username.is_some_and(|name| {
+            earlier.client(name).is_some() && self.policy.client(name).is_none()
+        });
+        is_deleted || self.policy.admits(username, session.client_id.as_str()).is_err()
     }
 
     /// Gives the session's connection the quotas of its user. (Each connection of a user has them

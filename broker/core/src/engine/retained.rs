@@ -1,41 +1,107 @@
 //! Retained messages for new Subscriptions, as fast as the client takes them.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use broker_policy::Action;
 
 use super::Engine;
-use crate::connection::ConnectionSlot;
-use crate::retained::RetainedMessage;
+use crate::retained::{RetainedMessage, RetainedSearch};
 use crate::session::{Delivery, RetainedCursor, SessionSlot};
 use crate::types::{Millis, QoS};
 
+/// Topics that a call for one session looks at before it leaves the rest for a later pass.
+const SEARCH_TOPICS_MAX: usize = 256;
+
+/// Topics that a pass looks at for all sessions with a search that is not done.
+const PASS_TOPICS_MAX: usize = 4096;
+
+/// Sessions whose search for retained messages is to go on, each once, in order.
+#[derive(Debug, Default)]
+pub(super) struct Searches {
+    sessions: VecDeque<(SessionSlot, u32)>,
+    /// When the first of them was left behind.
+    since: Millis,
+}
+
+impl Searches {
+    /// When they are to go on: at once, in a pass of their own.
+    pub(super) fn next(&self) -> Option<Millis> {
+        (!self.sessions.is_empty()).then_some(self.since)
+    }
+}
+
 impl Engine {
     /// Sends retained messages until the client's window or output is full; an acknowledgement
-    /// or written output brings the engine back here.
+    /// or written output brings the engine back here. A search among many topics goes on in later
+    /// passes, so that other clients are served meanwhile.
     pub(super) fn send_retained(&mut self, now: Millis, slot: SessionSlot) {
+        if self.sessions.get(slot).is_some_and(|session| !session.is_searching) {
+            let mut budget = SEARCH_TOPICS_MAX;
+            self.search_retained(now, slot, &mut budget);
+        }
+    }
+
+    /// Goes on with the searches that were left behind.
+    pub(super) fn continue_searches(&mut self, now: Millis) {
+        let mut budget = PASS_TOPICS_MAX;
+        for _ in 0..self.searches.sessions.len() {
+            if budget == 0 {
+                break;
+            }
+            let Some((slot, serial)) = self.searches.sessions.pop_front() else { break };
+            if let Some(session) = self.sessions.get_mut(slot)
+                && session.serial == serial
+            {
+                session.is_searching = false;
+                self.search_retained(now, slot, &mut budget);
+            }
+        }
+        self.searches.since = now;
+    }
+
+    fn search_retained(&mut self, now: Millis, slot: SessionSlot, budget: &mut usize) {
         while let Some(mut cursor) = self.next_cursor(slot) {
             let source = Arc::clone(&self.retained);
-            let mut last = None;
-            let mut is_full = false;
             let after = cursor.after.take();
-            source.for_each_match(&cursor.filter, after.as_deref(), now, &mut |message| {
-                if !self.offer_retained(now, slot, &cursor, message) {
-                    is_full = true;
-                    return ControlFlow::Break(());
+            let search = source.for_each_match(
+                &cursor.filter,
+                after.as_deref(),
+                now,
+                budget,
+                &mut |message| match self.offer_retained(now, slot, &cursor, message) {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                },
+            );
+            let Some(session) = self.sessions.get_mut(slot) else { return };
+            // Many filters that match nothing are work too.
+            *budget = budget.saturating_sub(1);
+            if let RetainedSearch::Stopped { after } = search {
+                cursor.after = after;
+                session.retained_cursors.push_front(cursor);
+                if *budget > 0 {
+                    return;
                 }
-                last = Some(message.topic().into());
-                ControlFlow::Continue(())
-            });
-            if is_full {
-                cursor.after = last.or(after);
-                if let Some(session) = self.sessions.get_mut(slot) {
-                    session.retained_cursors.push_front(cursor);
-                }
+            }
+            if *budget == 0 {
+                self.search_later(now, slot);
                 return;
             }
         }
+    }
+
+    fn search_later(&mut self, now: Millis, slot: SessionSlot) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        if session.retained_cursors.is_empty() || session.is_searching {
+            return;
+        }
+        session.is_searching = true;
+        if self.searches.sessions.is_empty() {
+            self.searches.since = now;
+        }
+        self.searches.sessions.push_back((slot, session.serial));
     }
 
     /// The next cursor, if its session has a connection with room and nothing waits before it.
@@ -65,8 +131,11 @@ impl Engine {
             return true;
         }
         let qos = message.qos().min(cursor.options.qos);
+        let Some(window) = self.connections.at(connection).map(|state| state.send_window) else {
+            return true;
+        };
         if !self.has_room(connection)
-            || qos != QoS::AtMostOnce && !self.has_window(slot, connection)
+            || qos != QoS::AtMostOnce && !self.has_window(slot, window, message.bytes())
         {
             return false;
         }
@@ -79,14 +148,5 @@ impl Engine {
         };
         self.start_delivery(now, slot, connection, delivery);
         true
-    }
-
-    fn has_window(&self, slot: SessionSlot, connection: ConnectionSlot) -> bool {
-        let (Some(session), Some(connection)) =
-            (self.sessions.get(slot), self.connections.at(connection))
-        else {
-            return false;
-        };
-        session.in_flight.has_room(connection.send_window)
     }
 }

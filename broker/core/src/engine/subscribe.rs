@@ -50,7 +50,12 @@ impl Engine {
         let mut reason_codes = Vec::new();
         let mut cursors = Vec::new();
         let mut seq = InterestSeq::default();
-        for filter in subscribe.filters.iter() {
+        for (position, filter) in subscribe.filters.iter().enumerate() {
+            if position >= self.config.subscriptions_max {
+                // More than a session may hold: not worth a look.
+                reason_codes.push(ReasonCode::QuotaExceeded);
+                continue;
+            }
             let qos = filter.options.qos;
             match self.subscribe_one(session, &filter, subscribe.subscription_id) {
                 Ok(added) => {
@@ -172,6 +177,8 @@ impl Engine {
             for cursor in cursors {
                 // It may have been unsubscribed again, or its right been taken away.
                 if session.subscription(&cursor.filter).is_some() {
+                    // A filter that is subscribed to again starts anew.
+                    session.retained_cursors.retain(|other| other.filter != cursor.filter);
                     session.retained_cursors.push_back(cursor);
                 }
             }
@@ -189,8 +196,12 @@ impl Engine {
             return;
         };
         let mut reason_codes = Vec::new();
-        for filter in unsubscribe.filters.iter() {
-            reason_codes.push(self.unsubscribe_one(now, slot, filter));
+        for (position, filter) in unsubscribe.filters.iter().enumerate() {
+            // A session holds no more than that; the rest is not worth a look.
+            reason_codes.push(match position < self.config.subscriptions_max {
+                true => self.unsubscribe_one(now, slot, filter),
+                false => ReasonCode::ImplementationSpecificError,
+            });
         }
         let packet = UnsubAck {
             packet_id: unsubscribe.packet_id,

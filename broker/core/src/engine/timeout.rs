@@ -17,6 +17,7 @@ impl Engine {
                 TimerKey::Session(slot, serial) => self.session_timeout(now, slot, serial, at),
             }
         }
+        self.continue_searches(now);
         if self.timers.wants_compaction() {
             let (connections, sessions) = (&self.connections, &self.sessions);
             self.timers.compact(|at, key| match key {
@@ -34,7 +35,7 @@ impl Engine {
     /// late. Ask again after every pass.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.searches.next()).min()
     }
 
     pub(super) fn arm_connection(&mut self, id: ConnectionId, at: Millis) {

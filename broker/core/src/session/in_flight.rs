@@ -26,6 +26,13 @@ struct Entry {
     delivery: Option<Delivery>,
 }
 
+impl Entry {
+    /// Drops the message; gives how many bytes it had.
+    fn let_go(&mut self) -> usize {
+        self.delivery.take().map_or(0, |delivery| delivery.message.bytes())
+    }
+}
+
 /// An acknowledgement that does not fit the message with its Packet Identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AckError {
@@ -54,6 +61,8 @@ pub(crate) struct InFlight {
     unacknowledged: usize,
     /// Entries before this place are sent on this connection.
     sent: usize,
+    /// Bytes of the messages that are kept.
+    bytes: usize,
 }
 
 /// Identifiers that exist: 1 to 65,535.
@@ -61,18 +70,22 @@ const PACKET_IDS: usize = 65_535;
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), next_packet_id: PacketId::MIN, unacknowledged: 0, sent: 0 }
+        let (entries, next_packet_id) = (VecDeque::new(), PacketId::MIN);
+        Self { entries, next_packet_id, unacknowledged: 0, sent: 0, bytes: 0 }
     }
 }
 
 impl InFlight {
     pub(crate) fn from_state(state: Vec<InFlightState>, next_packet_id: PacketId) -> Self {
+        let mut bytes = 0;
         let entries = state.into_iter().map(|entry| {
             let delivery = entry.delivery.map(Delivery::from_state);
+            bytes += delivery.as_ref().map_or(0, |delivery| delivery.message.bytes());
             let awaits = delivery.as_ref().map_or(Awaits::PubComp, |delivery| awaits(delivery.qos));
             Entry { packet_id: entry.packet_id, awaits, delivery }
         });
-        Self { entries: entries.collect(), next_packet_id, unacknowledged: 0, sent: 0 }
+        let entries = entries.collect();
+        Self { entries, next_packet_id, unacknowledged: 0, sent: 0, bytes }
     }
 
     pub(crate) fn into_state(self) -> (Vec<InFlightState>, PacketId) {
@@ -104,10 +117,22 @@ impl InFlight {
             && self.entries.front().is_none_or(|front| front.packet_id != self.next_packet_id)
     }
 
+    /// Bytes of the messages that are kept until they are acknowledged.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a message of so many bytes may be kept as well. One always may: whatever its size,
+    /// it must be possible to send it.
+    pub(crate) const fn keeps(&self, bytes: usize, bytes_max: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= bytes_max
+    }
+
     /// Takes in a message that is being sent now; [`Self::has_room`] must have said so.
     pub(crate) fn push(&mut self, qos: QoS, delivery: Option<Delivery>) -> PacketId {
         let packet_id = self.next_packet_id;
         self.next_packet_id = packet_id.next();
+        self.bytes += delivery.as_ref().map_or(0, |delivery| delivery.message.bytes());
         self.entries.push_back(Entry { packet_id, awaits: awaits(qos), delivery });
         self.sent += 1;
         self.unacknowledged += 1;
@@ -138,7 +163,7 @@ impl InFlight {
                 (_, Some(delivery)) if !is_dead(delivery) => break self.sent,
                 _ => {
                     entry.awaits = Awaits::Nothing;
-                    entry.delivery = None;
+                    self.bytes -= entry.let_go();
                     self.sent += 1;
                 }
             }
@@ -169,13 +194,14 @@ impl InFlight {
             self.unacknowledged -= 1;
         }
         if at + 1 == self.entries.len() {
-            self.entries.pop_back();
+            let entry = self.entries.pop_back();
+            self.bytes -= entry.map_or(0, |mut entry| entry.let_go());
             self.sent = self.sent.min(at);
             self.next_packet_id = packet_id;
         } else {
             let entry = &mut self.entries[at];
             entry.awaits = Awaits::Nothing;
-            entry.delivery = None;
+            self.bytes -= entry.let_go();
             self.trim();
         }
     }
@@ -192,7 +218,7 @@ impl InFlight {
         match entry.awaits {
             Awaits::PubRec | Awaits::PubComp => {
                 entry.awaits = Awaits::PubComp;
-                entry.delivery = None;
+                self.bytes -= entry.let_go();
                 Ok(())
             }
             Awaits::PubAck => Err(AckError::WrongKind),
@@ -218,7 +244,7 @@ impl InFlight {
             return Err(if is_done { AckError::UnknownPacketId } else { AckError::WrongKind });
         }
         entry.awaits = Awaits::Nothing;
-        entry.delivery = None;
+        self.bytes -= entry.let_go();
         if at < self.sent {
             self.unacknowledged -= 1;
         }

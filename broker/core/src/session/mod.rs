@@ -16,7 +16,7 @@ mod in_flight_test;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use broker_policy::Authorizer;
+use broker_policy::{Action, Authorizer};
 
 pub(crate) use delivery::Delivery;
 pub(crate) use in_flight::{AckError, InFlight, Resend};
@@ -47,7 +47,7 @@ pub(crate) struct RetainedCursor {
     pub(crate) filter: Arc<str>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) id: Option<SubscriptionId>,
-    /// The topic sent last.
+    /// The topic looked at last.
     pub(crate) after: Option<Box<str>>,
 }
 
@@ -60,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) claim: Claim,
     pub(crate) identity: Identity,
     pub(crate) authorizer: Authorizer,
+    /// Whether messages wait, or may be sent again, that were let in under other rights.
+    pub(crate) is_recheck_due: bool,
     pub(crate) connection: Option<ConnectionSlot>,
     /// Session Expiry Interval in seconds; `u32::MAX` for never.
     pub(crate) expiry_seconds: u32,
@@ -67,9 +69,14 @@ pub(crate) struct Session {
     pub(crate) expires_at: Millis,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) in_flight: InFlight,
+    /// What of the bytes in flight is in the engine's total.
+    pub(crate) in_flight_counted: u64,
     pub(crate) queue: Queue,
     pub(crate) inbound_qos2: InboundQoS2,
+    /// At most one for each Subscription.
     pub(crate) retained_cursors: VecDeque<RetainedCursor>,
+    /// Whether it is among those whose search for retained messages goes on in a later pass.
+    pub(crate) is_searching: bool,
     pub(crate) will: Option<Box<Will>>,
     /// When the will of a lost connection is published; `NEVER` while it is connected.
     pub(crate) will_at: Millis,
@@ -81,6 +88,11 @@ impl Session {
     /// Whether it can outlive its connection, so that messages must be kept until acknowledged.
     pub(crate) const fn is_persistent(&self) -> bool {
         self.expiry_seconds > 0
+    }
+
+    /// Whether the client may receive a message that has waited for it.
+    pub(crate) fn may_still_receive(&self, delivery: &Delivery) -> bool {
+        !self.is_recheck_due || self.authorizer.allows(Action::Receive, delivery.message.topic())
     }
 
     pub(crate) fn subscription(&self, filter: &str) -> Option<usize> {

@@ -240,3 +240,57 @@ fn an_idle_connection_owns_no_buffer() {
     let connection = rig.engine.connections.get(a).unwrap();
     assert_eq!((connection.output.len(), connection.input.capacity()), (0, 0));
 }
+
+#[test]
+fn what_is_kept_until_it_is_acknowledged_is_bounded_in_bytes_too() {
+    let config = EngineConfig { queue_bytes_max: 200, ..EngineConfig::default() };
+    let mut rig = Rig::with(config, open_policy());
+    let (a, b) = (rig.connect(returning("a")), rig.client("b"));
+    rig.subscribe(a, "t", AtLeastOnce);
+    let payload = "x".repeat(60);
+    publish_many(&mut rig, b, &[payload.as_str(); 8]);
+    // 3 in flight, 3 in the queue.
+    assert_eq!(rig.received(a).len(), 3);
+    let counters = *rig.engine.counters();
+    assert_eq!((counters.queued_messages, counters.dropped.queue_full), (3, 2));
+    assert_eq!(counters.in_flight_bytes, counters.queued_bytes);
+    for id in 1..=6 {
+        rig.send(a, &Packet::PubAck(ack(id)));
+    }
+    assert_eq!(rig.received(a).len(), 3);
+    let counters = *rig.engine.counters();
+    assert_eq!((counters.in_flight_bytes, counters.queued_bytes), (0, 0));
+    // A single message is sent whatever its size.
+    publish_many(&mut rig, b, &["x".repeat(500).as_str()]);
+    assert_eq!(rig.received(a).len(), 1);
+}
+
+#[test]
+fn messages_in_flight_count_in_the_total_of_all_sessions() {
+    let config = EngineConfig { queued_bytes_total_max: 300, ..EngineConfig::default() };
+    let mut rig = Rig::with(config, open_policy());
+    let (a, b, c) = (rig.connect(returning("a")), rig.client("b"), rig.connect(returning("c")));
+    rig.subscribe(a, "t", ExactlyOnce);
+    rig.subscribe(c, "t", AtLeastOnce);
+    let payload = "x".repeat(60);
+    publish_many(&mut rig, b, &[payload.as_str(); 4]);
+    assert_eq!(rig.received(a).len() + rig.received(c).len(), 4);
+    assert_eq!(rig.engine.counters().dropped.queue_full, 4);
+    // They move with their sessions, and end with them.
+    let before = rig.engine.counters().in_flight_bytes;
+    let a = rig.connect_returning("a");
+    assert_eq!(rig.engine.counters().in_flight_bytes, before);
+    rig.received(a);
+    for (at, id) in [(a, 1), (a, 2), (c, 1)] {
+        rig.send(at, &Packet::PubAck(ack(id)));
+    }
+    rig.send(
+        a,
+        &Packet::Disconnect(Disconnect {
+            session_expiry_seconds: Some(0),
+            ..Disconnect::default()
+        }),
+    );
+    rig.send(c, &Packet::PubAck(ack(2)));
+    assert_eq!(rig.engine.counters().in_flight_bytes, 0);
+}

@@ -166,3 +166,76 @@ fn a_client_beyond_its_quota_is_read_more_slowly_and_loses_nothing() {
     rig.wait(1600);
     assert_eq!(rig.received(a), ["DISCONNECT 0x8d"]);
 }
+
+/// Puts messages to these topics into the queue of an offline session of user `u`.
+fn leave_waiting(rig: &mut Rig, topics: &[&str]) {
+    let a = rig.connect(Connect { user_name: Some("u"), ..returning("a") });
+    rig.subscribe(a, "#", AtLeastOnce);
+    rig.lose(a);
+    let b = rig.connect(as_user("b", "v"));
+    for topic in topics {
+        send(rig, b, topic);
+    }
+}
+
+fn return_as_u(rig: &mut Rig) -> Vec<String> {
+    let a = rig.open();
+    rig.send(a, &Packet::Connect(Connect { user_name: Some("u"), ..returning("a") }));
+    rig.received(a)
+}
+
+#[test]
+fn messages_that_wait_are_not_sent_to_who_may_no_longer_receive_them() {
+    let mut rig = rig();
+    leave_waiting(&mut rig, &["open", "secret/1", "late"]);
+    set_acls(&mut rig, &[(AclType::PublishClientReceive, "secret/#")]);
+    let expected =
+        ["CONNACK 0x00 present", r#"PUBLISH open q1 #1 "x""#, r#"PUBLISH late q1 #2 "x""#];
+    assert_eq!(return_as_u(&mut rig), expected);
+    assert_eq!(rig.engine.counters().dropped.receive_denied, 1);
+    assert_eq!(rig.engine.counters().queued_messages, 0);
+    // Neither are those that were sent once and not acknowledged.
+    set_acls(&mut rig, &[(AclType::PublishClientReceive, "open")]);
+    assert_eq!(return_as_u(&mut rig), ["CONNACK 0x00 present", r#"PUBLISH late q1 #2 dup "x""#]);
+    assert_eq!(rig.engine.counters().dropped.receive_denied, 2);
+}
+
+#[test]
+fn the_session_of_a_deleted_or_suspended_user_ends_with_what_waits_in_it() {
+    for is_connected in [false, true] {
+        for is_deleted in [false, true] {
+            let mut rig = rig();
+            leave_waiting(&mut rig, &["t"]);
+            if is_connected {
+                return_as_u(&mut rig);
+            }
+            match is_deleted {
+                true => {
+                    let client = rig.engine.policy.client("u").unwrap().clone();
+                    let removed = change(&rig, vec![], vec![RecordKey::client("u")]);
+                    rig.engine.set_policy(rig.now, removed);
+                    let added = change(&rig, vec![Record::Client(client)], vec![]);
+                    rig.engine.set_policy(rig.now, added);
+                    rig.settle();
+                }
+                false => {
+                    set_client(&mut rig, |client| client.disabled = true);
+                    set_client(&mut rig, |client| client.disabled = false);
+                }
+            }
+            assert_eq!(rig.engine.counters().sessions, 1, "only b's");
+            assert_eq!(rig.engine.counters().queued_messages, 0);
+            assert_eq!(return_as_u(&mut rig), ["CONNACK 0x00"]);
+        }
+    }
+}
+
+#[test]
+fn a_new_password_leaves_the_session_to_who_knows_it() {
+    let mut rig = rig();
+    leave_waiting(&mut rig, &["t"]);
+    let hash = "$7$1$c2FsdHNhbHRzYWx0$".to_owned() + &"A".repeat(86) + "==";
+    let hash = broker_policy::PasswordHash::parse(&hash).unwrap();
+    set_client(&mut rig, |client| client.password = Some(hash.clone()));
+    assert_eq!(return_as_u(&mut rig), ["CONNACK 0x00 present", r#"PUBLISH t q1 #1 "x""#]);
+}

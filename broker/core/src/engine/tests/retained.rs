@@ -5,7 +5,8 @@ use broker_policy::AclType;
 use super::rig::*;
 use crate::codec::packet::*;
 use crate::engine::EngineConfig;
-use crate::types::{ConnectionId, QoS};
+use crate::retained::RetainedMessage;
+use crate::types::{ConnectionId, Millis, QoS};
 
 fn store(rig: &mut Rig, topics: &[&str], qos: QoS) {
     let keeper = rig.client("keeper");
@@ -137,4 +138,37 @@ fn the_right_to_receive_and_the_expiry_hold_for_them() {
     assert_eq!(subscribe_retained(&mut rig, a, "t/+", send), expected);
     rig.wait(6000);
     assert_eq!(subscribe_retained(&mut rig, a, "t/+", send).len(), 2);
+}
+
+#[test]
+fn a_search_among_many_topics_leaves_the_engine_to_others_and_goes_on_by_itself() {
+    let mut rig = Rig::new();
+    let topics: Vec<String> = (0..9000).map(|n| format!("t/{n:04}")).collect();
+    for topic in topics.iter().map(String::as_str).chain(["u/last"]) {
+        let publish = Publish { retain: true, ..publish(topic, AtMostOnce, 0, "x") };
+        let message = RetainedMessage::new(&publish, Millis::NEVER).unwrap();
+        rig.retained.0.lock().unwrap().insert(topic.into(), message);
+    }
+    let (a, b) = (rig.client("a"), rig.client("b"));
+    let filters = ["+/last", "+/0000", "+/8999"];
+    for filter in filters {
+        let send = RetainHandling::SendAtSubscribe;
+        assert_eq!(subscribe_retained(&mut rig, a, filter, send), ["SUBACK #1 0x01"], "{filter}");
+    }
+    let mut passes = 0;
+    let mut found = Vec::new();
+    while let Some(at) = rig.engine.next_timeout().filter(|at| *at <= rig.now) {
+        rig.engine.handle_timeout(at);
+        found.extend(rig.received(a));
+        rig.send(b, &Packet::PingReq);
+        assert_eq!(rig.received(b), ["PINGRESP"]);
+        passes += 1;
+    }
+    let expected = [
+        r#"PUBLISH u/last q0 retain sub=4 "x""#,
+        r#"PUBLISH t/0000 q0 retain sub=4 "x""#,
+        r#"PUBLISH t/8999 q0 retain sub=4 "x""#,
+    ];
+    assert_eq!(found, expected);
+    assert!((6..=8).contains(&passes), "{passes}");
 }

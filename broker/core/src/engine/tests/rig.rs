@@ -13,7 +13,7 @@ use crate::codec::packet::*;
 use crate::codec::{DecodeLimits, Decoded, ReasonCode, Sender, UserProperties};
 use crate::codec::{decode, encode};
 use crate::engine::*;
-use crate::retained::{RetainedMessage, RetainedSource};
+use crate::retained::{RetainedMessage, RetainedSearch, RetainedSource};
 use crate::session::SessionState;
 use crate::types::*;
 
@@ -30,19 +30,26 @@ impl RetainedSource for TestRetained {
         filter: &str,
         after: Option<&str>,
         now: Millis,
+        budget: &mut usize,
         visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
-    ) {
+    ) -> RetainedSearch {
         let messages = self.0.lock().unwrap().clone();
+        let mut last: Option<Box<str>> = after.map(Box::from);
         for (topic, message) in messages {
-            let is_after = after.is_none_or(|after| topic.as_str() > after);
-            if is_after
-                && message.expires_at() > now
-                && crate::topic::matches(filter, &topic)
-                && visit(&message).is_break()
-            {
-                return;
+            if after.is_some_and(|after| topic.as_str() <= after) {
+                continue;
             }
+            let Some(left) = budget.checked_sub(1) else {
+                return RetainedSearch::Stopped { after: last };
+            };
+            *budget = left;
+            let is_meant = message.expires_at() > now && crate::topic::matches(filter, &topic);
+            if is_meant && visit(&message).is_break() {
+                return RetainedSearch::Stopped { after: last };
+            }
+            last = Some(topic.into());
         }
+        RetainedSearch::Done
     }
 }
 

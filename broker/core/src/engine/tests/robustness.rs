@@ -208,6 +208,7 @@ proptest! {
         prop_assert_eq!((counters.connections, counters.sessions), (0, 0));
         prop_assert_eq!((counters.subscriptions, counters.queued_messages), (0, 0));
         prop_assert_eq!(counters.queued_bytes, 0);
+        prop_assert_eq!(counters.in_flight_bytes, 0);
         prop_assert!(engine.interest().is_empty());
         prop_assert!(engine.waiting.is_empty() && engine.proposals.is_empty());
         prop_assert!(engine.orphaned_claims.is_empty());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use broker_policy::AclType;
 
 use super::rig::*;
+use crate::codec::UserProperties;
 use crate::codec::packet::*;
 use crate::engine::*;
 
@@ -146,4 +147,49 @@ fn a_wildcard_does_not_reach_topics_of_the_server() {
     rig.send(a, &Packet::Publish(publish("$data/x", AtMostOnce, 0, "x")));
     assert_eq!(rig.received(a), [""; 0]);
     assert_eq!(rig.received(b).len(), 1);
+}
+
+/// A SUBSCRIBE and an UNSUBSCRIBE of all these filters.
+fn of_many<'a>(filters: &'a [&'a str]) -> (Packet<'a>, Packet<'a>) {
+    let packet_id = crate::types::PacketId::MIN;
+    let user_properties = UserProperties::NONE;
+    let asked: Vec<_> = filters
+        .iter()
+        .map(|filter| SubscribeFilter { filter, options: options(AtMostOnce) })
+        .collect();
+    let subscribe = Subscribe {
+        packet_id,
+        subscription_id: None,
+        user_properties,
+        filters: SubscribeFilters::from_slice(asked.leak()),
+    };
+    let filters = UnsubscribeFilters::from_slice(filters);
+    (
+        Packet::Subscribe(subscribe),
+        Packet::Unsubscribe(Unsubscribe { packet_id, user_properties, filters }),
+    )
+}
+
+#[test]
+fn a_packet_with_more_filters_than_a_session_may_hold_is_not_looked_at_to_its_end() {
+    let config = EngineConfig { subscriptions_max: 3, ..EngineConfig::default() };
+    let mut rig = Rig::with(config, open_policy());
+    let a = rig.client("a");
+    let (subscribe, unsubscribe) = of_many(&["t", "t", "t", "t", "u"]);
+    rig.send(a, &subscribe);
+    assert_eq!(rig.received(a), ["SUBACK #1 0x00 0x00 0x00 0x97 0x97"]);
+    assert_eq!(rig.engine.counters().subscriptions, 1);
+    rig.send(a, &unsubscribe);
+    assert_eq!(rig.received(a), ["UNSUBACK #1 0x00 0x11 0x11 0x83 0x83"]);
+}
+
+#[test]
+fn a_filter_that_a_packet_repeats_gets_what_is_retained_once() {
+    let mut rig = Rig::new();
+    let (a, b) = (rig.client("a"), rig.client("b"));
+    let retained = Publish { retain: true, ..publish("t", AtMostOnce, 0, "x") };
+    rig.send(b, &Packet::Publish(retained));
+    rig.send(a, &of_many(&["t", "#", "t", "t"]).0);
+    let message = r#"PUBLISH t q0 retain "x""#;
+    assert_eq!(rig.received(a), ["SUBACK #1 0x00 0x00 0x00 0x00", message, message]);
 }
