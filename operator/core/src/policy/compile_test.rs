@@ -304,3 +304,45 @@ fn a_deny_comes_before_an_allow_of_the_same_priority_and_topic() {
         assert!(with("Allow", "Allow", topic, kind).0, "{topic}");
     }
 }
+
+#[test]
+fn rules_too_large_for_a_broker_are_told_to_their_own_object_and_keep_denying() {
+    let topics: Vec<String> = (0..8_000).map(|n| format!("\"{}/{n}\"", "t".repeat(200))).collect();
+    let objects = Objects::from_yaml(&format!(
+        r##"
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttUser
+metadata: {{name: a}}
+spec: {{clusterRef: {{name: fleet}}}}
+---
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttAcl
+metadata: {{name: large}}
+spec:
+  clusterRef: {{name: fleet}}
+  priority: 1
+  subjects: [{{users: {{}}}}]
+  rules:
+  - {{effect: Deny, actions: [Publish], topics: ["secret"]}}
+  - {{effect: Allow, actions: [Publish], topics: [{}]}}
+---
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttAcl
+metadata: {{name: small}}
+spec:
+  clusterRef: {{name: fleet}}
+  subjects: [{{users: {{}}}}]
+  rules: [{{effect: Allow, actions: [Publish], topics: ["secret", "open"]}}]
+"##,
+        topics.join(", ")
+    ));
+    let compiled = objects.compile();
+    let told = compiled.acls["large"].problems[0].message.clone();
+    assert!(told.contains("longer than 1 MiB; split the object"), "{told}");
+    assert!(compiled.acls["small"].problems.is_empty());
+    assert!(compiled.records.records().all(|record| record.json_bytes() <= 1 << 20));
+    let policy = Policy::from(compiled.records);
+    let user = policy.authorizer(Some("a"), "c");
+    assert!(user.allows(Action::Publish, "open"));
+    assert!(!user.allows(Action::Publish, "secret"));
+}
