@@ -346,3 +346,40 @@ spec:
     assert!(user.allows(Action::Publish, "open"));
     assert!(!user.allows(Action::Publish, "secret"));
 }
+
+#[test]
+fn a_deny_of_a_literal_filter_holds_for_shared_subscriptions_to_it() {
+    let policy = Objects::from_yaml(
+        r##"
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttUser
+metadata: {name: a}
+spec: {clusterRef: {name: fleet}}
+---
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttAcl
+metadata: {name: r}
+spec:
+  clusterRef: {name: fleet}
+  subjects: [{user: a}]
+  rules:
+  - {effect: Deny, actions: [Subscribe], match: Literal, topics: ["#", "t/+"], priority: 1}
+  - {effect: Allow, actions: [Subscribe], topics: ["#"]}
+  - {effect: Allow, actions: [Subscribe], topics: ["u/+"], priority: 2}
+"##,
+    )
+    .policy();
+    let user = policy.authorizer(Some("a"), "c");
+    for (filter, expected) in [
+        ("#", false),
+        ("$share/x/#", false),
+        ("t/+", false),
+        ("$share/x/t/+", false),
+        ("t/1", true),
+        // What the filter covers is denied with it, below a share name only.
+        ("$share/x/t/1", false),
+        ("$share/x/u/1", true),
+    ] {
+        assert_eq!(user.allows(Action::Subscribe, filter), expected, "{filter}");
+    }
+}
