@@ -71,7 +71,19 @@ enum Operation<'a> {
     Remove { key: RecordKey },
 }
 
+/// Encoded bytes in one change, unless a single record is longer: half of what brokers take as one
+/// command, so that no allowance for what stands around the records is needed.
+pub const CHANGE_BYTES_MAX: usize = 2 << 20;
+
 impl Operation<'_> {
+    /// How long it is in a change.
+    fn json_bytes(&self) -> usize {
+        match self {
+            Self::Upsert { record, .. } => record.json_bytes(),
+            Self::Remove { key } => key.as_str().len() + 3,
+        }
+    }
+
     /// Revocations go first; rules go before those who are subject to them, and leave after them.
     fn rank(&self) -> u8 {
         match self {
@@ -101,7 +113,8 @@ impl RecordSet {
     }
 
     /// What makes the other's policy equal to this one, in changes of at most `records_max` records
-    /// each (at least one), every one leading from the revision of the one before; none if it is.
+    /// and [`CHANGE_BYTES_MAX`] bytes each (but at least one record), every one leading from the
+    /// revision of the one before; none if it is.
     /// Clients are removed first and added last.
     ///
     /// # Errors
@@ -121,7 +134,13 @@ impl RecordSet {
         }
         operations.sort_by_key(Operation::rank);
         let mut state = Progress { digests: theirs.buckets.clone(), buckets, at: theirs.revision };
-        Ok(operations.chunks(records_max.max(1)).map(|chunk| state.step(chunk)).collect())
+        let (mut changes, mut rest) = (Vec::new(), &operations[..]);
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(chunk_length(rest, records_max));
+            changes.push(state.step(chunk));
+            rest = after;
+        }
+        Ok(changes)
     }
 
     fn collect_operations<'a>(&'a self, theirs: &BucketKeys, operations: &mut Vec<Operation<'a>>) {
@@ -134,6 +153,16 @@ impl RecordSet {
         }
         operations.extend(gone.into_keys().map(|key| Operation::Remove { key }));
     }
+}
+
+/// How many of the operations, of which there are some, go into one change.
+fn chunk_length(operations: &[Operation<'_>], records_max: usize) -> usize {
+    let mut bytes = 0_usize;
+    let fits = operations.iter().take(records_max).take_while(|operation| {
+        bytes = bytes.saturating_add(operation.json_bytes());
+        bytes <= CHANGE_BYTES_MAX
+    });
+    fits.count().max(1)
 }
 
 /// The other's policy while changes are applied to it, as digests.

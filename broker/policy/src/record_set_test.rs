@@ -233,3 +233,26 @@ fn the_digests_are_part_of_the_format() {
         set.revision()
     ));
 }
+
+#[test]
+fn large_records_go_in_changes_that_a_broker_takes() {
+    let acl = |n: usize| Acl {
+        acl_type: AclType::PublishClientSend,
+        topic: format!("{}/{n}", "t".repeat(1_000)),
+        priority: 0,
+        allow: true,
+    };
+    let role = |name: usize| {
+        let acls = (0..200).map(acl).collect();
+        Record::Role(Role { acls, ..Role::new(format!("role-{name}")) })
+    };
+    let desired = RecordSet::from_records((0..30).map(role)).unwrap();
+    let mut theirs = RecordSet::default();
+    let changes = desired.changes_for(&theirs.digests(), &all_keys(&theirs), usize::MAX).unwrap();
+    assert!((4..10).contains(&changes.len()), "{}", changes.len());
+    for change in &changes {
+        assert!(serde_json::to_vec(change).unwrap().len() <= (2 << 20) + 1_024);
+        theirs = theirs.apply(change).unwrap();
+    }
+    assert_eq!(theirs, desired);
+}

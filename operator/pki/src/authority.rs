@@ -190,7 +190,7 @@ fn make(wanted: &AuthorityRequest, now: Timestamp) -> Result<Authority, PkiError
     Ok(Authority { root_certificate: root.pem(), root_key: Some(key), intermediates })
 }
 
-fn read(data: &SecretData) -> Result<Authority, PkiError> {
+pub(crate) fn read(data: &SecretData) -> Result<Authority, PkiError> {
     let entry = |name: &str| data.get(name).map(Vec::as_slice);
     let root_certificate = read_root(entry(ROOT_ENTRY))?;
     let root_key = match entry("root.key") {

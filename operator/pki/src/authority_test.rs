@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Authority, AuthorityRequest, CertificateFacts, Ensured, IssueReason, LeafRequest, PkiError,
-    Purpose, SecretData, ensure_authority, ensure_leaf,
+    Purpose, SecretData, ensure_authority, ensure_leaf, given_authority,
 };
 
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -158,4 +158,19 @@ fn a_debug_text_shows_no_key() {
     let line = key.lines().nth(1).unwrap();
     assert!(!text.contains(line));
     assert!(!text.contains("PRIVATE KEY"));
+}
+
+#[test]
+fn a_given_authority_is_used_as_it_is_until_it_ends() {
+    let given = made();
+    for at in [now(), now() + YEAR * 4] {
+        assert_eq!(given_authority(&given.secret_data(), at).unwrap(), given, "at {at}");
+    }
+    let ended = given_authority(&given.secret_data(), now() + YEAR * 6).unwrap_err();
+    assert!(matches!(ended, PkiError::GivenAuthorityEnded { .. }), "{ended}");
+    assert!(ended.to_string().contains("put a renewed one there"), "{ended}");
+    let mut damaged = given.secret_data();
+    damaged.remove("peer.key");
+    let broken = given_authority(&damaged, now()).unwrap_err();
+    assert!(matches!(broken, PkiError::AuthorityBroken { .. }), "{broken}");
 }

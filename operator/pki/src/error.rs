@@ -27,6 +27,16 @@ pub enum PkiError {
         /// When it ends.
         not_after: jiff::Timestamp,
     },
+    /// A certificate of an authority that somebody else keeps has ended.
+    #[error(
+        "{entry} of the given certificate authority ended at {not_after}: put a renewed one there"
+    )]
+    GivenAuthorityEnded {
+        /// The entry of the Secret that ended, such as `peer.crt`.
+        entry: String,
+        /// When it ended.
+        not_after: jiff::Timestamp,
+    },
     /// A certificate is due, and the key that would sign it can't be used.
     #[error(
         "no {purpose} certificate can be issued while the certificate authority can't be used; \

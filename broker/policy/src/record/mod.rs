@@ -76,4 +76,28 @@ impl Record {
     pub fn validate(&self) -> Result<(), InvalidRecord> {
         validate::validate(self)
     }
+
+    /// How many bytes it has as JSON, which no other encoding of it exceeds.
+    pub fn json_bytes(&self) -> usize {
+        let mut counter = Counter(0);
+        // Neither the counter nor a record has anything that fails.
+        match serde_json::to_writer(&mut counter, self) {
+            Ok(()) => counter.0,
+            Err(_) => usize::MAX,
+        }
+    }
+}
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -41,6 +41,9 @@ impl PolicyState {
     }
 }
 
+/// The reason while a broker that serves as far as is known gives no answer.
+const BROKER_SILENT: &str = "BrokerSilent";
+
 /// All that a cluster's status is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInput<'a> {
@@ -216,9 +219,13 @@ impl<'a> Found<'a> {
     /// Ready: every broker serves, and nothing is wrong or under way.
     fn ready(&self, others: &[Finding], upgrading: &Finding) -> Finding {
         let wanted = usize::from(self.input.cluster.replicas);
-        let failing = others.iter().find(|finding| finding.verdict != true.into());
-        if let Some(failing) = failing {
-            return Finding::new("Ready", false, failing.reason.clone(), failing.message.clone());
+        let because = |finding: &Finding| {
+            Finding::new("Ready", false, finding.reason.clone(), finding.message.clone())
+        };
+        let mut failing = others.iter().filter(|finding| finding.verdict != true.into());
+        // That a broker gives no answer is said as that it doesn't serve, unless it isn't wanted.
+        if let Some(failing) = failing.clone().find(|finding| finding.reason != BROKER_SILENT) {
+            return because(failing);
         }
         if upgrading.verdict == true.into() {
             let (reason, message) = (upgrading.reason.clone(), upgrading.message.clone());
@@ -227,6 +234,9 @@ impl<'a> Found<'a> {
         if self.serving.len() < wanted {
             let message = format!("{} of {wanted} brokers serve", self.serving.len());
             return Finding::new("Ready", false, "BrokersNotServing", message);
+        }
+        if let Some(failing) = failing.next() {
+            return because(failing);
         }
         Finding::new("Ready", true, "Serving", format!("all {wanted} brokers serve"))
     }
@@ -316,7 +326,7 @@ impl<'a> Found<'a> {
             let names = silent.join(", ");
             let message =
                 format!("whether {short} is enforced is not known: no answer from {names}");
-            return Finding::new(type_, false, "Propagating", message);
+            return Finding::new(type_, false, BROKER_SILENT, message);
         }
         if behind.is_empty() {
             let message = format!("every serving broker enforces {short}");

@@ -184,6 +184,9 @@ fn ready_names_what_is_missing() {
     unreachable.brokers[0].status = Err("connection refused".into());
     assert_eq!(unreachable.ready_reason(), "BrokersNotServing");
     assert_eq!(condition(&unreachable.status(), "QuorumHealthy").status, "True");
+    let policy = condition(&unreachable.status(), "PolicyInSync").clone();
+    assert_eq!((policy.status.as_str(), policy.reason.as_str()), ("False", "BrokerSilent"));
+    assert!(policy.message.contains("no answer from fleet-0"), "{}", policy.message);
 
     let mut lost = unreachable;
     lost.brokers[2].status = Err("connection refused".into());

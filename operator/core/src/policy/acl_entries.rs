@@ -4,8 +4,11 @@
 //!   ACL below `$share/+/`: dynamic security looks at a filter with its `$share/<group>/`.
 //! - Dynamic security asks literals before all patterns. A literal without wildcards is therefore
 //!   written as a pattern, which covers nothing but itself; only literals with wildcards stay, and
-//!   those that a pattern comes before are dropped. They speak of the very filter, so not of a
-//!   shared subscription to it.
+//!   those that a pattern comes before are dropped. They speak of the very filter.
+//! - No literal names a filter under every share name, so such an Allow does not speak of shared
+//!   subscriptions. A Deny must: it denies, below `$share/+/`, its filter and what the filter
+//!   covers. It denies more than was written, but never a plain subscription, and nothing that
+//!   whoever gets its filter would not get.
 
 use std::collections::HashSet;
 
@@ -53,6 +56,9 @@ impl Entries {
         if rule.topic_match == TopicMatch::Literal && has_wildcard(topic) {
             if !self.is_decided_before(rule, pattern, topic) {
                 self.push(rule, literal, topic);
+            }
+            if !rule.allows() {
+                self.push(rule, pattern, &shared(topic));
             }
             return;
         }

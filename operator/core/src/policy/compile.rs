@@ -75,8 +75,8 @@ fn compile_after(before: &RecordSet, input: &PolicyInput<'_>) -> CompiledPolicy 
     );
     let (records, left_out) = checked(before, records);
     let mut compiled = CompiledPolicy { records, problems, users: users.facts, acls: acl_facts };
-    for (key, error) in left_out {
-        tell_left_out(&mut compiled, &key, &error);
+    for (key, what) in left_out {
+        tell_left_out(&mut compiled, &key, &what);
     }
     compiled
 }
@@ -179,8 +179,19 @@ fn anonymous_group<'a>(
     }
 }
 
-/// The records that a policy takes. After the checks before, only a record that grew beyond all
-/// limits is left out here.
+/// Longest encoded record: brokers take a command of 4 MiB and no change of the policy passes one
+/// that is longer, so a record must stay far below that.
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Whether a record is short enough; of a rule set that isn't, its Deny rules are left.
+fn shortened(record: &mut Record) -> bool {
+    let Record::Role(role) = record else { return false };
+    role.acls.retain(|acl| !acl.allow);
+    record.json_bytes() <= RECORD_BYTES_MAX
+}
+
+/// The records that a policy takes, and what is said of the others. After the checks before, only a
+/// record that grew beyond all limits is left out here.
 fn checked(before: &RecordSet, records: Vec<Record>) -> (RecordSet, Vec<(RecordKey, String)>) {
     let mut upserts = Vec::new();
     let mut left_out = Vec::new();
@@ -192,8 +203,19 @@ fn checked(before: &RecordSet, records: Vec<Record>) -> (RecordSet, Vec<(RecordK
         let same = before.get(&key);
         if !same.is_some_and(|same| **same == record) {
             if let Err(error) = record.validate() {
-                left_out.push((key, error.to_string()));
+                left_out.push((key, format!("is left out of the policy: {error}")));
                 continue;
+            }
+            if record.json_bytes() > RECORD_BYTES_MAX {
+                let is_kept = shortened(&mut record);
+                let kept = if is_kept { " but for its Deny rules" } else { "" };
+                let message = format!(
+                    "is left out of the policy{kept}: it is longer than 1 MiB; split the object"
+                );
+                left_out.push((key.clone(), message));
+                if !is_kept {
+                    continue;
+                }
             }
             upserts.push(record);
         }
@@ -210,8 +232,8 @@ fn checked(before: &RecordSet, records: Vec<Record>) -> (RecordSet, Vec<(RecordK
 }
 
 /// Says of the cluster, and of the object that the record is of, that the policy can't hold it.
-fn tell_left_out(compiled: &mut CompiledPolicy, key: &RecordKey, error: &str) {
-    let message = format!("{key} is left out of the policy: {error}");
+fn tell_left_out(compiled: &mut CompiledPolicy, key: &RecordKey, what: &str) {
+    let message = format!("{key} {what}");
     let problem = Problem::new(ProblemReason::InvalidRule, message);
     match key.kind() {
         RecordKind::Client => {

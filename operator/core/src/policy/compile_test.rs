@@ -304,3 +304,82 @@ fn a_deny_comes_before_an_allow_of_the_same_priority_and_topic() {
         assert!(with("Allow", "Allow", topic, kind).0, "{topic}");
     }
 }
+
+#[test]
+fn rules_too_large_for_a_broker_are_told_to_their_own_object_and_keep_denying() {
+    let topics: Vec<String> = (0..8_000).map(|n| format!("\"{}/{n}\"", "t".repeat(200))).collect();
+    let objects = Objects::from_yaml(&format!(
+        r##"
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttUser
+metadata: {{name: a}}
+spec: {{clusterRef: {{name: fleet}}}}
+---
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttAcl
+metadata: {{name: large}}
+spec:
+  clusterRef: {{name: fleet}}
+  priority: 1
+  subjects: [{{users: {{}}}}]
+  rules:
+  - {{effect: Deny, actions: [Publish], topics: ["secret"]}}
+  - {{effect: Allow, actions: [Publish], topics: [{}]}}
+---
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttAcl
+metadata: {{name: small}}
+spec:
+  clusterRef: {{name: fleet}}
+  subjects: [{{users: {{}}}}]
+  rules: [{{effect: Allow, actions: [Publish], topics: ["secret", "open"]}}]
+"##,
+        topics.join(", ")
+    ));
+    let compiled = objects.compile();
+    let told = compiled.acls["large"].problems[0].message.clone();
+    assert!(told.contains("longer than 1 MiB; split the object"), "{told}");
+    assert!(compiled.acls["small"].problems.is_empty());
+    assert!(compiled.records.records().all(|record| record.json_bytes() <= 1 << 20));
+    let policy = Policy::from(compiled.records);
+    let user = policy.authorizer(Some("a"), "c");
+    assert!(user.allows(Action::Publish, "open"));
+    assert!(!user.allows(Action::Publish, "secret"));
+}
+
+#[test]
+fn a_deny_of_a_literal_filter_holds_for_shared_subscriptions_to_it() {
+    let policy = Objects::from_yaml(
+        r##"
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttUser
+metadata: {name: a}
+spec: {clusterRef: {name: fleet}}
+---
+apiVersion: mqtt.dunlin.io/v1alpha1
+kind: MqttAcl
+metadata: {name: r}
+spec:
+  clusterRef: {name: fleet}
+  subjects: [{user: a}]
+  rules:
+  - {effect: Deny, actions: [Subscribe], match: Literal, topics: ["#", "t/+"], priority: 1}
+  - {effect: Allow, actions: [Subscribe], topics: ["#"]}
+  - {effect: Allow, actions: [Subscribe], topics: ["u/+"], priority: 2}
+"##,
+    )
+    .policy();
+    let user = policy.authorizer(Some("a"), "c");
+    for (filter, expected) in [
+        ("#", false),
+        ("$share/x/#", false),
+        ("t/+", false),
+        ("$share/x/t/+", false),
+        ("t/1", true),
+        // What the filter covers is denied with it, below a share name only.
+        ("$share/x/t/1", false),
+        ("$share/x/u/1", true),
+    ] {
+        assert_eq!(user.allows(Action::Subscribe, filter), expected, "{filter}");
+    }
+}

@@ -196,7 +196,12 @@ fn speaks_of(
     let unshared = topic.strip_prefix("$share/g/");
     let is_filter = matches!(action, RuleAction::Subscribe | RuleAction::Unsubscribe);
     if rule.match_ == TopicMatch::Literal {
-        return own == topic || Some(own) == unshared && !has_wildcard(own);
+        let speaks_of_shared = |unshared: &str| {
+            let is_wide = has_wildcard(own);
+            own == unshared && !is_wide
+                || is_wide && rule.effect == Effect::Deny && covers(own, unshared)
+        };
+        return own == topic || unshared.is_some_and(speaks_of_shared);
     }
     let mut levels = Vec::new();
     for level in own.split('/') {

@@ -12,6 +12,7 @@ use operator_core::cluster::build::{TrustAnchors, metadata};
 use operator_core::cluster::names::REPLICAS_MAX;
 use operator_pki::{
     Authority, AuthorityRequest, Ensured, LeafRequest, SecretData, ensure_authority, ensure_leaf,
+    given_authority,
 };
 
 use super::super::apply::{apply, ensure_controlled_by};
@@ -86,17 +87,16 @@ async fn authority(
     cluster: &ValidatedCluster,
     now: Timestamp,
 ) -> Result<Authority, Error> {
-    let wanted = AuthorityRequest { cluster_name: cluster.name.clone() };
     if let Some(given) = &cluster.authority_secret {
         let at = ObjectRef::new(given).within(&key.namespace);
         let Some(secret) = scope.caches.given_secrets.get(&at) else {
             return Err(Error::AuthorityMissing { secret: given.clone() });
         };
         // It is read and never written: renewing it is its owner's affair.
-        return ensure_authority(Some(&data_of(&secret)), &wanted, now)
-            .map(Ensured::into_value)
+        return given_authority(&data_of(&secret), now)
             .map_err(|source| Error::Certificate { secret: given.clone(), source });
     }
+    let wanted = AuthorityRequest { cluster_name: cluster.name.clone() };
     let name = cluster.names.ca_secret();
     let existing = existing(scope, key, cluster, &name).await?;
     let ensured = ensure_authority(existing.as_ref(), &wanted, now)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use operator_core::cluster::ValidatedCluster;
 use operator_pki::{
     Authority, AuthorityRequest, Ensured, LeafRequest, PkiError, Purpose, SecretData,
-    ensure_authority, ensure_leaf,
+    ensure_authority, ensure_leaf, given_authority,
 };
 
 use super::super::state::{StateDir, StateError, write_private};
@@ -80,12 +80,11 @@ fn authority(
     now: Timestamp,
     issued: &mut Vec<String>,
 ) -> Result<Authority, String> {
-    let wanted = AuthorityRequest { cluster_name: request.cluster.name.clone() };
     if let Some(given) = request.given_authority {
         // It is read and never written: renewing it is its owner's affair.
-        let ensured = ensure_authority(Some(&given.1), &wanted, now);
-        return ensured.map(Ensured::into_value).map_err(|error| chain(&error));
+        return given_authority(&given.1, now).map_err(|error| chain(&error));
     }
+    let wanted = AuthorityRequest { cluster_name: request.cluster.name.clone() };
     let (namespace, name) = (&request.cluster.namespace, request.cluster.names.ca_secret());
     let existing = request.store.secret(namespace, &name);
     let ensured =

@@ -151,3 +151,26 @@ fn a_pod_template_must_not_hide_the_brokers() {
     let problems = pod_template::check_overlay(&serde_yaml::from_str(overlay).unwrap());
     assert!(problems[0].message.contains("podTemplate is no pod template"), "{problems:?}");
 }
+
+#[test]
+fn an_overlay_takes_nothing_that_the_operator_lives_by() {
+    for (overlay, named) in [
+        ("metadata: {labels: {app.kubernetes.io/managed-by: me}}", "app.kubernetes.io/managed-by"),
+        ("metadata: {labels: {app.kubernetes.io/name: me}}", "app.kubernetes.io/name"),
+        ("metadata: {labels: {mqtt.dunlin.io/x: y}}", "mqtt.dunlin.io/x"),
+        ("metadata: {annotations: {mqtt.dunlin.io/version: 9.9.9}}", "mqtt.dunlin.io/version"),
+        ("metadata: null", "podTemplate.metadata must not be null"),
+        ("metadata: {labels: null}", "podTemplate.metadata.labels must not be null"),
+        ("metadata: {annotations: null}", "podTemplate.metadata.annotations must not be null"),
+        ("spec: null", "podTemplate.spec must not be null"),
+        ("spec: {containers: null}", "podTemplate.spec.containers must not be null"),
+        ("spec: {containers: []}", "podTemplate.spec.containers must list"),
+    ] {
+        let problems = pod_template::check_overlay(&serde_yaml::from_str(overlay).unwrap());
+        assert!(problems.iter().any(|p| p.message.contains(named)), "{overlay}: {problems:?}");
+    }
+    let fine = "{metadata: {labels: {team: a}, annotations: {a/b: c}}, spec: {containers: [{name: \
+                broker, tty: true}]}}";
+    let problems = pod_template::check_overlay(&serde_yaml::from_str(fine).unwrap());
+    assert!(problems.is_empty(), "{problems:?}");
+}

@@ -3,8 +3,11 @@
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value};
 
-use crate::cluster::names::{INSTANCE_LABEL, NAME_LABEL};
+use crate::cluster::names::{INSTANCE_LABEL, MANAGED_BY_LABEL, NAME_LABEL};
 use crate::cluster::validate::{Problem, ProblemReason};
+
+/// What the operator's own labels and annotations begin with.
+const OWN_PREFIX: &str = "mqtt.dunlin.io/";
 
 /// Checks that an overlay is part of a pod template.
 #[must_use]
@@ -25,17 +28,52 @@ pub fn check_overlay(overlay: &Map<String, Value>) -> Vec<Problem> {
         .into_iter()
         .map(|path| problem(format!("{path} is not a field of a pod template: remove it")))
         .collect();
-    let labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
-    for label in [NAME_LABEL, INSTANCE_LABEL] {
-        if labels.contains_key(label) {
-            let message = format!(
-                "podTemplate.metadata.labels must not set {label}, by which brokers are found: \
-                 remove it"
-            );
-            problems.push(problem(message));
+    problems.extend(taken_keys(&overlay).into_iter().map(problem));
+    problems.extend(emptied(&overlay).into_iter().map(problem));
+    problems
+}
+
+/// Labels and annotations that the operator finds brokers by and keeps its own notes in.
+fn taken_keys(overlay: &Value) -> Vec<String> {
+    let mut messages = Vec::new();
+    for field in ["labels", "annotations"] {
+        let keys = overlay["metadata"][field].as_object().into_iter().flat_map(Map::keys);
+        for key in keys {
+            let is_selector = [NAME_LABEL, INSTANCE_LABEL, MANAGED_BY_LABEL].contains(&&**key);
+            let is_own = key.starts_with(OWN_PREFIX);
+            if (is_selector && field == "labels") || is_own {
+                messages.push(format!(
+                    "podTemplate.metadata.{field} must not set {key}, by which the operator knows \
+                     brokers: remove it"
+                ));
+            }
         }
     }
-    problems
+    messages
+}
+
+/// What would take away, rather than add to, what the operator needs in a pod.
+fn emptied(overlay: &Value) -> Vec<String> {
+    let paths =
+        ["/metadata", "/metadata/labels", "/metadata/annotations", "/spec", "/spec/containers"];
+    let mut messages = Vec::new();
+    for path in paths {
+        if overlay.pointer(path).is_some_and(Value::is_null) {
+            let path = path.replace('/', ".");
+            messages.push(format!(
+                "podTemplate{path} must not be null, which would remove what brokers need: leave it out"
+            ));
+        }
+    }
+    let containers = overlay.pointer("/spec/containers").and_then(Value::as_array);
+    if containers.is_some_and(|all| merge_key(all) != Some("name")) {
+        messages.push(
+            "podTemplate.spec.containers must list containers that each have a name, or it would \
+             replace the broker: name them or leave it out"
+                .to_owned(),
+        );
+    }
+    messages
 }
 
 /// A pod template's spec needs containers, which an overlay may leave out.
