@@ -60,7 +60,7 @@ fn only_probes_and_metrics_are_open_to_who_shows_no_certificate() {
 fn connections_that_are_opened_and_left_keep_neither_probes_nor_the_operator_out() {
     let broker = Broker::start();
     let idle: Vec<_> =
-        (0..300).map(|_| std::net::TcpStream::connect(broker.process.admin).unwrap()).collect();
+        (0..500).map(|_| std::net::TcpStream::connect(broker.process.admin).unwrap()).collect();
     let device = broker.pki.device();
     let (code, _) = request(broker.process.admin, &device, "GET", path::HEALTHZ, "").unwrap();
     assert_eq!(code, 200);
