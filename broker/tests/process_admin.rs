@@ -57,6 +57,18 @@ fn only_probes_and_metrics_are_open_to_who_shows_no_certificate() {
 }
 
 #[test]
+fn connections_that_are_opened_and_left_keep_neither_probes_nor_the_operator_out() {
+    let broker = Broker::start();
+    let idle: Vec<_> =
+        (0..500).map(|_| std::net::TcpStream::connect(broker.process.admin).unwrap()).collect();
+    let device = broker.pki.device();
+    let (code, _) = request(broker.process.admin, &device, "GET", path::HEALTHZ, "").unwrap();
+    assert_eq!(code, 200);
+    assert_eq!(broker.status().state, BrokerState::Uninitialised);
+    drop(idle);
+}
+
+#[test]
 fn a_certificate_of_a_device_opens_nothing() {
     let broker = Broker::start();
     let device = broker.pki.device_named("pump");

@@ -254,6 +254,17 @@ pub enum ConfigError {
         /// Bytes of a packet.
         packet: u32,
     },
+    /// A packet could not be forwarded to the other brokers.
+    #[error(
+        "mqtt.packet_bytes_max is {packet}: the brokers of a cluster forward packets of at most \
+         {max} bytes, set it to that or less"
+    )]
+    PacketAboveFrame {
+        /// Bytes of a packet.
+        packet: u32,
+        /// The most that may be set.
+        max: u32,
+    },
     /// A packet could not be sent.
     #[error(
         "mqtt.output_bytes_max is {output} and mqtt.packet_bytes_max is {packet}: the former must \

@@ -19,6 +19,9 @@ pub(crate) const LISTENERS_MAX: usize = 16;
 pub(crate) const WORKERS_MAX: u16 = 32;
 /// Largest packet of the protocol. Spec: MQTT 5.0 section 1.5.5, plus the fixed header.
 pub(crate) const PACKET_BYTES_MAX: u32 = 268_435_455 + 5;
+/// Largest packet in a cluster: with its topic, and that of a group, it goes to other brokers in one
+/// frame of 8 MiB.
+pub(crate) const CLUSTER_PACKET_BYTES_MAX: u32 = 7 << 20;
 /// A CONNECT with every field in use fits.
 const PACKET_BYTES_MIN: u32 = 1024;
 /// Far from what a Maximum Packet Size or a text may hold.
@@ -44,6 +47,12 @@ impl TryFrom<RawConfig> for Config {
         distinct_addresses(&raw, &listeners)?;
         let is_tls_needed = raw.cluster.is_some() || listeners.iter().any(|l| l.protocol.is_tls());
         let cluster = cluster(&raw)?;
+        if cluster.is_some() && mqtt.packet_bytes_max > CLUSTER_PACKET_BYTES_MAX {
+            return Err(ConfigError::PacketAboveFrame {
+                packet: mqtt.packet_bytes_max,
+                max: CLUSTER_PACKET_BYTES_MAX,
+            });
+        }
         Ok(Self {
             policy: policy(raw.policy, cluster.is_some())?,
             tls: tls(raw.tls.unwrap_or_default(), is_tls_needed)?,

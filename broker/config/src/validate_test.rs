@@ -226,6 +226,11 @@ fn limits_fit_together() {
     assert_eq!(error, ConfigError::OutputBelowPacket { output: 4096, packet: 1_048_576 });
     let error = refused(|raw| raw.mqtt.packet_bytes_max = 3);
     assert!(matches!(error, ConfigError::Range { value: 3, min: 1024, .. }), "{error}");
+    let error = refused(|raw| {
+        raw.mqtt.packet_bytes_max = (7 << 20) + 1;
+        raw.mqtt.output_bytes_max = 8 << 20;
+    });
+    assert!(matches!(error, ConfigError::PacketAboveFrame { max: 0x70_0000, .. }), "{error}");
     let error = refused(|raw| raw.listeners[0].limits.connections = 0);
     assert!(matches!(error, ConfigError::Range { .. }), "{error}");
 }

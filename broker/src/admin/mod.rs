@@ -4,6 +4,7 @@
 //! counters); what it changes goes through the meta group's log or the hub. Paths and bodies are
 //! those of `broker_admin_api`.
 
+mod places;
 mod refusal;
 mod routes;
 mod serve;

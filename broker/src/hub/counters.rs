@@ -14,6 +14,7 @@ pub struct HubCounters {
     pub(super) dropped_no_link: AtomicU64,
     pub(super) dropped_slow_peer: AtomicU64,
     pub(super) dropped_slow_worker: AtomicU64,
+    pub(super) dropped_in_handover: AtomicU64,
     pub(super) malformed_frames: AtomicU64,
     pub(super) interest_given_up: AtomicU64,
     pub(super) claims_known: AtomicU64,
@@ -44,6 +45,8 @@ pub struct HubReading {
     pub dropped_slow_peer: u64,
     /// Batches dropped because a worker's queue stayed full.
     pub dropped_slow_worker: u64,
+    /// Messages that sessions were too large to take along to another node.
+    pub dropped_in_handover: u64,
     /// Frames of peers that could not be read.
     pub malformed_frames: u64,
     /// Times that a subscription was confirmed without a peer's acknowledgement.
@@ -93,6 +96,7 @@ impl HubCounters {
             dropped_no_link: get(&self.dropped_no_link),
             dropped_slow_peer: get(&self.dropped_slow_peer),
             dropped_slow_worker: get(&self.dropped_slow_worker),
+            dropped_in_handover: get(&self.dropped_in_handover),
             malformed_frames: get(&self.malformed_frames),
             interest_given_up: get(&self.interest_given_up),
             claims_known: get(&self.claims_known),

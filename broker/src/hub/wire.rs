@@ -28,6 +28,10 @@ pub(super) const PART_BYTES_MAX: usize = FRAME_BODY_BYTES_MAX / 2;
 /// Longest body put together from parts; a session's queue may be 64 MiB by default.
 pub(super) const WHOLE_BYTES_MAX: usize = 256 << 20;
 
+/// Most bytes of messages that a session takes along to another node: half of what a link holds
+/// unsent before it is closed.
+pub(super) const SESSION_BYTES_MAX: usize = 32 << 20;
+
 /// A session as it travels.
 pub(super) type Session = Box<SessionState>;
 

@@ -34,6 +34,12 @@ impl Metrics {
             "Times a silent peer was given up.",
             given_up,
         )?;
+        page.single(
+            Kind::Counter,
+            "handover_messages_dropped_total",
+            "Messages that sessions were too large to take along.",
+            hub.dropped_in_handover,
+        )?;
         let malformed = hub.malformed_frames;
         page.single(
             Kind::Counter,

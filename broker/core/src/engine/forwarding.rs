@@ -1,10 +1,16 @@
-//! Messages for other workers and nodes: one growing batch per destination, and another one for
-//! messages of which one member of a group gets each.
+//! Messages for other workers and nodes: growing batches per destination, and others for messages
+//! of which one member of a group gets each.
+
+use std::collections::VecDeque;
 
 use super::{Destination, Engine};
 use crate::codec::packet::Publish;
 use crate::forward::{Shared, encode_record, push_record};
 use crate::types::Millis;
+
+/// Bytes of a batch from which the next message begins another one: half of what one frame between
+/// nodes carries. A single message may be larger.
+pub const FORWARD_BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Batches kept for reuse; further ones are freed.
 const SPARE_BATCHES_MAX: usize = 64;
@@ -16,9 +22,9 @@ const SPARE_BATCH_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     /// By destination; grows to the highest that was used.
-    batches: Vec<Vec<u8>>,
+    batches: Vec<Batches>,
     /// As `batches`, for groups.
-    shared: Vec<Vec<u8>>,
+    shared: Vec<Batches>,
     /// Destinations with a batch, by their bits.
     pending: u64,
     spare: Vec<Vec<u8>>,
@@ -41,8 +47,7 @@ impl Forwards {
         while left != 0 {
             let index = left.trailing_zeros() as usize;
             left &= left - 1;
-            let batch = batch_of(&mut self.batches, index, &mut self.spare);
-            push_record(&self.record, batch);
+            batches_of(&mut self.batches, index).push(&self.record, &mut self.spare);
         }
         self.pending |= destinations;
         destinations.count_ones()
@@ -61,26 +66,42 @@ impl Forwards {
             return false;
         }
         let index = usize::from(destination.get());
-        push_record(&self.record, batch_of(&mut self.shared, index, &mut self.spare));
+        batches_of(&mut self.shared, index).push(&self.record, &mut self.spare);
         self.pending |= 1 << destination.get();
         true
     }
 }
 
-/// The batch with this number, with a buffer if there is one to spare.
-fn batch_of<'a>(
-    batches: &'a mut Vec<Vec<u8>>,
-    index: usize,
-    spare: &mut Vec<Vec<u8>>,
-) -> &'a mut Vec<u8> {
+/// What is to go to one destination, in order.
+#[derive(Debug, Default)]
+struct Batches {
+    full: VecDeque<Vec<u8>>,
+    last: Vec<u8>,
+}
+
+impl Batches {
+    fn push(&mut self, record: &[u8], spare: &mut Vec<Vec<u8>>) {
+        if !self.last.is_empty() && self.last.len() + record.len() > FORWARD_BATCH_BYTES_MAX {
+            self.full.push_back(std::mem::take(&mut self.last));
+        }
+        if self.last.capacity() == 0 {
+            self.last = spare.pop().unwrap_or_default();
+        }
+        push_record(record, &mut self.last);
+    }
+
+    /// The first batch; empty when there is none.
+    fn take(&mut self) -> Vec<u8> {
+        self.full.pop_front().unwrap_or_else(|| std::mem::take(&mut self.last))
+    }
+}
+
+/// The batches of the destination with this number.
+fn batches_of(batches: &mut Vec<Batches>, index: usize) -> &mut Batches {
     if batches.len() <= index {
-        batches.resize_with(index + 1, Vec::new);
+        batches.resize_with(index + 1, Batches::default);
     }
-    let batch = &mut batches[index];
-    if batch.capacity() == 0 {
-        *batch = spare.pop().unwrap_or_default();
-    }
-    batch
+    &mut batches[index]
 }
 
 impl Engine {
@@ -96,8 +117,9 @@ impl Engine {
         let Forwards { batches, shared, pending, .. } = &mut self.forwards;
         let index = usize::from(destination.get());
         for batches in [batches, shared] {
-            if let Some(batch) = batches.get_mut(index).filter(|batch| !batch.is_empty()) {
-                return std::mem::take(batch);
+            let batch = batches.get_mut(index).map(Batches::take).unwrap_or_default();
+            if !batch.is_empty() {
+                return batch;
             }
         }
         *pending &= !(1 << destination.get());

@@ -48,6 +48,7 @@ pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
 pub use effect::*;
+pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
 
 use crate::connection::Connections;

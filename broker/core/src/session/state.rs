@@ -29,6 +29,42 @@ pub struct SessionState {
     pub inbound_qos2: Vec<PacketId>,
 }
 
+/// Bytes counted for a message beside its own: what the encoding and the identifiers take.
+const DELIVERY_BYTES: usize = 64;
+
+impl SessionState {
+    /// Drops messages until those left take no more than `bytes_max`: first the oldest that wait,
+    /// then, where that is not enough, the latest in flight. Gives how many were dropped.
+    pub fn drop_messages_beyond(&mut self, bytes_max: usize) -> usize {
+        let in_flight = self.in_flight.iter().filter_map(|entry| entry.delivery.as_ref());
+        let mut bytes: usize = self.queue.iter().chain(in_flight).map(DeliveryState::bytes).sum();
+        let queue_dropped = self
+            .queue
+            .iter()
+            .take_while(|delivery| {
+                let is_beyond = bytes > bytes_max;
+                bytes -= if is_beyond { delivery.bytes() } else { 0 };
+                is_beyond
+            })
+            .count();
+        self.queue.drain(..queue_dropped);
+        let before = self.in_flight.len();
+        while bytes > bytes_max
+            && let Some(at) = self.in_flight.iter().rposition(|entry| entry.delivery.is_some())
+        {
+            let entry = self.in_flight.remove(at);
+            bytes -= entry.delivery.as_ref().map_or(0, DeliveryState::bytes);
+        }
+        queue_dropped + before - self.in_flight.len()
+    }
+}
+
+impl DeliveryState {
+    fn bytes(&self) -> usize {
+        self.message.bytes() + self.share.as_ref().map_or(0, |share| share.len()) + DELIVERY_BYTES
+    }
+}
+
 /// A Subscription.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubscriptionState {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use broker_core::claim::{
     Arbiter, ClaimAnswer, FromArbiter, NodeAction, NodeClaims, Place, RequestId, Ticket, ToArbiter,
-    WorkerIndex,
+    ToPeer, WorkerIndex,
 };
 use broker_core::engine::ClaimOutcome;
 use broker_core::interest::{InterestAction, InterestExchange};
@@ -354,7 +354,8 @@ impl Core {
             NodeAction::ToArbiter { leader, message } => {
                 self.to_peer(leader, &PeerMessage::ToArbiter(message));
             }
-            NodeAction::ToPeer { node, message } => {
+            NodeAction::ToPeer { node, mut message } => {
+                self.make_portable(node, &mut message);
                 self.to_peer(node, &PeerMessage::ToPeer(message));
             }
             NodeAction::TakeOver { worker, client_id, claim, clean_start, ticket } => {
@@ -409,6 +410,21 @@ impl Core {
                     );
                 }
             }
+        }
+    }
+
+    /// A session larger than a link carries would close it, and be lost as a whole.
+    fn make_portable(&self, node: NodeId, message: &mut ToPeer<Session>) {
+        let ToPeer::TakenOver { client_id, session: Some(session), .. } = message else { return };
+        let dropped = session.drop_messages_beyond(wire::SESSION_BYTES_MAX);
+        if dropped > 0 {
+            HubCounters::add(&self.counters.dropped_in_handover, dropped);
+            tracing::warn!(
+                %client_id,
+                node_id = %node,
+                messages = dropped,
+                "session is too large to move, its oldest waiting messages are dropped"
+            );
         }
     }
 

@@ -178,3 +178,38 @@ fn claims_are_known_to_who_asks() {
     let claims: Vec<_> = rig.engine.claims().map(|(id, claim)| (id.as_str(), claim.seq)).collect();
     assert_eq!(claims, [("a", 1)]);
 }
+
+#[test]
+fn a_session_that_is_too_large_to_move_leaves_its_oldest_waiting_messages_behind() {
+    let mut rig = Rig::new();
+    let a = rig.connect(Connect {
+        properties: ConnectProperties {
+            session_expiry_seconds: Some(60),
+            receive_maximum: Some(2),
+            ..ConnectProperties::default()
+        },
+        ..connect("a")
+    });
+    let b = rig.client("b");
+    rig.subscribe(a, "t", AtLeastOnce);
+    for payload in ["1", "2", "3", "4", "5"] {
+        let payload = payload.repeat(1000);
+        rig.send(b, &Packet::Publish(publish("t", AtLeastOnce, 1, &payload)));
+    }
+    let firsts = |state: &crate::session::SessionState| -> String {
+        let in_flight = state.in_flight.iter().filter_map(|entry| entry.delivery.as_ref());
+        let payloads = in_flight.chain(&state.queue).map(|delivery| {
+            let publish = delivery.message.publish().unwrap();
+            char::from(publish.payload[0])
+        });
+        payloads.collect()
+    };
+    let whole = rig.engine.take_over(rig.now, &ClientId::new("a"), false).unwrap();
+    for (bytes_max, dropped, left) in
+        [(usize::MAX, 0, "12345"), (4500, 1, "1245"), (2500, 3, "12"), (1500, 4, "1"), (9, 5, "")]
+    {
+        let mut state = whole.clone();
+        assert_eq!(state.drop_messages_beyond(bytes_max), dropped);
+        assert_eq!(firsts(&state), left);
+    }
+}

@@ -122,3 +122,30 @@ fn a_broken_batch_is_counted_and_harms_nobody() {
     assert_eq!(rig.engine.counters().dropped.forward_malformed, 3);
     assert_eq!(rig.received(a), [""; 0]);
 }
+
+#[test]
+fn much_in_one_pass_is_forwarded_in_several_batches_that_links_carry() {
+    let (mut left, mut right) = pair();
+    let (a, b) = (left.client("a"), right.client("b"));
+    subscribe_at(&mut right, &mut left, b, "t");
+    let payloads: Vec<String> =
+        (0..20u8).map(|n| char::from(b'a' + n).to_string().repeat(700_000)).collect();
+    for payload in &payloads {
+        left.send(a, &Packet::Publish(publish("t", AtLeastOnce, 1, payload)));
+    }
+    let (mut batches, mut seen) = (0, String::new());
+    loop {
+        let batch = left.engine.take_forward(other());
+        if batch.is_empty() {
+            break;
+        }
+        assert!(batch.len() <= FORWARD_BATCH_BYTES_MAX, "{}", batch.len());
+        batches += 1;
+        for message in crate::forward::read_batch(&batch) {
+            seen.push(char::from(message.unwrap().publish.payload[0]));
+        }
+    }
+    assert_eq!(seen, "abcdefghijklmnopqrst");
+    assert_eq!(batches, 4);
+    assert_eq!(left.engine.pending_forwards(), 0);
+}
