@@ -142,14 +142,16 @@ pub(super) async fn deleted_user(cluster: &Cluster) -> Result<()> {
     let [first, second, _] = cluster.brokers();
     let mut pump = cluster.device("pump-17", "pump-17", &first).await?;
     let old = cluster.credentials("pump-17")?;
-    cluster.kubectl(&["delete", "mqttuser", "pump-17", "--timeout=60s"])?;
-    let reason = pump.device.until_closed(Duration::from_secs(10)).await?;
+    // Not waited for here: the device must be reading when the broker says why it ends.
+    cluster.kubectl(&["delete", "mqttuser", "pump-17", "--wait=false"])?;
+    let reason = pump.device.until_closed(Duration::from_secs(30)).await?;
     println!("     the live connection ended: {reason:?}");
     let says_why = matches!(
         reason,
         Some(DisconnectReasonCode::NotAuthorized | DisconnectReasonCode::AdministrativeAction)
     );
     ensure!(says_why, "DISCONNECT with 0x87 or 0x98 was to come, not {reason:?}");
+    cluster.kubectl(&["wait", "mqttuser/pump-17", "--for=delete", "--timeout=60s"])?;
     let forward = cluster.forward(&second)?;
     let server_name = format!("{NAME}-tls.{}.svc", cluster.namespace);
     let tunnel = Tunnel::open(forward.address(), &server_name, &old.0).await?;
