@@ -167,13 +167,15 @@ def rights():
     expect(unknown.reason.value in (0x86, 0x87), f"an unknown user: {unknown.reason}")
 
 
-def versions_refused():
+def the_oldest_version():
     device = Device("old", version=mqtt.MQTTv31)
-    expect(device.reason.is_failure, "MQTT 3.1 is not served")
+    expect(not device.reason.is_failure, "MQTT 3.1 is served")
+    expect(device.publish(telemetry("old"), "3.1").value in (0, 16), "its message is acknowledged")
+    device.leave()
 
 
 CHECKS = {f.__name__: f for f in (
-    every_qos_in_both_versions, retained, wills, session_is_kept, one_connection_per_client_id, rights, versions_refused)}
+    every_qos_in_both_versions, retained, wills, session_is_kept, one_connection_per_client_id, rights, the_oldest_version)}
 
 if __name__ == "__main__":
     CHECKS[sys.argv[1]]()

@@ -44,7 +44,8 @@ async fn all_run(cluster: &Cluster, version: &str, within: Duration) -> Result<(
     cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await
 }
 
-async fn listener(cluster: &Cluster) -> Result<std::net::SocketAddr> {
+/// The listener's address on a node, without kubectl in between.
+pub(super) async fn listener(cluster: &Cluster) -> Result<std::net::SocketAddr> {
     let tls = json!([{"name": "tls", "protocol": "mqtts", "port": 8883, "service": {"type": "NodePort"}}]);
     cluster.patch("mqttcluster", NAME, &json!({"spec": {"listeners": tls}}))?;
     eventually("a NodePort", Duration::from_secs(30), async || {

@@ -50,7 +50,7 @@ paho_checks!(
     session_is_kept,
     one_connection_per_client_id,
     rights,
-    versions_refused,
+    the_oldest_version,
 );
 
 /// The lines that `local up` prints work as pasted into a shell.
