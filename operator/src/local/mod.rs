@@ -1,8 +1,8 @@
 //! The platform without Kubernetes: the same manifests, brokers as child processes on loopback.
 //!
-//! `up` reads the manifests ([`manifest`]) and runs a task for each cluster ([`cluster`]), which decides by the same pure functions of
-//! `operator-core` as the Kubernetes controllers do. The state folder ([`state`], [`store`]) takes the place of the API server: `get`,
-//! `status` and `down` ([`inspect`]) meet the running operator there and nowhere else.
+//! `up` reads the manifests (`manifest`) and runs a task for each cluster (`cluster`), which decides by the same pure functions of
+//! `operator-core` as the Kubernetes controllers do. The state folder (`state`, `store`) takes the place of the API server: `get`,
+//! `status` and `down` (`inspect`) meet the running operator there and nowhere else.
 
 mod cluster;
 mod console;

@@ -16,7 +16,7 @@ pub(crate) use build::Built;
 /// Port of a listener that names none.
 const PORT_DEFAULT: u16 = 1_883;
 
-/// A configuration, line by line correct. Made by [`MosquittoConfig::build`].
+/// A configuration, line by line correct. Made by `MosquittoConfig::build`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MosquittoConfig {
     /// What holds for the whole broker.

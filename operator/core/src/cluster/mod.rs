@@ -1,7 +1,7 @@
 //! An `MqttCluster`: from its spec and what was found to objects, configuration and status. Pure.
 //!
-//! The order is [`validate`], then [`configuration`] and [`build`], then [`status`]. After
-//! [`validate`] nobody reads the raw spec.
+//! The order is `validate`, then [`configuration`] and [`build`], then [`status`]. After
+//! `validate` nobody reads the raw spec.
 
 pub mod accepted;
 pub mod build;
