@@ -4,8 +4,8 @@
 //! driver owns sockets and clocks. After each call, or each series of calls, it drains
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
 //!
-//! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
-//! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
+//! Steps, a file each: `receive` cuts packets, `connect`, `attach` and `connack` begin a session's time
+//! on a connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
 //! words of refusals.
@@ -15,6 +15,7 @@ mod attach;
 mod close;
 mod commit;
 mod config;
+mod connack;
 mod connect;
 mod counters;
 mod deliver;

@@ -84,7 +84,8 @@ impl Engine {
     }
 
     /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP. Written here: at QoS 1 and 2 these are most of
-    /// the packets. Spec: MQTT 5.0 sections 3.4 to 3.7; Success is left out.
+    /// the packets. Spec: MQTT 5.0 sections 3.4 to 3.7; Success is left out. Its at most 5 bytes are
+    /// what the shortest CONNACK has, so a client that is in accepts them [MQTT-3.1.2-24].
     pub(super) fn send_ack(
         &mut self,
         slot: ConnectionSlot,
