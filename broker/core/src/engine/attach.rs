@@ -105,6 +105,7 @@ impl Engine {
         }
         if let Some(connection) = self.connections.get_mut(id) {
             connection.session = Some(slot);
+            self.counters.clients_connected += 1;
         }
         self.set_rate_limit(slot);
         self.set_member_connected(slot, true);

@@ -8,7 +8,7 @@
 //! on a connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
-//! words of refusals.
+//! words of refusals; `sys` says what the broker tells of itself.
 
 mod ack;
 mod attach;
@@ -33,6 +33,7 @@ mod retained;
 mod route;
 mod shared;
 mod subscribe;
+mod sys;
 mod take_over;
 mod timeout;
 mod timers;
@@ -51,6 +52,7 @@ pub use counters::{Counters, Dropped};
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
+pub use sys::{SYS_PREFIX, SysValue};
 
 use crate::connection::Connections;
 use crate::retained::RetainedSource;
