@@ -4,6 +4,8 @@
 mod support;
 
 use std::collections::HashMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use support::client::Client;
 use support::mosquitto::{Mosquitto, publish};
@@ -49,5 +51,46 @@ fn without_an_interval_there_are_no_sys_topics() {
     let mut client = broker.client("watcher", None, b"");
     client.subscribe("$SYS/#", 0);
     client.ping();
+    assert_eq!(broker.stop().code(), Some(0));
+}
+
+/// What a client says that python3 runs; `None`: there is no python3.
+fn scram_client(broker: &Mosquitto, arguments: &[&str]) -> Option<Vec<String>> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scram_client.py");
+    let port = broker.address.port().to_string();
+    let output = Command::new("python3").arg(script).arg(port).args(arguments).output().ok()?;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Some(said.lines().map(str::to_owned).collect())
+}
+
+fn scram_line(broker: &Mosquitto, username: &str, password: &str) -> String {
+    let mut command = broker.command(&["scram-password", username]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{password}").unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_client_proves_its_password_without_sending_it_and_again_later() {
+    let mut broker = Mosquitto::new();
+    let lines = scram_line(&broker, "pump,1", "pencil") + &scram_line(&broker, "gate", "rubber");
+    broker.write("passwd", &lines);
+    broker.write("m.conf", "listener PORT 127.0.0.1\npassword_file passwd\n");
+    broker.start(&["-c", "m.conf"]);
+    let Some(said) = scram_client(&broker, &["pump,1", "pencil", "pump,1", "pencil"]) else {
+        eprintln!("python3 is not there: SCRAM is not tried by a client of another make");
+        return;
+    };
+    assert_eq!((&*said[0], &*said[2]), ("connack 0x00", "again"));
+    let other = scram_client(&broker, &["pump,1", "pencil", "gate", "rubber"]).unwrap();
+    assert_eq!(other[2], "disconnect 0x87");
+    let wrong = scram_client(&broker, &["pump,1", "pencil", "pump,1", "pen"]).unwrap();
+    assert_eq!(wrong[2], "disconnect 0x87");
+    // Who is not there looks like who is, each time.
+    let nobody = [scram_client(&broker, &["eve", "x"]), scram_client(&broker, &["eve", "y"])];
+    let [Some(first), Some(second)] = nobody else { panic!() };
+    assert_eq!((&*first[0], &first), ("connack 0x87", &second));
+    assert_eq!(scram_client(&broker, &["gate", "wrong"]).unwrap()[0], "connack 0x87");
     assert_eq!(broker.stop().code(), Some(0));
 }

@@ -166,6 +166,7 @@ impl Metrics {
             &[
                 ("verified", sum(|r| r.passwords_verified)),
                 ("remembered", sum(|r| r.passwords_remembered)),
+                ("exchanged", sum(|r| r.exchanges_verified)),
                 ("refused", sum(|r| r.authentications_refused)),
                 ("shed", sum(|r| r.authentications_shed)),
             ],

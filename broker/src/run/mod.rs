@@ -11,6 +11,7 @@ mod cluster_thread;
 mod config;
 mod limits;
 mod mosquitto;
+mod scram_line;
 mod stop;
 mod sys;
 mod workers;
@@ -42,6 +43,7 @@ use workers::Workers;
 pub use alone::AloneError;
 pub use config::{LoadError, LoadedConfig, load, load_mosquitto};
 pub use mosquitto::{Imported, import_mosquitto};
+pub use scram_line::{ScramLineError, scram_line};
 pub use stop::STOP_TIMEOUT;
 
 /// Why the broker did not start.
@@ -277,6 +279,7 @@ async fn start(
     .await?;
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
     shared.engine.node = identity.node_id;
+    shared.scram_secret = identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };

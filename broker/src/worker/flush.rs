@@ -117,6 +117,12 @@ impl Worker {
             Effect::Authenticate { connection, request } => {
                 self.authenticate(connection, *request);
             }
+            Effect::BeginExchange { connection, request } => {
+                self.begin_exchange(connection, *request);
+            }
+            Effect::ContinueExchange { connection, data } => {
+                self.continue_exchange(connection, &data);
+            }
             Effect::Resume { connection } => {
                 if let Some(socket) = self.socket(connection) {
                     socket.resume();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use broker_core::types::ConnectionId;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
+use super::scram::Exchange;
 use super::transport::{Side, Transport};
 use crate::node::{ConnectionSlot, ListenerId};
 
@@ -34,6 +35,7 @@ pub(super) struct Socket {
     awaits_room: Cell<bool>,
     /// The reading task, which waits for bytes or to be let go on.
     reader: RefCell<Option<Waker>>,
+    exchange: RefCell<Option<Box<Exchange>>>,
     _slot: ConnectionSlot,
 }
 
@@ -82,6 +84,7 @@ impl Socket {
             is_paused: Cell::new(false),
             awaits_room: Cell::new(false),
             reader: RefCell::new(None),
+            exchange: RefCell::new(None),
             _slot: slot,
         }
     }
@@ -92,6 +95,11 @@ impl Socket {
 
     pub(super) fn set_phase(&self, phase: Phase) {
         self.phase.set(phase);
+    }
+
+    /// Keeps an exchange, or none; gives the one before.
+    pub(super) fn set_exchange(&self, exchange: Option<Box<Exchange>>) -> Option<Box<Exchange>> {
+        self.exchange.replace(exchange)
     }
 
     pub(super) fn is_paused(&self) -> bool {

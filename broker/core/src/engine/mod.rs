@@ -4,7 +4,7 @@
 //! driver owns sockets and clocks. After each call, or each series of calls, it drains
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
 //!
-//! Steps, a file each: `receive` cuts packets, `connect`, `attach` and `connack` begin a session's time
+//! Steps, a file each: `receive` cuts packets, `exchange` asks on who somebody is, `connect`, `attach` and `connack` begin a session's time
 //! on a connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
@@ -20,6 +20,7 @@ mod connect;
 mod counters;
 mod deliver;
 mod effect;
+mod exchange;
 mod forwarding;
 mod interest;
 mod output;

@@ -27,6 +27,10 @@ pub(super) const ACK_OF_OTHER_QOS: &str =
     "this packet identifier is that of a message of another qos, or at another step";
 pub(super) const SESSION_ENDS: &str = "the session was to end with its connection: ask for a \
                                        session expiry interval in connect";
+pub(super) const AUTH_NAMES_NO_METHOD: &str = "auth must name the authentication method of connect";
+pub(super) const AUTH_OUT_OF_TURN: &str =
+    "auth is out of turn: continue (0x18) after the broker's, begin again (0x19) when that is over";
+pub(super) const NOT_IN_YET: &str = "send nothing but auth or disconnect before connack has come";
 pub(super) const AUTH_WITHOUT_METHOD: &str = "auth needs an authentication method in connect";
 
 impl From<ReasonCode> for Fault {
@@ -88,7 +92,8 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
             "the broker is busy, or a newer connection took the client identifier: try again later"
         }
         ReasonCode::BadAuthenticationMethod => {
-            "this authentication method is not offered: connect without one"
+            "this authentication method is not offered here: use SCRAM-SHA-256 where passwords are \
+             taken, or connect without one"
         }
         ReasonCode::PacketTooLarge => "the will message is too large",
         _ => return None,
@@ -143,6 +148,9 @@ fn of_disconnect(reason_code: ReasonCode, config: &EngineConfig) -> Option<Cow<'
         ReasonCode::ServerShuttingDown => "the broker shuts down: connect again".into(),
         ReasonCode::SessionTakenOver => {
             "another connection uses this client identifier: give each client its own".into()
+        }
+        ReasonCode::NotAuthorized => {
+            "the user did not prove itself again: send auth of the user who is connected".into()
         }
         ReasonCode::AdministrativeAction => "the policy no longer admits this client".into(),
         _ => return None,
