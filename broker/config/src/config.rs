@@ -36,6 +36,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Limits of the store of retained messages.
     pub retained: Retained,
+    /// Between two times that values below `$SYS` are told; `None`: there are none.
+    pub sys_interval: Option<Duration>,
     /// What is logged, and how.
     pub log: Log,
 }

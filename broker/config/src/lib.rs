@@ -9,6 +9,7 @@ mod error;
 mod name;
 mod parse;
 mod raw;
+mod raw_features;
 mod validate;
 mod validate_cluster;
 
@@ -28,3 +29,4 @@ pub use raw::{
     RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
     RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
 };
+pub use raw_features::RawSys;

@@ -11,6 +11,7 @@ use crate::config::{
     Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
     Protocol, SharedSubscriptionStrategy,
 };
+use crate::raw_features::RawSys;
 
 /// `broker.toml` before its relations are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,9 @@ pub struct RawConfig {
     /// Limits of the store of retained messages.
     #[serde(default)]
     pub retained: RawRetained,
+    /// What the broker says of itself under `$SYS`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sys: RawSys,
     /// What is logged, and how.
     #[serde(default)]
     pub log: RawLog,

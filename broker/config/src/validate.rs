@@ -68,6 +68,8 @@ impl TryFrom<RawConfig> for Config {
                 messages_max: raw.retained.messages_max,
                 bytes_max: raw.retained.bytes_max,
             },
+            sys_interval: (raw.sys.interval_seconds > 0)
+                .then(|| Duration::from_secs(raw.sys.interval_seconds.into())),
             log: Log { format: raw.log.format, level: raw.log.level },
         })
     }

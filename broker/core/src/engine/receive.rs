@@ -145,6 +145,7 @@ impl Engine {
     /// A PUBLISH uses the client's quota; once that is used up, what follows waits.
     fn charge_quota(&mut self, now: Millis, id: ConnectionId, packet: &Packet<'_>, bytes: usize) {
         if !matches!(packet, Packet::Publish(_)) {
+            self.counters.other_packets_received += 1;
             return;
         }
         let Some(connection) = self.connections.get_mut(id) else { return };

@@ -147,6 +147,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             messages_max: cluster.retained.messages_max,
             bytes_max: cluster.retained.bytes_max,
         },
+        sys: Default::default(),
         log: RawLog::default(),
     }
 }
