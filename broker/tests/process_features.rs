@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use support::client::Client;
+use support::client::{CONNACK, Client, DISCONNECT, connect};
 use support::mosquitto::{Mosquitto, publish};
 
 /// Not authorized, in MQTT 5.0.
@@ -93,4 +93,34 @@ fn a_client_proves_its_password_without_sending_it_and_again_later() {
     assert_eq!((&*first[0], &first), ("connack 0x87", &second));
     assert_eq!(scram_client(&broker, &["gate", "wrong"]).unwrap()[0], "connack 0x87");
     assert_eq!(broker.stop().code(), Some(0));
+}
+
+#[test]
+fn clients_are_told_another_server_at_the_end_and_at_the_door_where_the_configuration_says_so() {
+    let mut broker = Mosquitto::new();
+    broker.write("m.conf", "listener PORT 127.0.0.1\nallow_anonymous true\nsys_interval 0\n");
+    let imported = broker.command(&["import-mosquitto", "m.conf"]).output().unwrap();
+    let text = String::from_utf8(imported.stdout).unwrap();
+    let reference = b"\x1c\x00\x0eb.example:8883";
+    let redirect = "\n[redirect]\nserver_reference = \"b.example:8883\"\n";
+    broker.write("broker.toml", &format!("{text}{redirect}"));
+    broker.start(&["run", "--config", "broker.toml"]);
+    let mut client = broker.client("c", None, b"");
+    broker.signal("TERM");
+    let end = client.expect(DISCONNECT).body;
+    assert_eq!((end[0], &end[2..]), (0x9C, &reference[..]));
+    assert_eq!(broker.wait().code(), Some(0));
+
+    broker.write("broker.toml", &format!("{text}{redirect}refuse_connects = true\n"));
+    broker.start(&["run", "--config", "broker.toml"]);
+    let mut client = Client::plain(broker.address);
+    client.send(&connect("c", None, b"", true));
+    let answer = client.expect(CONNACK).body;
+    assert_eq!((answer[1], &answer[3..]), (0x9C, &reference[..]));
+    assert_eq!(broker.stop().code(), Some(0));
+
+    broker.write("broker.toml", &format!("{text}\n[redirect]\nrefuse_connects = true\n"));
+    let output = broker.command(&["check", "--config", "broker.toml"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("redirect.server_reference is not set"), "{said}");
 }

@@ -6,12 +6,14 @@
 
 mod config;
 mod error;
+mod features;
 mod name;
 mod parse;
 mod raw;
 mod raw_features;
 mod validate;
 mod validate_cluster;
+mod validate_features;
 
 #[cfg(test)]
 mod validate_test;
@@ -23,10 +25,12 @@ pub use config::{
     SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
+pub use features::Redirect;
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
     RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
     RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
 };
-pub use raw_features::RawSys;
+pub use raw_features::{RawRedirect, RawSys};
+pub use validate_features::FeatureError;

@@ -18,3 +18,17 @@ impl Default for RawSys {
         Self { interval_seconds: 10 }
     }
 }
+
+/// `[redirect]`: another server for clients that this one does not keep. MQTT 5.0 clients are told
+/// it with reason code 0x9C. Spec: MQTT 5.0 section 4.11.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRedirect {
+    /// Server Reference: as the clients take it, for example `mqtt-b.example:8883`. Told at a drain
+    /// and at the end of the process, in place of "server shutting down".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_reference: Option<String>,
+    /// Whether every client is sent there that connects.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refuse_connects: bool,
+}

@@ -1,6 +1,9 @@
 //! Each rule of the file, broken once.
 
-use crate::{Authentication, ClientCertificates, Config, ConfigError, ParseError, RawConfig};
+use crate::{
+    Authentication, ClientCertificates, Config, ConfigError, FeatureError, ParseError, RawConfig,
+    RawRedirect,
+};
 
 const MINIMAL: &str = r#"
 data_dir = "/var/lib/dunlin"
@@ -318,4 +321,22 @@ fn sys_topics_are_told_every_ten_seconds_unless_another_interval_or_none_is_aske
     assert_eq!(interval(&format!("{MINIMAL}\n[sys]\ninterval_seconds = 0\n")), Ok(None));
     let text = format!("{MINIMAL}\n[sys]\ninterval = 60\n");
     assert!(Config::parse(&text).unwrap_err().to_string().contains("interval_seconds"));
+}
+
+#[test]
+fn who_is_sent_elsewhere_must_be_told_where() {
+    let with = |reference: Option<&str>, refuse_connects| {
+        refused(|raw| {
+            raw.redirect =
+                RawRedirect { server_reference: reference.map(str::to_owned), refuse_connects };
+        })
+    };
+    assert_eq!(with(None, true), FeatureError::NoServerReference.into());
+    for value in ["", "a\nb"] {
+        let value = value.to_owned();
+        assert_eq!(with(Some(&value), false), FeatureError::ServerReference { value }.into());
+    }
+    let text = format!("{MINIMAL}\n[redirect]\nserver_reference = \"b.example:8883\"\n");
+    let redirect = Config::parse(&text).unwrap().redirect.unwrap();
+    assert_eq!((&*redirect.server_reference, redirect.refuse_connects), ("b.example:8883", false));
 }

@@ -1,6 +1,7 @@
 //! Reads the configuration file, and turns it into what the parts want.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker_config::{
     Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
@@ -120,6 +121,8 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        server_reference: config.redirect.as_ref().map(|to| Arc::clone(&to.server_reference)),
+        refuses_connects: config.redirect.as_ref().is_some_and(|to| to.refuse_connects),
         profile: match mqtt.profile {
             broker_config::Profile::Dunlin => Profile::Dunlin,
             broker_config::Profile::Mosquitto => Profile::Mosquitto,

@@ -52,6 +52,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         sessions: Default::default(),
         retained: Default::default(),
         sys: Default::default(),
+        redirect: Default::default(),
         log: Default::default(),
     }
 }

@@ -53,7 +53,7 @@ impl Engine {
             && connection.version.is_v5()
         {
             let packet = Packet::Disconnect(Disconnect::new(fault.reason_code()));
-            self.send_fault(slot_of(id), packet, &fault);
+            self.send_end(slot_of(id), packet, &fault);
         }
         self.leave(now, id, will);
         self.effects.push(Effect::Close { connection: id });

@@ -80,6 +80,10 @@ pub struct EngineConfig {
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
+    /// Another server, which clients are told to use that are sent away.
+    pub server_reference: Option<Arc<str>>,
+    /// Whether every client is sent there that connects.
+    pub refuses_connects: bool,
     /// Whose habits it has.
     pub profile: Profile,
 }
@@ -129,6 +133,8 @@ impl Default for EngineConfig {
             queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
+            server_reference: None,
+            refuses_connects: false,
             profile: Profile::Dunlin,
         }
     }

@@ -54,6 +54,9 @@ impl Engine {
     }
 
     fn pending_connect(&mut self, connect: &Connect<'_>) -> Result<PendingConnect, ReasonCode> {
+        if self.config.refuses_connects {
+            return Err(self.departure(ReasonCode::ServerUnavailable));
+        }
         check_method(connect)?;
         let is_v5 = connect.version.is_v5();
         let is_client_id_assigned = connect.client_id.is_empty();
@@ -165,7 +168,7 @@ impl Engine {
         self.counters.connects_refused += 1;
         let fault = fault.into();
         let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
-        self.send_fault(slot_of(id), packet, &fault);
+        self.send_end(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);
     }
 

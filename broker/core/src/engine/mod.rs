@@ -5,7 +5,8 @@
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
 //!
 //! Steps, a file each: `receive` cuts packets, `exchange` asks on who somebody is, `connect`, `attach` and `connack` begin a session's time
-//! on a connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
+//! on a connection, `close` ends it, `redirect` sends clients
+//! elsewhere, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
 //! words of refusals; `sys` says what the broker tells of itself.
@@ -29,6 +30,7 @@ mod publish;
 mod random;
 mod reason;
 mod receive;
+mod redirect;
 mod redispatch;
 mod retained;
 mod route;

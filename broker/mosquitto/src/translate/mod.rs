@@ -142,6 +142,7 @@ impl Translator<'_> {
             mqtt,
             retained: Default::default(),
             sys: sys(config),
+            redirect: Default::default(),
             log: self.log(config, options.verbose),
         }
     }

@@ -148,6 +148,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             bytes_max: cluster.retained.bytes_max,
         },
         sys: Default::default(),
+        redirect: Default::default(),
         log: RawLog::default(),
     }
 }

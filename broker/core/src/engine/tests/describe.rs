@@ -29,6 +29,7 @@ pub(super) fn describe(packet: &Packet<'_>, version: ProtocolVersion) -> String 
         }
         Packet::Disconnect(disconnect) => {
             write!(text, " {:#04x}", disconnect.reason_code.as_u8()).unwrap();
+            push_server(&mut text, disconnect.server_reference);
         }
         Packet::Auth(auth) => {
             write!(text, " {:#04x}", auth.reason_code.as_u8()).unwrap();
@@ -37,6 +38,12 @@ pub(super) fn describe(packet: &Packet<'_>, version: ProtocolVersion) -> String 
         _ => {}
     }
     text
+}
+
+fn push_server(text: &mut String, reference: Option<&str>) {
+    if let Some(reference) = reference {
+        write!(text, " server={reference}").unwrap();
+    }
 }
 
 fn push_data(text: &mut String, data: Option<Sensitive<'_>>) {
@@ -70,6 +77,7 @@ fn describe_connack(connack: &ConnAck<'_>, text: &mut String) {
         write!(text, " method={method}").unwrap();
     }
     push_data(text, properties.authentication_data);
+    push_server(text, properties.server_reference);
     if properties.shared_subscription_available == Some(false) {
         text.push_str(" not_shared");
     }

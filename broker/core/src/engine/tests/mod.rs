@@ -12,6 +12,7 @@ mod policy;
 mod protocol_error;
 mod publish;
 mod reason;
+mod redirect;
 mod retained;
 mod rig;
 mod robustness;
