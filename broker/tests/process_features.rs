@@ -124,3 +124,23 @@ fn clients_are_told_another_server_at_the_end_and_at_the_door_where_the_configur
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("redirect.server_reference is not set"), "{said}");
 }
+
+#[test]
+fn a_delayed_message_is_published_after_its_publisher_has_gone() {
+    let mut broker = Mosquitto::new();
+    broker.write("m.conf", "listener PORT 127.0.0.1\nallow_anonymous true\nsys_interval 0\n");
+    let imported = broker.command(&["import-mosquitto", "m.conf"]).output().unwrap();
+    let text = String::from_utf8(imported.stdout).unwrap();
+    broker.write("broker.toml", &text.replace("messages_max = 0", "messages_max = 2"));
+    broker.start(&["run", "--config", "broker.toml"]);
+    let mut client = broker.client("c", None, b"");
+    client.subscribe("#", 0);
+    let mut publisher = broker.client("p", None, b"");
+    assert_eq!(publish(&mut publisher, "$delayed/1/later", false), 0);
+    assert_eq!(publish(&mut publisher, "now", false), 0);
+    assert_eq!(publish(&mut publisher, "$delayed/soon/later", false), 0x90);
+    drop(publisher);
+    assert_eq!(client.message().0, "now");
+    assert_eq!(client.message().0, "later");
+    assert_eq!(broker.stop().code(), Some(0));
+}

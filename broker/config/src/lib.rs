@@ -25,12 +25,12 @@ pub use config::{
     SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
-pub use features::Redirect;
+pub use features::{Delayed, Redirect};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
     RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
     RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
 };
-pub use raw_features::{RawRedirect, RawSys};
+pub use raw_features::{RawDelayed, RawRedirect, RawSys};
 pub use validate_features::FeatureError;

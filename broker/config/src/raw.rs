@@ -11,7 +11,7 @@ use crate::config::{
     Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
     Protocol, SharedSubscriptionStrategy,
 };
-use crate::raw_features::{RawRedirect, RawSys};
+use crate::raw_features::{RawDelayed, RawRedirect, RawSys};
 
 /// `broker.toml` before its relations are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct RawConfig {
     /// What the broker says of itself under `$SYS`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sys: RawSys,
+    /// Messages that are published later.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delayed: RawDelayed,
     /// Where clients are sent that this broker does not keep.
     #[serde(default, skip_serializing_if = "is_default")]
     pub redirect: RawRedirect,

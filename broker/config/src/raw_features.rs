@@ -32,3 +32,23 @@ pub struct RawRedirect {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub refuse_connects: bool,
 }
+
+/// `[delayed]`: `$delayed/<seconds>/<topic>`, what of it this broker holds in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDelayed {
+    /// Messages held at one time, divided among the workers; 0: nothing is delayed, and these topics
+    /// are like others.
+    pub messages_max: u32,
+    /// Bytes of these messages, divided likewise.
+    pub bytes_max: u64,
+    /// Longest delay, in seconds.
+    pub seconds_max: u32,
+}
+
+impl Default for RawDelayed {
+    /// A few for each of many devices, in a small part of the memory, for a month.
+    fn default() -> Self {
+        Self { messages_max: 10_000, bytes_max: 64 * 1024 * 1024, seconds_max: 30 * 24 * 3_600 }
+    }
+}

@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 use crate::name::is_label;
 use crate::raw::{RawConfig, RawListener, RawMqtt, RawSessions};
 use crate::validate_cluster::{cluster, policy, tls};
-use crate::validate_features::redirect;
+use crate::validate_features::{delayed, redirect};
 
 /// Listeners of one broker.
 pub(crate) const LISTENERS_MAX: usize = 16;
@@ -69,6 +69,7 @@ impl TryFrom<RawConfig> for Config {
                 messages_max: raw.retained.messages_max,
                 bytes_max: raw.retained.bytes_max,
             },
+            delayed: delayed(raw.delayed, &raw.mqtt)?,
             redirect: redirect(&raw.redirect)?,
             sys_interval: (raw.sys.interval_seconds > 0)
                 .then(|| Duration::from_secs(raw.sys.interval_seconds.into())),

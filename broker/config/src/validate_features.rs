@@ -1,8 +1,10 @@
 //! The tables of `raw_features`, checked. Pure.
 
 use crate::error::ConfigError;
-use crate::features::Redirect;
-use crate::raw_features::RawRedirect;
+use crate::features::{Delayed, Redirect};
+use crate::raw::RawMqtt;
+use crate::raw_features::{RawDelayed, RawRedirect};
+use crate::validate::range;
 
 /// Far from what a Maximum Packet Size or a text may hold.
 const SERVER_REFERENCE_BYTES_MAX: usize = 1024;
@@ -27,6 +29,30 @@ pub enum FeatureError {
          server that clients are to use, or remove refuse_connects"
     )]
     NoServerReference,
+    /// A message that may be sent could not be held.
+    #[error(
+        "delayed.bytes_max is {bytes} and mqtt.packet_bytes_max is {packet}: the former must not \
+         be smaller; delayed.messages_max = 0 turns delays off"
+    )]
+    DelayedBelowPacket {
+        /// Bytes that are held.
+        bytes: u64,
+        /// Bytes of a packet.
+        packet: u32,
+    },
+}
+
+pub(crate) fn delayed(raw: RawDelayed, mqtt: &RawMqtt) -> Result<Option<Delayed>, ConfigError> {
+    let RawDelayed { messages_max, bytes_max, seconds_max } = raw;
+    if messages_max == 0 {
+        return Ok(None);
+    }
+    range("delayed.seconds_max", seconds_max, 1, u32::MAX)?;
+    if bytes_max < u64::from(mqtt.packet_bytes_max) {
+        let packet = mqtt.packet_bytes_max;
+        return Err(FeatureError::DelayedBelowPacket { bytes: bytes_max, packet }.into());
+    }
+    Ok(Some(Delayed { messages_max, bytes_max, seconds_max }))
 }
 
 pub(crate) fn redirect(raw: &RawRedirect) -> Result<Option<Redirect>, ConfigError> {

@@ -2,7 +2,7 @@
 
 use crate::{
     Authentication, ClientCertificates, Config, ConfigError, FeatureError, ParseError, RawConfig,
-    RawRedirect,
+    RawDelayed, RawRedirect,
 };
 
 const MINIMAL: &str = r#"
@@ -339,4 +339,17 @@ fn who_is_sent_elsewhere_must_be_told_where() {
     let text = format!("{MINIMAL}\n[redirect]\nserver_reference = \"b.example:8883\"\n");
     let redirect = Config::parse(&text).unwrap().redirect.unwrap();
     assert_eq!((&*redirect.server_reference, redirect.refuse_connects), ("b.example:8883", false));
+}
+
+#[test]
+fn what_may_be_sent_may_be_delayed_unless_nothing_is() {
+    let with = |messages_max, bytes_max, seconds_max| {
+        refused(|raw| raw.delayed = RawDelayed { messages_max, bytes_max, seconds_max })
+    };
+    let (bytes, packet) = (1_048_575, 1_048_576);
+    assert_eq!(with(1, bytes, 1), FeatureError::DelayedBelowPacket { bytes, packet }.into());
+    assert!(with(1, 1 << 30, 0).to_string().contains("delayed.seconds_max"));
+    let text = format!("{MINIMAL}\n[delayed]\nmessages_max = 0\nbytes_max = 0\n");
+    assert_eq!(Config::parse(&text).unwrap().delayed, None);
+    assert_eq!(Config::parse(MINIMAL).unwrap().delayed.unwrap().messages_max, 10_000);
 }

@@ -7,7 +7,7 @@ use broker_config::{
     Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
 };
 use broker_core::cluster_state::RetainedLimits;
-use broker_core::engine::{EngineConfig, Profile, SharedSubscriptionStrategy};
+use broker_core::engine::{DelayedLimits, EngineConfig, Profile, SharedSubscriptionStrategy};
 use broker_mosquitto::Faults;
 use broker_policy::Digest;
 
@@ -121,6 +121,7 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        delayed: delayed(config),
         server_reference: config.redirect.as_ref().map(|to| Arc::clone(&to.server_reference)),
         refuses_connects: config.redirect.as_ref().is_some_and(|to| to.refuse_connects),
         profile: match mqtt.profile {
@@ -128,6 +129,19 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
             broker_config::Profile::Mosquitto => Profile::Mosquitto,
         },
         ..EngineConfig::default()
+    }
+}
+
+/// Each worker's share.
+fn delayed(config: &Config) -> DelayedLimits {
+    let Some(limits) = config.delayed else { return DelayedLimits::NONE };
+    let workers = u64::from(workers(config));
+    let share = |total: u64| usize::try_from(total.div_ceil(workers)).unwrap_or(usize::MAX);
+    DelayedLimits {
+        messages_max: share(limits.messages_max.into()),
+        // A message that may be sent may be held.
+        bytes_max: share(limits.bytes_max).max(config.mqtt.packet_bytes_max as usize),
+        seconds_max: limits.seconds_max,
     }
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         retained: Default::default(),
         sys: Default::default(),
         redirect: Default::default(),
+        delayed: Default::default(),
         log: Default::default(),
     }
 }

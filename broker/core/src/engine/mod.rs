@@ -6,7 +6,8 @@
 //!
 //! Steps, a file each: `receive` cuts packets, `exchange` asks on who somebody is, `connect`, `attach` and `connack` begin a session's time
 //! on a connection, `close` ends it, `redirect` sends clients
-//! elsewhere, `publish` and `ack` take messages in, `route` and `deliver` send
+//! elsewhere, `publish`, `delayed` and `ack` take messages
+//! in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
 //! words of refusals; `sys` says what the broker tells of itself.
@@ -19,6 +20,7 @@ mod config;
 mod connack;
 mod connect;
 mod counters;
+mod delayed;
 mod deliver;
 mod effect;
 mod exchange;
@@ -52,6 +54,7 @@ use broker_policy::Policy;
 pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
+pub use delayed::DelayedLimits;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
@@ -75,6 +78,7 @@ pub struct Engine {
     searches: retained::Searches,
     frames: deliver::Frames,
     forwards: forwarding::Forwards,
+    delayed: delayed::Delayed,
     /// Answers that wait for an interest change to be known elsewhere.
     waiting: BTreeMap<(InterestSeq, u64), subscribe::Waiting>,
     waiting_count: u64,
@@ -116,6 +120,7 @@ impl Engine {
             searches: retained::Searches::default(),
             frames: deliver::Frames::default(),
             forwards: forwarding::Forwards::default(),
+            delayed: delayed::Delayed::default(),
             waiting: BTreeMap::new(),
             waiting_count: 0,
             proposals: HashMap::new(),

@@ -71,7 +71,7 @@ fn text(
 ) -> Option<Cow<'static, str>> {
     let text = match packet {
         PacketType::ConnAck => of_connack(reason_code)?,
-        PacketType::PubAck | PacketType::PubRec => of_publish(reason_code)?,
+        PacketType::PubAck | PacketType::PubRec => return of_publish(reason_code, config),
         PacketType::SubAck | PacketType::UnsubAck => {
             return of_subscription(packet, reason_code, config);
         }
@@ -100,11 +100,19 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
     })
 }
 
-const fn of_publish(reason_code: ReasonCode) -> Option<&'static str> {
+fn of_publish(reason_code: ReasonCode, config: &EngineConfig) -> Option<Cow<'static, str>> {
     Some(match reason_code {
-        ReasonCode::NotAuthorized => "not allowed to publish to this topic",
+        ReasonCode::NotAuthorized => "not allowed to publish to this topic".into(),
         ReasonCode::ImplementationSpecificError => {
-            "the retained message could not be stored: publish it again"
+            "the retained message could not be stored: publish it again".into()
+        }
+        ReasonCode::TopicNameInvalid => format!(
+            "write $delayed/<seconds>/<topic>, with at most {} seconds",
+            config.delayed.seconds_max
+        )
+        .into(),
+        ReasonCode::QuotaExceeded => {
+            "as many delayed messages are held as may be: publish it later".into()
         }
         _ => return None,
     })

@@ -18,6 +18,7 @@ impl Engine {
             }
         }
         self.continue_searches(now);
+        self.publish_delayed(now);
         if self.timers.wants_compaction() {
             let (connections, sessions) = (&self.connections, &self.sessions);
             self.timers.compact(|at, key| match key {
@@ -35,7 +36,8 @@ impl Engine {
     /// late. Ask again after every pass.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.timers.next().into_iter().chain(self.searches.next()).min()
+        let others = [self.searches.next(), self.delayed.next()];
+        self.timers.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     pub(super) fn arm_connection(&mut self, id: ConnectionId, at: Millis) {

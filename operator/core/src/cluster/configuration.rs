@@ -149,6 +149,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         },
         sys: Default::default(),
         redirect: Default::default(),
+        delayed: Default::default(),
         log: RawLog::default(),
     }
 }

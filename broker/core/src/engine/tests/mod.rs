@@ -3,6 +3,7 @@
 mod bus;
 mod conformance;
 mod connect;
+mod delayed;
 mod deliver;
 mod describe;
 mod exchange;
