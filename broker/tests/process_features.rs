@@ -144,3 +144,30 @@ fn a_delayed_message_is_published_after_its_publisher_has_gone() {
     assert_eq!(client.message().0, "later");
     assert_eq!(broker.stop().code(), Some(0));
 }
+
+#[test]
+fn topics_are_rewritten_and_every_client_has_its_subscription() {
+    let mut broker = Mosquitto::new();
+    broker.write("m.conf", "listener PORT 127.0.0.1\nallow_anonymous true\nsys_interval 0\n");
+    let imported = broker.command(&["import-mosquitto", "m.conf"]).output().unwrap();
+    let text = String::from_utf8(imported.stdout).unwrap();
+    let rewrite = |destination| {
+        format!("{text}\n[[rewrites]]\nsource = \"old/+/#\"\ndestination = \"{destination}\"\n")
+    };
+    broker.write("broker.toml", &rewrite("new/$3"));
+    let output = broker.command(&["check", "--config", "broker.toml"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("rewrites[0].destination is \"new/$3\" and its source has 2"), "{said}");
+
+    let auto = "\n[[auto_subscriptions]]\nfilter = \"new/%c/#\"\nqos = 0\n";
+    broker.write("broker.toml", &(rewrite("new/$1/$2") + auto));
+    broker.start(&["run", "--config", "broker.toml"]);
+    let mut pump = broker.client("pump", None, b"");
+    let mut other = broker.client("other", None, b"");
+    other.subscribe("old/pump/#", 0);
+    let mut publisher = broker.client("publisher", None, b"");
+    assert_eq!(publish(&mut publisher, "old/pump/start", false), 0);
+    assert_eq!(pump.message().0, "new/pump/start");
+    assert_eq!(other.message().0, "new/pump/start");
+    assert_eq!(broker.stop().code(), Some(0));
+}

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::features::RewriteAction;
+
 /// `[sys]`: topics below `$SYS`, by Mosquitto's names. Each broker of a cluster has its own values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,4 +53,49 @@ impl Default for RawDelayed {
     fn default() -> Self {
         Self { messages_max: 10_000, bytes_max: 64 * 1024 * 1024, seconds_max: 30 * 24 * 3_600 }
     }
+}
+
+/// One of `[[rewrites]]`: another topic in place of the one that a client names. The first whose
+/// source matches decides; rights are those to the other topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRewrite {
+    /// Which packets it is for.
+    #[serde(default)]
+    pub action: RewriteAction,
+    /// A topic filter; of topic filters it takes those that it covers.
+    pub source: String,
+    /// The other topic; `$1` to `$9` stand for what the source's wildcards match, in their order.
+    pub destination: String,
+}
+
+/// One of `[[auto_subscriptions]]`: every client is given it at CONNECT which has the right to it,
+/// and has not subscribed to the same filter itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAutoSubscription {
+    /// A topic filter, with `%c` for the client identifier and `%u` for the user name; a client
+    /// without user name, or with a wildcard in the name, goes without.
+    pub filter: String,
+    /// Maximum QoS, 0 to 2.
+    #[serde(default)]
+    pub qos: u8,
+    /// Whether the client is spared its own messages. Spec: MQTT 5.0 section 3.8.3.1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_local: bool,
+    /// Whether messages keep the RETAIN that they were published with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retain_as_published: bool,
+    /// Whether retained messages are sent when the subscription is made.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub send_retained: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }

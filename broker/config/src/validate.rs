@@ -13,6 +13,7 @@ use crate::name::is_label;
 use crate::raw::{RawConfig, RawListener, RawMqtt, RawSessions};
 use crate::validate_cluster::{cluster, policy, tls};
 use crate::validate_features::{delayed, redirect};
+use crate::validate_topics::{auto_subscriptions, rewrites};
 
 /// Listeners of one broker.
 pub(crate) const LISTENERS_MAX: usize = 16;
@@ -69,6 +70,8 @@ impl TryFrom<RawConfig> for Config {
                 messages_max: raw.retained.messages_max,
                 bytes_max: raw.retained.bytes_max,
             },
+            rewrites: rewrites(&raw.rewrites)?,
+            auto_subscriptions: auto_subscriptions(&raw.auto_subscriptions)?,
             delayed: delayed(raw.delayed, &raw.mqtt)?,
             redirect: redirect(&raw.redirect)?,
             sys_interval: (raw.sys.interval_seconds > 0)

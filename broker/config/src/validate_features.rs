@@ -40,6 +40,71 @@ pub enum FeatureError {
         /// Bytes of a packet.
         packet: u32,
     },
+    /// More entries than are looked at.
+    #[error(
+        "there are {count} [[{what}]]: at most {max} are taken, put some together by wildcards"
+    )]
+    TooMany {
+        /// The table.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many may be.
+        max: usize,
+    },
+    /// No topic filter.
+    #[error(
+        "rewrites[{index}].source is {value:?}: write a topic filter without $share, in which + \
+         and # stand alone in their levels and # in the last one, as in \"old/+/#\""
+    )]
+    RewriteSource {
+        /// Which entry, from 0.
+        index: usize,
+        /// As written.
+        value: String,
+    },
+    /// No topic, or more references than wildcards.
+    #[error(
+        "rewrites[{index}].destination is {value:?} and its source has {wildcards} wildcards: \
+         write a topic without + and #, in which $1 stands for what the first wildcard matches, $2 \
+         for the second, and so on"
+    )]
+    RewriteDestination {
+        /// Which entry, from 0.
+        index: usize,
+        /// As written.
+        value: String,
+        /// How many the source has.
+        wildcards: usize,
+    },
+    /// No topic filter.
+    #[error(
+        "auto_subscriptions[{index}].filter is {value:?}: write a topic filter in which + and # \
+         stand alone in their levels and # in the last one, as in \"devices/%c/#\""
+    )]
+    AutoSubscriptionFilter {
+        /// Which entry, from 0.
+        index: usize,
+        /// As written.
+        value: String,
+    },
+    /// No QoS.
+    #[error("auto_subscriptions[{index}].qos is {value}: write 0, 1 or 2")]
+    AutoSubscriptionQos {
+        /// Which entry, from 0.
+        index: usize,
+        /// As written.
+        value: u8,
+    },
+    /// Spec: MQTT 5.0 section 3.8.3.1 [MQTT-3.8.3-4].
+    #[error(
+        "auto_subscriptions[{index}] is shared and has no_local = true: MQTT forbids it, remove \
+         no_local"
+    )]
+    SharedNoLocal {
+        /// Which entry, from 0.
+        index: usize,
+    },
 }
 
 pub(crate) fn delayed(raw: RawDelayed, mqtt: &RawMqtt) -> Result<Option<Delayed>, ConfigError> {

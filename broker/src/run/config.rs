@@ -7,7 +7,12 @@ use broker_config::{
     Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
 };
 use broker_core::cluster_state::RetainedLimits;
-use broker_core::engine::{DelayedLimits, EngineConfig, Profile, SharedSubscriptionStrategy};
+use broker_core::codec::packet::{RetainHandling, SubscriptionOptions};
+use broker_core::engine::{
+    AutoSubscription, DelayedLimits, EngineConfig, Profile, SharedSubscriptionStrategy,
+};
+use broker_core::topic::{Rewrite, RewriteAction};
+use broker_core::types::QoS;
 use broker_mosquitto::Faults;
 use broker_policy::Digest;
 
@@ -121,6 +126,8 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        rewrites: config.rewrites.iter().map(rewrite).collect(),
+        auto_subscriptions: config.auto_subscriptions.iter().map(auto_subscription).collect(),
         delayed: delayed(config),
         server_reference: config.redirect.as_ref().map(|to| Arc::clone(&to.server_reference)),
         refuses_connects: config.redirect.as_ref().is_some_and(|to| to.refuse_connects),
@@ -130,6 +137,32 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         },
         ..EngineConfig::default()
     }
+}
+
+fn rewrite(configured: &broker_config::Rewrite) -> Rewrite {
+    let action = match configured.action {
+        broker_config::RewriteAction::Publish => RewriteAction::Publish,
+        broker_config::RewriteAction::Subscribe => RewriteAction::Subscribe,
+        broker_config::RewriteAction::All => RewriteAction::All,
+    };
+    Rewrite::new(action, &configured.source, &configured.destination)
+}
+
+fn auto_subscription(configured: &broker_config::AutoSubscription) -> AutoSubscription {
+    let options = SubscriptionOptions {
+        qos: match configured.qos {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        },
+        no_local: configured.no_local,
+        retain_as_published: configured.retain_as_published,
+        retain_handling: match configured.send_retained {
+            true => RetainHandling::SendAtSubscribe,
+            false => RetainHandling::DoNotSend,
+        },
+    };
+    AutoSubscription { filter: Arc::clone(&configured.filter), options }
 }
 
 /// Each worker's share.

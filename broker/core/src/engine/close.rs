@@ -159,6 +159,8 @@ impl Engine {
         publisher: Publisher,
     ) {
         let Some(mut publish) = will.message.publish() else { return };
+        let other = self.rewritten_topic(publish.topic);
+        publish.topic = other.as_deref().unwrap_or(publish.topic);
         // A will has a delay of its own.
         if self.is_delayed(publish.topic) || !Self::may_publish(authorizer, publish.topic) {
             self.counters.dropped.count(super::DropReason::PublishDenied);

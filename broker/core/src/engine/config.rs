@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::DelayedLimits;
+use super::{AutoSubscription, DelayedLimits};
+use crate::topic::Rewrite;
 use crate::types::NodeId;
 
 /// Which member of a group gets a message of a Shared Subscription. Spec: MQTT 5.0 section 4.8.2.
@@ -81,6 +82,10 @@ pub struct EngineConfig {
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
+    /// Other topics in place of those that clients name; the first rule that is for one decides.
+    pub rewrites: Arc<[Rewrite]>,
+    /// Subscriptions that every client is given at CONNECT which has the right to them.
+    pub auto_subscriptions: Arc<[AutoSubscription]>,
     /// What it holds for `$delayed` topics.
     pub delayed: DelayedLimits,
     /// Another server, which clients are told to use that are sent away.
@@ -136,6 +141,8 @@ impl Default for EngineConfig {
             queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
+            rewrites: Arc::default(),
+            auto_subscriptions: Arc::default(),
             delayed: DelayedLimits::NONE,
             server_reference: None,
             refuses_connects: false,

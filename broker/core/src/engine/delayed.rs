@@ -104,6 +104,8 @@ impl Engine {
         if seconds > limits.seconds_max {
             return Err(ReasonCode::TopicNameInvalid);
         }
+        let other = self.rewritten_topic(topic);
+        let topic = other.as_deref().unwrap_or(topic);
         let session = self.sessions.get(slot).ok_or(ReasonCode::UnspecifiedError)?;
         if !Self::may_publish(&session.authorizer, topic) {
             return Err(ReasonCode::NotAuthorized);

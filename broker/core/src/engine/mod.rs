@@ -10,7 +10,8 @@
 //! in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
-//! words of refusals; `sys` says what the broker tells of itself.
+//! words of refusals; `sys` says what the broker tells of itself; `topics`
+//! puts other topics in place of clients' own.
 
 mod ack;
 mod attach;
@@ -42,6 +43,7 @@ mod sys;
 mod take_over;
 mod timeout;
 mod timers;
+mod topics;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,7 @@ pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
 pub use sys::{SYS_PREFIX, SysValue};
+pub use topics::AutoSubscription;
 
 use crate::connection::Connections;
 use crate::retained::RetainedSource;

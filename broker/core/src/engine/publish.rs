@@ -27,13 +27,13 @@ impl Engine {
         publish: &Publish<'_>,
     ) -> Result<(), Fault> {
         let Some(alias) = publish.properties.topic_alias else {
-            return self.accept_publish(now, id, publish);
+            return self.take_publish(now, id, publish);
         };
         let maximum = self.config.topic_alias_maximum;
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if !publish.topic.is_empty() {
             connection.topic_aliases.set(alias, publish.topic, maximum)?;
-            return self.accept_publish(now, id, publish);
+            return self.take_publish(now, id, publish);
         }
         let aliases = std::mem::take(&mut connection.topic_aliases);
         let result = aliases
@@ -42,14 +42,14 @@ impl Engine {
                 ReasonCode::ProtocolError => Fault::State(reason::ALIAS_UNSET),
                 reason_code => reason_code.into(),
             })
-            .and_then(|topic| self.accept_publish(now, id, &Publish { topic, ..*publish }));
+            .and_then(|topic| self.take_publish(now, id, &Publish { topic, ..*publish }));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.topic_aliases = aliases;
         }
         result
     }
 
-    fn accept_publish(
+    pub(super) fn accept_publish(
         &mut self,
         now: Millis,
         id: ConnectionId,

@@ -143,6 +143,8 @@ impl Translator<'_> {
             retained: Default::default(),
             sys: sys(config),
             redirect: Default::default(),
+            rewrites: Vec::new(),
+            auto_subscriptions: Vec::new(),
             // To Mosquitto these topics are like others.
             delayed: RawDelayed { messages_max: 0, ..RawDelayed::default() },
             log: self.log(config, options.verbose),

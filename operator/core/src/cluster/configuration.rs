@@ -149,6 +149,8 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         },
         sys: Default::default(),
         redirect: Default::default(),
+        rewrites: Vec::new(),
+        auto_subscriptions: Vec::new(),
         delayed: Default::default(),
         log: RawLog::default(),
     }
