@@ -5,6 +5,7 @@ mod conformance;
 mod connect;
 mod deliver;
 mod describe;
+mod malformed;
 mod outbound_alias;
 mod pair;
 mod policy;
