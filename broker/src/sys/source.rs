@@ -55,41 +55,33 @@ impl RetainedSource for SysTree {
             return self.retained.for_each_match(filter, after, now, budget, visit);
         }
         let messages = self.messages();
-        let mut last: Option<&str> = after;
+        let mut last = after.filter(|after| messages.contains_key(*after));
         let stopped = |last: Option<&str>| RetainedSearch::Stopped { after: last.map(Box::from) };
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        for (topic, message) in messages.range::<str, _>((start, Bound::Unbounded)) {
-            let Some(left) = budget.checked_sub(1) else { return stopped(last) };
-            *budget = left;
-            if matches(filter, topic) && visit(message).is_break() {
-                return stopped(last);
+        if last.is_some() == after.is_some() {
+            let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+            for (topic, message) in messages.range::<str, _>((start, Bound::Unbounded)) {
+                let Some(left) = budget.checked_sub(1) else { return stopped(last) };
+                *budget = left;
+                if matches(filter, topic) && visit(message).is_break() {
+                    return stopped(last);
+                }
+                last = Some(topic);
             }
-            last = Some(topic);
         }
-        RetainedSearch::Done
+        // Behind the values what is retained: bridges tell their state there.
+        let after = after.filter(|after| !messages.contains_key(*after));
+        match self.retained.for_each_match(filter, after, now, budget, visit) {
+            RetainedSearch::Stopped { after: None } => stopped(last),
+            search => search,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use broker_core::cluster_state::RetainedStore;
+
     use super::*;
-
-    /// Retained messages that nobody should ask for.
-    struct Nothing;
-
-    impl RetainedSource for Nothing {
-        fn for_each_match(
-            &self,
-            filter: &str,
-            _after: Option<&str>,
-            _now: Millis,
-            _budget: &mut usize,
-            _visit: &mut dyn FnMut(&RetainedMessage) -> ControlFlow<()>,
-        ) -> RetainedSearch {
-            assert!(!filter.starts_with("$SYS/"), "{filter}");
-            RetainedSearch::Done
-        }
-    }
 
     fn value(topic: &str, text: &str) -> SysValue {
         SysValue { topic: topic.into(), text: text.into() }
@@ -114,15 +106,18 @@ mod tests {
 
     #[test]
     fn a_search_finds_the_latest_values_once_each_in_whatever_portions() {
-        let tree = SysTree::new(Arc::new(Nothing));
+        let retained = SysTree::new(Arc::new(RetainedStore::default()));
+        retained.set(&[value("$SYS/broker/aa/state", "1"), value("other", "1")]);
+        let tree = SysTree::new(Arc::new(retained));
         tree.set(&[value("$SYS/broker/b", "1"), value("$SYS/broker/a", "1"), value("$SYS/c", "1")]);
         tree.set(&[value("$SYS/broker/a", "2")]);
         for portion in 1..5 {
             assert_eq!(
                 search(&tree, "$SYS/#", portion),
-                ["$SYS/broker/a", "$SYS/broker/b", "$SYS/c"]
+                ["$SYS/broker/a", "$SYS/broker/b", "$SYS/c", "$SYS/broker/aa/state"]
             );
             assert_eq!(search(&tree, "$SYS/+/b", portion), ["$SYS/broker/b"]);
+            assert_eq!(search(&tree, "$SYS/+/+/state", portion), ["$SYS/broker/aa/state"]);
             assert_eq!(search(&tree, "#", portion), [""; 0]);
             assert_eq!(search(&tree, "+/broker/a", portion), [""; 0]);
         }

@@ -7,7 +7,7 @@ use broker_policy::{Action, Authorizer};
 use super::output::AckPacket;
 use super::reason::{self, Fault};
 use super::route::Publisher;
-use super::{DropReason, Effect, Engine, Profile, ProposalId, SYS_PREFIX};
+use super::{DropReason, Effect, Engine, Profile, ProposalId};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{Packet, Publish, PublishAck};
 use crate::connection::{AckKind, ConnectionSlot, PendingAck, slot_of};
@@ -176,8 +176,7 @@ impl Engine {
     }
 
     pub(super) fn may_publish(authorizer: &Authorizer, topic: &str) -> bool {
-        let is_reserved = topic.starts_with(CONTROL_PREFIX) || topic.starts_with(SYS_PREFIX);
-        !is_reserved && authorizer.allows(Action::Publish, topic)
+        !topic.starts_with(CONTROL_PREFIX) && authorizer.allows(Action::Publish, topic)
     }
 
     /// Has the cluster keep the message, or take the topic's message away if this one is empty.

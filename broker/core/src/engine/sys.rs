@@ -12,8 +12,8 @@ use crate::codec::packet::{Publish, PublishProperties};
 use crate::router::Message;
 use crate::types::{Millis, QoS};
 
-/// First level of the topics that the broker writes and no client may. Longer words that begin so
-/// are kept free too, as Mosquitto does.
+/// First level of the topics that the broker writes. The policy lets no client write there, but for
+/// the state of its bridges, which it never tells itself.
 pub const SYS_PREFIX: &str = "$SYS";
 
 /// A value of the broker, under a topic below [`SYS_PREFIX`].

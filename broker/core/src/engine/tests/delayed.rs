@@ -1,6 +1,8 @@
 //! `$delayed/<seconds>/<topic>`.
 
-use broker_policy::AclType;
+use broker_policy::{
+    Acl, AclType, Client, DefaultAccess, Group, Policy, Record, Role, RoleAssignment, Settings,
+};
 
 use super::rig::*;
 use crate::codec::packet::*;
@@ -57,14 +59,35 @@ fn a_retained_message_is_retained_when_its_time_has_come_and_an_expiry_counts_fr
     for expiry in [4, 9] {
         let properties =
             PublishProperties { message_expiry_seconds: Some(expiry), ..Default::default() };
-        let short = Publish { properties, ..publish("$delayed/5/t", AtMostOnce, 0, "x") };
+        let retain = expiry == 4;
+        let short = Publish { properties, retain, ..publish("$delayed/5/t", AtMostOnce, 0, "x") };
         rig.send(from, &Packet::Publish(short));
     }
     assert!(rig.retained.0.lock().unwrap().is_empty());
     rig.wait(5000);
     assert_eq!(rig.received(to), [r#"PUBLISH kept q0 "x""#, r#"PUBLISH t q0 expiry=4 "x""#]);
     assert_eq!(rig.engine.counters().dropped.expired, 1);
-    assert!(rig.retained.0.lock().unwrap().contains_key("kept"));
+    let retained: Vec<String> = rig.retained.0.lock().unwrap().keys().cloned().collect();
+    assert_eq!(retained, ["kept"], "what has expired is not retained either");
+}
+
+/// A policy that lets its user do everything, and clients without a name.
+fn with_user(username: &str, disabled: bool) -> Policy {
+    let mut role = Role::new("role");
+    role.acls = [AclType::PublishClientSend, AclType::PublishClientReceive]
+        .map(|acl_type| Acl { acl_type, topic: "#".into(), priority: 0, allow: true })
+        .to_vec();
+    let roles = vec![RoleAssignment::new("role")];
+    let group = Group { name: "anyone".into(), roles: roles.clone(), ..Group::default() };
+    let anonymous_group = Some("anyone".into());
+    let default_access = DefaultAccess { subscribe: true, ..DefaultAccess::default() };
+    Policy::from_records([
+        Record::Settings(Settings { anonymous_group, default_access, ..Settings::default() }),
+        Record::Role(role),
+        Record::Group(group),
+        Record::Client(Client { username: username.into(), disabled, roles, ..Client::default() }),
+    ])
+    .unwrap()
 }
 
 #[test]
@@ -73,18 +96,22 @@ fn the_right_to_the_real_topic_is_asked_when_the_message_comes_and_when_it_goes(
     let mut rig = Rig::with(config(), policy(&["u"], &no("no/#")));
     let to = rig.client("to");
     rig.subscribe(to, "#", AtMostOnce);
-    let from = rig.connect(Connect { user_name: Some("u"), ..connect("from") });
+    let mut from = rig.connect(Connect { user_name: Some("u"), ..connect("from") });
     assert_eq!(send(&mut rig, from, "$delayed/5/no/t"), ["PUBACK #1 0x87"]);
     assert_eq!(send(&mut rig, from, "$delayed/5/$SYS/broker/uptime"), ["PUBACK #1 0x87"]);
     assert_eq!(send(&mut rig, from, "$delayed/5/later/t"), ["PUBACK #1"]);
     rig.engine.set_policy(rig.now, policy(&["u"], &no("later/#")).into());
     rig.wait(5000);
     assert_eq!(rig.received(to), [""; 0]);
-    assert_eq!(send(&mut rig, from, "$delayed/5/t"), ["PUBACK #1"]);
-    rig.engine.set_policy(rig.now, policy(&[], &[]).into());
-    rig.wait(5000);
-    assert_eq!(rig.received(to), [""; 0], "the user is deleted");
-    assert_eq!(rig.engine.counters().dropped.publish_denied, 4);
+    for (username, disabled) in [("u", true), ("other", false)] {
+        assert_eq!(send(&mut rig, from, "$delayed/5/t"), ["PUBACK #1"]);
+        rig.engine.set_policy(rig.now, with_user(username, disabled).into());
+        rig.wait(5000);
+        assert_eq!(rig.received(to), [""; 0], "the user is suspended, then deleted");
+        rig.engine.set_policy(rig.now, with_user("u", false).into());
+        from = rig.connect(Connect { user_name: Some("u"), ..connect("from") });
+    }
+    assert_eq!(rig.engine.counters().dropped.publish_denied, 5);
 }
 
 #[test]

@@ -187,7 +187,10 @@ fn an_answer_that_comes_too_late_does_nothing() {
     let id = begin(&mut rig, exchanging("a"));
     rig.wait(CONNECT_TIMEOUT_MILLIS);
     assert_eq!(rig.received(id), ["CONNACK 0x88"]);
-    answer(&mut rig, id, proved("pump"));
+    for outcome in [go_on(), refused(), proved("pump")] {
+        answer(&mut rig, id, outcome);
+        assert_eq!(rig.received(id), [""; 0]);
+    }
     rig.lose(id);
     answer(&mut rig, id, proved("pump"));
     assert_eq!(rig.engine.counters().connects_accepted, 0);

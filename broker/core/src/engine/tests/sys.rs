@@ -50,20 +50,25 @@ fn who_may_not_read_a_sys_topic_gets_none() {
 }
 
 #[test]
-fn no_client_writes_below_sys_whatever_its_rights() {
-    let mut rig = Rig::new();
-    let (a, b) = (rig.client("a"), rig.client("b"));
+fn no_client_writes_below_sys_whatever_its_rights_but_a_bridge_its_state() {
+    let acls = ["$SYS/#", "$SYS", "$SYSTEM/#"].map(|t| (AclType::PublishClientSend, t, true));
+    let mut rig = Rig::with(EngineConfig::default(), policy(&["u"], &acls));
+    let a = rig.connect(Connect { user_name: Some("u"), ..connect("a") });
+    let b = rig.client("b");
     rig.subscribe(b, "$SYS/#", AtMostOnce);
     for topic in ["$SYS/broker/version", "$SYS", "$SYSTEM/x"] {
         let lie = Publish { retain: true, ..publish(topic, AtLeastOnce, 1, "lie") };
         rig.send(a, &Packet::Publish(lie));
         assert!(rig.received(a)[0].starts_with("PUBACK #1 0x87"), "{topic}");
     }
-    let with_will = Connect { will: Some(will("$SYS/broker/version", 0)), ..connect("w") };
+    let will = Some(will("$SYS/broker/version", 0));
+    let with_will = Connect { user_name: Some("u"), will, ..connect("w") };
     let w = rig.connect(with_will);
     rig.lose(w);
     assert_eq!(rig.received(b), [""; 0]);
     assert!(rig.retained.0.lock().unwrap().is_empty());
+    rig.send(a, &Packet::Publish(publish("$SYS/broker/connection/x/state", AtMostOnce, 0, "1")));
+    assert_eq!(rig.received(b), [r#"PUBLISH $SYS/broker/connection/x/state q0 "1""#]);
 }
 
 #[test]
