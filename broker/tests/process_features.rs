@@ -93,6 +93,12 @@ fn a_client_proves_its_password_without_sending_it_and_again_later() {
     assert_eq!((&*first[0], &first), ("connack 0x87", &second));
     assert_eq!(scram_client(&broker, &["gate", "wrong"]).unwrap()[0], "connack 0x87");
     assert_eq!(broker.stop().code(), Some(0));
+
+    // Where no password is taken, none is proved.
+    broker.write("m.conf", "listener PORT 127.0.0.1\nallow_anonymous true\n");
+    broker.start(&["-c", "m.conf"]);
+    assert_eq!(scram_client(&broker, &["gate", "rubber"]).unwrap()[0], "connack 0x8c");
+    assert_eq!(broker.stop().code(), Some(0));
 }
 
 #[test]

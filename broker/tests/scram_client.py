@@ -143,7 +143,7 @@ def main():
     port, user, password = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     client = Client(port, user, password)
     print(client.connect())
-    print("salt", client.salt)
+    print("salt", getattr(client, "salt", None))
     if len(sys.argv) > 4:
         print(client.again(sys.argv[4], sys.argv[5]))
 

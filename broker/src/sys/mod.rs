@@ -38,7 +38,7 @@ pub struct SysParts {
     pub tree: Arc<SysTree>,
 }
 
-/// Tells the values, at once and then at each interval, until a worker is gone.
+/// Tells the values, at once and then at each interval, for as long as it is polled.
 pub async fn run(parts: SysParts) {
     let mut values = Values::new(parts.version, parts.interval);
     let mut ticks = interval(parts.interval);
@@ -52,9 +52,8 @@ pub async fn run(parts: SysParts) {
         parts.tree.set(&changed);
         let changed: Arc<[SysValue]> = changed.into();
         for worker in parts.workers.iter() {
-            if worker.inbox.send(ToWorker::Sys(Arc::clone(&changed))).await.is_err() {
-                return;
-            }
+            // That one has ended is noticed elsewhere.
+            let _ = worker.inbox.send(ToWorker::Sys(Arc::clone(&changed))).await;
         }
     }
 }

@@ -17,7 +17,8 @@ use super::validate::{Problem, ProblemReason, ValidatedCluster};
 
 /// Tables and keys of the file that `brokerConfig` may hold; the spec or the operator decides the
 /// others.
-const OPEN_KEYS: [&str; 3] = ["workers", "mqtt", "log"];
+const OPEN_KEYS: [&str; 8] =
+    ["workers", "mqtt", "log", "sys", "redirect", "delayed", "rewrites", "auto_subscriptions"];
 
 /// Where a broker finds its files and which addresses it binds: what differs between platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn what_brokers_do_beside_routing_is_said_there_too() {
+        let cluster = validated(
+            "{version: 0.1.0, brokerConfig: {
+                sys: {interval_seconds: 0}, redirect: {server_reference: b}, delayed: {messages_max: 7},
+                rewrites: [{source: a/+, destination: b/$1}], auto_subscriptions: [{filter: to/%c}]}}",
+        );
+        let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
+        let config = Config::parse(&rendered.text).unwrap();
+        assert_eq!((config.sys_interval, config.delayed.unwrap().messages_max), (None, 7));
+        assert_eq!(&*config.redirect.unwrap().server_reference, "b");
+        assert_eq!(config.rewrites[0].destination, "b/$1");
+        assert_eq!(&*config.auto_subscriptions[0].filter, "to/%c");
+    }
+
+    #[test]
     fn what_the_broker_would_refuse_is_refused_before() {
         let mut cluster = validated("{version: 0.1.0}");
         let mut refused = |overlay: &str| {
@@ -252,5 +268,7 @@ mod tests {
         assert!(refused("{data_dir: /tmp}").contains("brokerConfig.data_dir can't be set here"));
         assert!(refused("{log: {levle: debug}}").contains("levle"));
         assert!(refused("{mqtt: {receive_maximum: 0}}").contains("receive_maximum"));
+        let said = refused("{rewrites: [{source: a, destination: b/$1}]}");
+        assert!(said.contains("rewrites[0].destination is \"b/$1\""), "{said}");
     }
 }

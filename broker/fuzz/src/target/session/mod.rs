@@ -33,6 +33,13 @@ pub(super) const TARGET: Target = Target {
         b"\x02\x00\x03\x40\0\x01",
         b"\x02\x00\x03\x62\0\x01",
         b"\x02\x00\x01\xE0",
+        // PUBLISH to a topic that is delayed and to one that is rewritten, QoS 1, of 5.0.
+        b"\x02\x00\x17\x32\0\x10$delayed/1/b/x/y\0\x01\0z",
+        b"\x02\x00\x0c\x32\0\x05b/x/y\0\x01\0z",
+        // CONNECT by SCRAM-SHA-256, AUTH that goes on, and one that begins again.
+        b"\0\0\0\x02\0\x1f\x10\0\x04MQTT\x05\x02\0\x3c\x10\x15\0\x0dSCRAM-SHA-256\0\x01m",
+        b"\x02\x00\x13\xF0\x18\x10\x15\0\x0dSCRAM-SHA-256",
+        b"\x02\x00\x13\xF0\x19\x10\x15\0\x0dSCRAM-SHA-256",
     ],
     bytes_max: 4096,
 };
