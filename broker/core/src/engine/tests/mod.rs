@@ -7,6 +7,7 @@ mod delayed;
 mod deliver;
 mod describe;
 mod exchange;
+mod malformed;
 mod outbound_alias;
 mod pair;
 mod policy;
