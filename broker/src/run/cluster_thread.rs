@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::config::{discovery, retained};
+use super::config::{discovery, durable_sessions, retained};
 use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
 use crate::cluster::{LinkTiming, Links, LinksConfig};
 use crate::hub::{Hub, HubParts};
@@ -142,6 +142,7 @@ async fn open(
     let meta_config = MetaConfig {
         cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
+        session_limits: durable_sessions(&config),
         timing: MetaTiming::default(),
     };
     let meta = MetaGroup::start(meta_config, links.clone(), directory)

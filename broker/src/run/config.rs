@@ -7,6 +7,7 @@ use broker_config::{
 };
 use broker_core::cluster_state::RetainedLimits;
 use broker_core::engine::{EngineConfig, Profile, SharedSubscriptionStrategy};
+use broker_core::shard::SessionLimits;
 use broker_mosquitto::Faults;
 use broker_policy::Digest;
 
@@ -161,6 +162,18 @@ pub(super) fn retained(config: &Config) -> RetainedLimits {
     RetainedLimits {
         messages_max: config.retained.messages_max,
         bytes_max: config.retained.bytes_max,
+    }
+}
+
+/// Limits of the durable sessions.
+pub(super) fn durable_sessions(config: &Config) -> SessionLimits {
+    let sessions = config.sessions;
+    SessionLimits {
+        sessions_max: sessions.durable_max,
+        messages_max: u64::from(sessions.queued_messages_max),
+        in_flight_max: u64::from(sessions.inflight_max),
+        bytes_max: sessions.queued_bytes_max,
+        bytes_total_max: sessions.durable_bytes_max,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use broker_config::Config;
+use broker_config::{Config, Durability};
 use tokio::sync::mpsc;
 
 use super::StartError;
@@ -54,6 +54,7 @@ pub(super) fn shared(
         passwords: Arc::new(passwords),
         policy,
         retained: meta.retained(),
+        sessions: (config.durability != Durability::Memory).then(|| meta.sessions()),
         hub,
         workers: Arc::clone(workers),
     })

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::atomic_file::write_file_atomically;
+
 /// A data directory that this process holds; released when dropped.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -65,6 +67,26 @@ impl DataDirectory {
         }
     }
 
+    /// Counts the processes that had this directory: the number of this one, above all before it.
+    /// Unlike a clock it never goes back.
+    ///
+    /// # Errors
+    /// `Io`: the count can't be kept.
+    pub fn count_start(&self) -> Result<u64, DataDirectoryError> {
+        let path = self.path.join("starts");
+        let failed = |source| DataDirectoryError::Io { path: path.clone(), source };
+        let earlier = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                failed(io::Error::new(io::ErrorKind::InvalidData, "it holds no number"))
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(failed(error)),
+        };
+        let start: u64 = u64::saturating_add(earlier, 1);
+        write_file_atomically(&path, start.to_string().as_bytes()).map_err(failed)?;
+        Ok(start)
+    }
+
     /// The directory itself.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -97,5 +119,18 @@ mod tests {
         assert!(matches!(error, DataDirectoryError::InUse { .. }), "{error}");
         drop(held);
         DataDirectory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn starts_are_counted_and_a_count_that_is_no_number_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("data");
+        for expected in 1..4 {
+            let directory = DataDirectory::open(&path).unwrap();
+            assert_eq!(directory.count_start().unwrap(), expected);
+        }
+        fs::write(path.join("starts"), "?").unwrap();
+        let error = DataDirectory::open(&path).unwrap().count_start().unwrap_err();
+        assert!(error.to_string().ends_with("starts"), "{error}");
     }
 }

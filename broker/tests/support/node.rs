@@ -131,6 +131,7 @@ impl Node {
             passwords: Arc::new(PasswordPool::start(1).unwrap()),
             policy: Arc::new(options.policy),
             retained: Arc::new(RetainedStore::default()),
+            sessions: None,
             hub,
             workers: Arc::clone(&workers),
         };

@@ -79,7 +79,7 @@ impl Engine {
         claim: Claim,
         state: Option<Box<SessionState>>,
     ) {
-        let Some(identity) = pending.identity.take() else { return };
+        let Some(identity) = pending.identity.clone() else { return };
         if !Arc::ptr_eq(&pending.policy, &self.policy)
             && let Err(reason_code) =
                 recheck(&self.policy, &pending.policy, &identity, &pending.client_id)
@@ -88,6 +88,12 @@ impl Engine {
             self.refuse_connect(now, id, reason_code);
             return;
         }
+        if self.is_durable(&pending) {
+            self.take_over(now, &pending.client_id, pending.clean_start);
+            self.propose_attach(id, pending, claim);
+            return;
+        }
+        self.discard_durable(&pending.client_id);
         // The driver took over what there was; should something be left, it is not to be lost.
         let left = self.take_over(now, &pending.client_id, pending.clean_start);
         let state = state.or(left).filter(|state| {
@@ -96,6 +102,17 @@ impl Engine {
         });
         pending.session_present = state.is_some();
         let slot = self.insert_session(pending.client_id.clone(), claim, identity, state);
+        self.settle_connect(now, id, slot, pending);
+    }
+
+    /// The session is the connection's; CONNACK leaves when its filters are heard.
+    pub(super) fn settle_connect(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        slot: SessionSlot,
+        mut pending: Box<PendingConnect>,
+    ) {
         let expiry_seconds =
             pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
         if let Some(session) = self.sessions.get_mut(slot) {
@@ -125,7 +142,7 @@ impl Engine {
     }
 
     /// Puts a session in its places: the table, the router, the counters.
-    fn insert_session(
+    pub(super) fn insert_session(
         &mut self,
         client_id: ClientId,
         claim: Claim,
@@ -154,6 +171,7 @@ impl Engine {
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,
+            durable: None,
         };
         let mut subscriptions = Vec::new();
         if let Some(state) = state {

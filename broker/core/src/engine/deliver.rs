@@ -158,6 +158,14 @@ impl Engine {
         let retain = outgoing.publish.retain && target.retain_as_published;
         let ids = target.subscription_ids.as_deref().unwrap_or_default();
         let Some(session) = self.sessions.get_mut(target.session) else { return };
+        if session.durable.is_some() && qos != QoS::AtMostOnce {
+            // The state has it, or is to get it.
+            if outgoing.share.is_some() {
+                let delivery = outgoing.delivery(qos, retain, ids);
+                self.adopt(target.session, delivery);
+            }
+            return;
+        }
         let connection = session.connection.and_then(|slot| self.connections.at(slot));
         let Some(connection) = connection.filter(|connection| connection.is_open()) else {
             if qos != QoS::AtMostOnce {
@@ -287,9 +295,11 @@ impl Engine {
         if session.in_flight.is_sent()
             && session.queue.is_empty()
             && session.retained_cursors.is_empty()
+            && !self.has_durable(slot)
         {
             return;
         }
+        self.pump_durable(now, slot, connection);
         while self.has_room(connection) && self.resend_one(now, slot, connection) {}
         while self.has_room(connection) && self.send_queued(now, slot, connection) {}
         self.end_recheck(slot);
@@ -411,7 +421,7 @@ impl Engine {
         })
     }
 
-    fn send_delivery(
+    pub(super) fn send_delivery(
         &mut self,
         now: Millis,
         connection: ConnectionSlot,

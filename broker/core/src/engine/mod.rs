@@ -7,7 +7,7 @@
 //! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
 //! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
-//! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
+//! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
 //! words of refusals.
 
 mod ack;
@@ -18,6 +18,7 @@ mod config;
 mod connect;
 mod counters;
 mod deliver;
+mod durable;
 mod effect;
 mod forwarding;
 mod interest;
@@ -47,6 +48,8 @@ use broker_policy::Policy;
 pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
+pub(crate) use durable::DurableView;
+pub use durable::Reach;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
@@ -79,6 +82,8 @@ pub struct Engine {
     orphaned_claims: HashMap<ConnectionId, ClientId>,
     assigned_ids: u64,
     random: random::Random,
+    /// Where sessions that outlive their connections are kept by the replicated state.
+    durable: Option<Box<durable::Durable>>,
     effects: Vec<Effect>,
     counters: Counters,
 }
@@ -116,6 +121,7 @@ impl Engine {
             proposal_count: 0,
             orphaned_claims: HashMap::new(),
             assigned_ids: 0,
+            durable: None,
             effects: Vec::new(),
             counters: Counters::default(),
         }
@@ -138,6 +144,7 @@ impl Engine {
         if let Some((seq, changes)) = self.router.issue_interest() {
             self.effects.push(Effect::Interest { seq, changes });
         }
+        self.propose_batches();
         into.append(&mut self.effects);
     }
 

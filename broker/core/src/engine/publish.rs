@@ -4,9 +4,10 @@
 
 use broker_policy::{Action, Authorizer};
 
+use super::durable::Published;
 use super::output::AckPacket;
 use super::reason::{self, Fault};
-use super::route::Publisher;
+use super::route::{Publisher, Scope};
 use super::{DropReason, Effect, Engine, Profile, ProposalId};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{Packet, Publish, PublishAck};
@@ -61,7 +62,7 @@ impl Engine {
         };
         self.counters.publishes_received[usize::from(publish.qos.as_u8())] += 1;
         let Some(packet_id) = publish.packet_id else {
-            if self.publish(now, slot, session, publish) != ReasonCode::NotAuthorized
+            if self.publish(now, slot, session, publish).0 != ReasonCode::NotAuthorized
                 && publish.retain
             {
                 self.propose_retained(now, publish);
@@ -77,7 +78,7 @@ impl Engine {
             return Ok(());
         }
         self.check_receive_maximum(slot, session)?;
-        let reason_code = self.publish(now, slot, session, publish);
+        let (reason_code, mut proposal) = self.publish(now, slot, session, publish);
         let is_denied = reason_code == ReasonCode::NotAuthorized;
         let is_v5 = self.version(slot).is_v5();
         // A PUBREC that refuses ends the exchange; 3.1.1 knows none, so it goes on there.
@@ -87,8 +88,7 @@ impl Engine {
         {
             session.inbound_qos2.insert(packet_id);
         }
-        let mut proposal = None;
-        if publish.retain && !is_denied {
+        if publish.retain && !is_denied && proposal.is_none() {
             proposal = self.propose_retained(now, publish);
         }
         if let Some(proposal) = proposal {
@@ -131,17 +131,24 @@ impl Engine {
     }
 
     /// Sends a message to all who want it, if the client may publish it. Gives the reason code of
-    /// its acknowledgement.
+    /// its acknowledgement, and what that waits for.
     fn publish(
         &mut self,
         now: Millis,
         slot: ConnectionSlot,
         session: SessionSlot,
         publish: &Publish<'_>,
-    ) -> ReasonCode {
-        let route = self.router.take_route(publish.topic, &self.sessions);
+    ) -> (ReasonCode, Option<ProposalId>) {
+        let mut route = self.router.take_route(publish.topic, &self.sessions);
+        let mut proposal = None;
         let reason_code = if self.may_use_route(slot, session, &route) {
-            match self.follow_route(now, publish, Publisher::Session(session), &route) {
+            self.refresh_durable(&mut route, publish.qos);
+            let publisher = Publisher::Session(session);
+            let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
+            let published = Published { publisher, packet_id, is_retained: publish.retain };
+            let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            proposal = self.propose_publish(now, publish, published, &route);
+            match is_wanted {
                 true => ReasonCode::Success,
                 false => ReasonCode::NoMatchingSubscribers,
             }
@@ -150,7 +157,7 @@ impl Engine {
             ReasonCode::NotAuthorized
         };
         self.router.put_route(route);
-        reason_code
+        (reason_code, proposal)
     }
 
     /// Whether the client may publish to the route's topic. The answer for the last two topics is

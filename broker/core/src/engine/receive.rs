@@ -132,7 +132,10 @@ impl Engine {
     /// Whether further packets must wait: for an answer of the driver, or for the client to read.
     fn is_held_up(&self, connection: &Connection) -> bool {
         match connection.stage {
-            Stage::Authenticating(_) | Stage::Claiming(_) | Stage::Settling(_) => true,
+            Stage::Authenticating(_)
+            | Stage::Claiming(_)
+            | Stage::Attaching(_)
+            | Stage::Settling(_) => true,
             Stage::AwaitConnect | Stage::Open | Stage::Closing => {
                 let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.len());
                 acks > PENDING_ACKS_MAX
@@ -168,7 +171,7 @@ impl Engine {
             Packet::PubRel(ack) => self.handle_pubrel(slot, ack),
             Packet::PubComp(ack) => self.handle_pubcomp(now, slot, ack)?,
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, slot, unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, id, unsubscribe),
             Packet::PingReq => {
                 self.send(slot, &Packet::PingResp);
             }

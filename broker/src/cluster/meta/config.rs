@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use broker_core::cluster_state::RetainedLimits;
+use broker_core::shard::SessionLimits;
 use openraft::{Config, SnapshotPolicy};
 
-use crate::storage::LogError;
+use crate::storage::{DataDirectoryError, LogError};
 
 /// How the group runs.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct MetaConfig {
     pub cluster_id: String,
     /// Most that retained messages may take; the leader's is in force.
     pub retained_limits: RetainedLimits,
+    /// Most that durable sessions may hold; each node's own are in force for what it proposes.
+    pub session_limits: SessionLimits,
     /// Intervals; the default is the production setting.
     pub timing: MetaTiming,
 }
@@ -33,6 +36,9 @@ pub struct MetaTiming {
     pub kept_entries: u64,
     /// How often the leader looks for expired retained messages.
     pub expiry_interval: Duration,
+    /// How often the leader looks for wills that are due, expired sessions, and sessions whose
+    /// broker has gone.
+    pub session_interval: Duration,
 }
 
 impl Default for MetaTiming {
@@ -44,6 +50,7 @@ impl Default for MetaTiming {
             snapshot_entries: 5000,
             kept_entries: 1000,
             expiry_interval: Duration::from_secs(10),
+            session_interval: Duration::from_millis(500),
         }
     }
 }
@@ -73,6 +80,12 @@ pub enum MetaError {
         first: u64,
         /// Last entry that the snapshot covers.
         applied: u64,
+    },
+    /// The data directory can't be written.
+    #[error("count the start of this process")]
+    Start {
+        /// Why.
+        source: DataDirectoryError,
     },
     /// openraft does not start.
     #[error("start consensus: {reason}")]
