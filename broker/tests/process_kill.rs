@@ -121,6 +121,37 @@ fn a_broker_killed_a_hundred_times_under_load_loses_nothing_that_it_acknowledged
 }
 
 #[test]
+fn what_is_damaged_on_the_disk_is_set_aside_and_the_broker_serves() {
+    let mut broker = Alone::new("local");
+    broker.start();
+    let stop = Arc::<AtomicBool>::default();
+    let publisher = Publisher::start(broker.role("p", &stop), "t", 2);
+    let acknowledged = Arc::<AtomicU64>::clone(&publisher.acknowledged);
+    let flows = |more: u64| {
+        let before = acknowledged.load(Ordering::Relaxed);
+        eventually("messages are acknowledged", || {
+            (acknowledged.load(Ordering::Relaxed) > before + more).then_some(())
+        });
+    };
+    flows(50);
+    broker.kill();
+    let data = broker.folder.path().join("data");
+    let segment = data.join("log").read_dir().unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
+    bytes[middle..middle + 64].fill(0xAA);
+    std::fs::write(&segment, &bytes).unwrap();
+    broker.start();
+    flows(50);
+    let lines = broker.lines.lock().unwrap().join("\n");
+    assert!(lines.contains("damaged and set aside"), "{lines}");
+    let kept = data.join("damaged-1/log").join(segment.file_name().unwrap());
+    assert_eq!(std::fs::read(kept).unwrap(), bytes);
+    stop.store(true, Ordering::Relaxed);
+    publisher.finish();
+}
+
+#[test]
 fn with_durability_memory_a_session_goes_with_the_process_and_the_log_stays_empty_of_it() {
     let mut broker = Alone::new("memory");
     broker.start();

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::atomic_file::write_file_atomically;
+use super::atomic_file::{sync_parent, write_file_atomically};
 
 /// A data directory that this process holds; released when dropped.
 #[derive(Debug)]
@@ -87,6 +87,30 @@ impl DataDirectory {
         Ok(start)
     }
 
+    /// Moves log and snapshots out of the way, so that the next start finds neither; gives where
+    /// they are now. The identity stays.
+    ///
+    /// # Errors
+    /// `Io`: something can't be moved.
+    pub fn set_aside(&self) -> Result<PathBuf, DataDirectoryError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirectoryError::Io { path, source }
+        };
+        let names = (1u64..).map(|number| self.path.join(format!("damaged-{number}")));
+        let mut free = names.skip_while(|path| path.exists());
+        let aside = free.next().unwrap_or_else(|| self.path.join("damaged"));
+        for directory in [&aside, &self.log_path(), &self.snapshots_path()] {
+            if directory.exists() {
+                let name = directory.file_name().unwrap_or_default();
+                fs::rename(directory, aside.join(name)).map_err(failed(directory))?;
+            }
+            fs::DirBuilder::new().mode(0o700).create(directory).map_err(failed(directory))?;
+        }
+        sync_parent(&self.log_path()).map_err(failed(&self.path))?;
+        Ok(aside)
+    }
+
     /// The directory itself.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -119,6 +143,20 @@ mod tests {
         assert!(matches!(error, DataDirectoryError::InUse { .. }), "{error}");
         drop(held);
         DataDirectory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_and_each_time_elsewhere() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(&temporary.path().join("data")).unwrap();
+        for number in 1..3 {
+            fs::write(directory.log_path().join("1.log"), number.to_string()).unwrap();
+            let aside = directory.set_aside().unwrap();
+            assert!(aside.ends_with(format!("damaged-{number}")));
+            assert_eq!(fs::read_to_string(aside.join("log/1.log")).unwrap(), number.to_string());
+            assert!(aside.join("snapshots").is_dir());
+            assert_eq!(fs::read_dir(directory.log_path()).unwrap().count(), 0);
+        }
     }
 
     #[test]

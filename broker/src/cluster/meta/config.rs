@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{RetainedLimits, SnapshotError as StateSnapshotError};
 use broker_core::shard::SessionLimits;
 use openraft::{Config, SnapshotPolicy};
 
-use crate::storage::{DataDirectoryError, LogError};
+use crate::storage::{DataDirectoryError, LogError, SnapshotError};
 
 /// How the group runs.
 #[derive(Debug, Clone)]
@@ -93,6 +93,26 @@ pub enum MetaError {
         /// Why.
         reason: String,
     },
+}
+
+impl MetaError {
+    /// Whether what is on the disk is not what was written, rather than out of reach or newer.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log { source } => {
+                matches!(source, LogError::Damaged { .. } | LogError::Missing { .. })
+            }
+            Self::State { source } => source.get_ref().is_some_and(|inner| {
+                let on_disk = inner.downcast_ref::<SnapshotError>();
+                let within = inner.downcast_ref::<StateSnapshotError>();
+                matches!(on_disk, Some(SnapshotError::Damaged { .. }))
+                    || matches!(within, Some(StateSnapshotError::Damaged { .. }))
+            }),
+            Self::SnapshotMissing { .. } => true,
+            Self::Start { .. } | Self::Raft { .. } => false,
+        }
+    }
 }
 
 /// The same for openraft.
