@@ -7,12 +7,14 @@ TARGET       := $(or $(CARGO_TARGET_DIR),target)
 CARGO        ?= cargo
 # What `make verify` leaves out although it is not installed: VERIFY_WITHOUT="deny helm".
 VERIFY_WITHOUT ?=
+# How long each fuzz target runs: make fuzz SECONDS=600.
+SECONDS ?= 60
 # `make images VERSION=0.1.1` builds a broker that says 0.1.1, as the image's tag does.
 ifeq ($(origin VERSION),command line)
 export DUNLIN_VERSION := $(VERSION)
 endif
 
-.PHONY: help build run test e2e bench bench-micro verify fix crds images push clean
+.PHONY: help build run test fuzz e2e bench bench-micro verify fix crds images push clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +27,9 @@ run: build ## three brokers on this machine from examples/quickstart, until Ctrl
 
 test: ## unit, golden and property tests, controllers, real brokers and clients on loopback
 	./e2e/test.sh
+
+fuzz: ## every fuzz target for a minute (SECONDS=600), two at a time
+	FUZZ_SECONDS=$(SECONDS) ./broker/fuzz/fuzz.sh
 
 e2e: ## the tests on kind: images, chart, upgrade under traffic, node loss
 	./e2e/kind.sh

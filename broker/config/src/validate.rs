@@ -12,6 +12,8 @@ use crate::error::ConfigError;
 use crate::name::is_label;
 use crate::raw::{RawConfig, RawListener, RawMqtt, RawSessions};
 use crate::validate_cluster::{cluster, policy, tls};
+use crate::validate_features::{delayed, redirect};
+use crate::validate_topics::{auto_subscriptions, rewrites};
 
 /// Listeners of one broker.
 pub(crate) const LISTENERS_MAX: usize = 16;
@@ -68,6 +70,12 @@ impl TryFrom<RawConfig> for Config {
                 messages_max: raw.retained.messages_max,
                 bytes_max: raw.retained.bytes_max,
             },
+            rewrites: rewrites(&raw.rewrites)?,
+            auto_subscriptions: auto_subscriptions(&raw.auto_subscriptions)?,
+            delayed: delayed(raw.delayed, &raw.mqtt)?,
+            redirect: redirect(&raw.redirect)?,
+            sys_interval: (raw.sys.interval_seconds > 0)
+                .then(|| Duration::from_secs(raw.sys.interval_seconds.into())),
             log: Log { format: raw.log.format, level: raw.log.level },
         })
     }

@@ -24,6 +24,26 @@ impl Metrics {
         )?;
         page.family(
             Kind::Counter,
+            "payload_bytes_total",
+            "Bytes of payload in PUBLISH packets.",
+            "direction",
+            &[
+                ("received", sum(|r| r.engine.payload_bytes_received)),
+                ("sent", sum(|r| r.engine.payload_bytes_sent)),
+            ],
+        )?;
+        page.family(
+            Kind::Counter,
+            "other_packets_total",
+            "MQTT packets of other types than PUBLISH.",
+            "direction",
+            &[
+                ("received", sum(|r| r.engine.other_packets_received)),
+                ("sent", sum(|r| r.engine.other_packets_sent)),
+            ],
+        )?;
+        page.family(
+            Kind::Counter,
             "messages_dropped_total",
             "Messages not accepted or delivered.",
             "reason",
@@ -36,6 +56,7 @@ impl Metrics {
                 ("too_large", sum(|r| r.engine.dropped.too_large)),
                 ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
                 ("no_shared_member", sum(|r| r.engine.dropped.no_shared_member)),
+                ("delayed_refused", sum(|r| r.engine.dropped.delayed_refused)),
             ],
         )?;
         page.single(
@@ -52,6 +73,16 @@ impl Metrics {
             &[
                 ("accepted", sum(|r| r.engine.connects_accepted)),
                 ("refused", sum(|r| r.engine.connects_refused)),
+            ],
+        )?;
+        page.family(
+            Kind::Gauge,
+            "delayed",
+            "What is held to be published later.",
+            "unit",
+            &[
+                ("messages", sum(|r| r.engine.delayed_messages)),
+                ("bytes", sum(|r| r.engine.delayed_bytes)),
             ],
         )?;
         page.family(
@@ -108,6 +139,18 @@ impl Metrics {
             &each(|r| r.sockets),
         )?;
         page.family(Kind::Gauge, "sessions", "Sessions.", "worker", &each(|r| r.engine.sessions))?;
+        page.single(
+            Kind::Gauge,
+            "clients_connected",
+            "Sessions whose clients are connected.",
+            sum(|r| r.engine.clients_connected),
+        )?;
+        page.single(
+            Kind::Counter,
+            "sessions_expired_total",
+            "Sessions that ended as their expiry interval had passed.",
+            sum(|r| r.engine.sessions_expired),
+        )?;
         page.family(
             Kind::Gauge,
             "subscriptions",
@@ -134,6 +177,7 @@ impl Metrics {
             &[
                 ("verified", sum(|r| r.passwords_verified)),
                 ("remembered", sum(|r| r.passwords_remembered)),
+                ("exchanged", sum(|r| r.exchanges_verified)),
                 ("refused", sum(|r| r.authentications_refused)),
                 ("shed", sum(|r| r.authentications_shed)),
             ],

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use broker_core::engine::{
     Claim, ClaimOutcome, CommitOutcome, Destination, InterestChange, InterestSeq, ProposalId,
-    Reach, RemoteInterest, SessionsOutcome,
+    Reach, RemoteInterest, SessionsOutcome, SysValue,
 };
 use broker_core::retained::RetainedChange;
 use broker_core::router::Message;
@@ -219,6 +219,8 @@ pub enum ToWorker {
         /// The message.
         message: Arc<Message>,
     },
+    /// Values of the broker that have changed, for whoever is subscribed to them.
+    Sys(Arc<[SysValue]>),
     /// Move clients away (0x8B), at most so many a second; 0 ends the drain.
     Drain {
         /// This worker's share of the pace.

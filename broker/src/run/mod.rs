@@ -11,7 +11,9 @@ mod cluster_thread;
 mod config;
 mod limits;
 mod mosquitto;
+mod scram_line;
 mod stop;
+mod sys;
 mod workers;
 
 use std::net::SocketAddr;
@@ -41,6 +43,7 @@ use workers::Workers;
 pub use alone::AloneError;
 pub use config::{LoadError, LoadedConfig, load, load_mosquitto};
 pub use mosquitto::{Imported, import_mosquitto};
+pub use scram_line::{ScramLineError, scram_line};
 pub use stop::STOP_TIMEOUT;
 
 /// Why the broker did not start.
@@ -257,7 +260,8 @@ async fn start(
     limits::raise_open_files(&config);
     let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
-    let counters = listeners.iter().map(BoundListener::published).collect();
+    let counters: Vec<_> = listeners.iter().map(BoundListener::published).collect();
+    let accepted = counters.iter().map(|(_, counters)| Arc::clone(counters)).collect();
 
     let (hub_sender, hub_queue) = mpsc::channel(HUB_QUEUE_MESSAGES_MAX);
     let (handles, inboxes) = workers::queues(config::workers(&config));
@@ -275,6 +279,8 @@ async fn start(
     .await?;
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
     shared.engine.node = identity.node_id;
+    shared.scram_secret = identity.cluster_id.as_bytes().into();
+    let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
     let admin = match &config.cluster {
@@ -293,6 +299,7 @@ async fn start(
         }
     }
     broker.tasks.spawn(crate::tls::watch(Arc::clone(&broker.tls)));
+    sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
     for listener in listeners {
         broker.tasks.spawn(listener::run(listener, broker.workers.handles(), gate.clone()));
     }

@@ -93,8 +93,7 @@ impl Worker {
                     return write_when_there_is_room(self, socket);
                 }
                 Err(_) => {
-                    self.forget(socket);
-                    return socket.wake_reader();
+                    return self.forget(socket);
                 }
             }
         }
@@ -116,6 +115,12 @@ impl Worker {
             }
             Effect::Authenticate { connection, request } => {
                 self.authenticate(connection, *request);
+            }
+            Effect::BeginExchange { connection, request } => {
+                self.begin_exchange(connection, *request);
+            }
+            Effect::ContinueExchange { connection, data } => {
+                self.continue_exchange(connection, &data);
             }
             Effect::Resume { connection } => {
                 if let Some(socket) = self.socket(connection) {

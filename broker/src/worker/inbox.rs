@@ -87,6 +87,7 @@ impl Worker {
             ToWorker::PublishLive { client_id, message } => {
                 engine.publish_live(now, &client_id, &message);
             }
+            ToWorker::Sys(values) => engine.publish_sys(now, &values),
             ToWorker::Drain { clients_per_second } => {
                 drop(engine);
                 set_pace(self, clients_per_second);

@@ -4,8 +4,7 @@
 //! out of it. A pass of the worker is: the sockets that have bytes are read one after the other into
 //! a shared buffer and the engine appends what follows to the output of whoever it concerns; then
 //! the flush task, woken once, writes each touched socket once and hands each destination one
-//! batch. The runtime runs ready tasks in the order in which they became ready, so the flush comes
-//! after the reads that were ready before it.
+//! batch. One task reads all sockets that were woken, so the flush comes after them.
 
 mod authentication;
 mod connection;
@@ -16,6 +15,8 @@ mod inbox;
 mod outbox;
 mod password;
 mod proxy_protocol;
+mod readers;
+mod scram;
 mod signal;
 mod socket;
 mod state;
@@ -62,6 +63,8 @@ pub struct WorkerShared {
     pub tls: Arc<TlsStore>,
     /// Verifies costly passwords.
     pub passwords: Arc<PasswordPool>,
+    /// What the salts of users who are not there follow from: the same as long as the cluster lives.
+    pub scram_secret: Arc<[u8]>,
     /// The rights to enforce until the hub sends others.
     pub policy: Arc<Policy>,
     /// The retained messages.
@@ -108,6 +111,7 @@ async fn run(
         None => engine,
     };
     let worker = Rc::new(Worker::new(shared, handle, engine));
+    tokio::task::spawn_local(readers::run(Rc::clone(&worker)));
     tokio::task::spawn_local(flush::run(Rc::clone(&worker)));
     tokio::task::spawn_local(timer::run(Rc::clone(&worker)));
     worker.spawn_outboxes();

@@ -51,6 +51,11 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         mqtt: Default::default(),
         sessions: Default::default(),
         retained: Default::default(),
+        sys: Default::default(),
+        redirect: Default::default(),
+        rewrites: Vec::new(),
+        auto_subscriptions: Vec::new(),
+        delayed: Default::default(),
         log: Default::default(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod bare;
 mod cluster;
+mod edit;
 mod restart;
 mod rumqttc_checks;
 mod rumqttc_client;

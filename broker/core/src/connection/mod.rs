@@ -1,5 +1,6 @@
 //! Network Connections: what ends with them. Pure.
 
+mod exchange;
 mod outbound_alias;
 mod output;
 mod pending_ack;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+pub(crate) use exchange::{Exchange, ExchangeStep};
 pub(crate) use outbound_alias::OutboundAliases;
 pub(crate) use output::{BufferPool, Output};
 pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
@@ -39,6 +41,8 @@ pub(crate) struct PendingConnect {
     pub(crate) policy: Arc<broker_policy::Policy>,
     pub(crate) identity: Option<Identity>,
     pub(crate) session_present: bool,
+    /// Authentication Data for CONNACK, after an exchange.
+    pub(crate) authentication_data: Option<Box<[u8]>>,
 }
 
 /// Who a client proved to be.
@@ -109,6 +113,8 @@ pub(crate) struct Connection {
     /// Input waits until then for the client's quota.
     pub(crate) quota_at: Option<Millis>,
     pub(crate) certificate_name: Option<Arc<str>>,
+    /// `None` for a client whose CONNECT named no Authentication Method.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// When its entry in the timers is due.
     pub(crate) timer_at: Millis,
 }
@@ -136,6 +142,7 @@ impl Connection {
             rate_limit: None,
             quota_at: None,
             certificate_name,
+            exchange: None,
             timer_at: Millis::NEVER,
         }
     }

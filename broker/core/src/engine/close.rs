@@ -6,6 +6,7 @@ use super::{Effect, Engine};
 use crate::codec::packet::{Disconnect, Packet};
 use crate::connection::{Stage, Will, slot_of};
 use crate::session::{Delivery, Session, SessionSlot};
+use crate::topic::is_shared;
 use crate::types::{ConnectionId, Millis};
 
 /// What becomes of the Will Message. Spec: MQTT 5.0 section 3.1.2.5.
@@ -52,7 +53,7 @@ impl Engine {
             && connection.version.is_v5()
         {
             let packet = Packet::Disconnect(Disconnect::new(fault.reason_code()));
-            self.send_fault(slot_of(id), packet, &fault);
+            self.send_end(slot_of(id), packet, &fault);
         }
         self.leave(now, id, will);
         self.effects.push(Effect::Close { connection: id });
@@ -71,6 +72,7 @@ impl Engine {
             self.orphaned_claims.insert(id, pending.client_id);
         }
         if let Some(slot) = session {
+            self.counters.clients_connected -= 1;
             self.detach(now, slot, will);
         }
     }
@@ -115,6 +117,7 @@ impl Engine {
         }
         let Some(session) = self.sessions.get_mut(slot) else { return };
         if session.expires_at <= now {
+            self.counters.sessions_expired += 1;
             self.end_session(now, slot);
         } else {
             let at = session.expires_at.min(session.will_at);
@@ -143,6 +146,8 @@ impl Engine {
             self.router.unsubscribe(&subscription.filter, slot);
         }
         self.counters.subscriptions -= session.subscriptions.len() as u64;
+        let shared = session.subscriptions.iter().filter(|sub| is_shared(&sub.filter)).count();
+        self.counters.shared_subscriptions -= shared as u64;
         self.counters.queued_messages -= session.queue.len() as u64;
         self.counters.queued_bytes -= session.queue.bytes() as u64;
         self.counters.in_flight_bytes -= session.in_flight_counted;
@@ -158,7 +163,10 @@ impl Engine {
         publisher: Publisher,
     ) {
         let Some(mut publish) = will.message.publish() else { return };
-        if !Self::may_publish(authorizer, publish.topic) {
+        let other = self.rewritten_topic(publish.topic);
+        publish.topic = other.as_deref().unwrap_or(publish.topic);
+        // A will has a delay of its own.
+        if self.is_delayed(publish.topic) || !Self::may_publish(authorizer, publish.topic) {
             self.counters.dropped.count(super::DropReason::PublishDenied);
             return;
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use broker_policy::Policy;
 
 use super::close::WillFate;
+use super::exchange::check_method;
 use super::reason::Fault;
 use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
@@ -32,6 +33,9 @@ impl Engine {
             OutboundAliases::new(aliases.min(self.config.topic_alias_maximum_outbound));
         let certificate_name = connection.certificate_name.clone();
         match self.pending_connect(connect) {
+            Ok(pending) if self.begin_exchange(id, connect, &pending) => {
+                self.set_stage(id, Stage::Authenticating(Box::new(pending)));
+            }
             Ok(pending) => {
                 let request = AuthRequest {
                     policy: Arc::clone(&pending.policy),
@@ -50,9 +54,10 @@ impl Engine {
     }
 
     fn pending_connect(&mut self, connect: &Connect<'_>) -> Result<PendingConnect, ReasonCode> {
-        if connect.properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
+        if self.config.refuses_connects {
+            return Err(self.departure(ReasonCode::ServerUnavailable));
         }
+        check_method(connect)?;
         let is_v5 = connect.version.is_v5();
         let is_client_id_assigned = connect.client_id.is_empty();
         let may_assign = is_v5 || connect.clean_start && !connect.version.is_v31();
@@ -81,6 +86,7 @@ impl Engine {
             policy: Arc::clone(&self.policy),
             identity: None,
             session_present: false,
+            authentication_data: None,
         })
     }
 
@@ -162,7 +168,7 @@ impl Engine {
         self.counters.connects_refused += 1;
         let fault = fault.into();
         let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
-        self.send_fault(slot_of(id), packet, &fault);
+        self.send_end(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);
     }
 
@@ -187,6 +193,9 @@ pub(super) fn recheck(
     let holds = match (identity.proof, now) {
         (AuthProof::Password, now) => {
             now.is_some() && before.map(|before| &before.password) == now.map(|now| &now.password)
+        }
+        (AuthProof::Exchange, now) => {
+            now.is_some() && before.map(|before| &before.scram) == now.map(|now| &now.scram)
         }
         (AuthProof::Certificate, Some(now)) => now.certificate,
         // A guest, whom the policy admits.

@@ -11,6 +11,14 @@ pub struct Counters {
     pub publishes_received: [u64; 3],
     /// PUBLISH packets appended to clients' output, by QoS; redeliveries included.
     pub publishes_sent: [u64; 3],
+    /// Bytes of payload in the PUBLISH packets received.
+    pub payload_bytes_received: u64,
+    /// Bytes of payload in those appended to clients' output.
+    pub payload_bytes_sent: u64,
+    /// Packets of other types received from clients.
+    pub other_packets_received: u64,
+    /// Packets of other types appended to clients' output.
+    pub other_packets_sent: u64,
     /// Messages put into forward batches, counted once per destination.
     pub forwards_sent: u64,
     /// Messages taken from forward batches.
@@ -30,12 +38,22 @@ pub struct Counters {
     pub connections: u64,
     /// Sessions now, those of offline clients included.
     pub sessions: u64,
-    /// Subscriptions now.
+    /// Sessions now whose clients are connected.
+    pub clients_connected: u64,
+    /// Sessions that ended as their expiry interval had passed.
+    pub sessions_expired: u64,
+    /// Subscriptions now, shared ones included.
     pub subscriptions: u64,
+    /// Shared Subscriptions now, counted once for each member.
+    pub shared_subscriptions: u64,
     /// Messages that wait in sessions now.
     pub queued_messages: u64,
     /// Their bytes.
     pub queued_bytes: u64,
+    /// Messages of `$delayed` topics that are held now.
+    pub delayed_messages: u64,
+    /// Their bytes.
+    pub delayed_bytes: u64,
     /// Bytes of messages sent and kept until they are acknowledged.
     pub in_flight_bytes: u64,
 }
@@ -57,6 +75,8 @@ pub struct Dropped {
     pub too_large: u64,
     /// A forward batch could not be read to its end.
     pub forward_malformed: u64,
+    /// A `$delayed` topic that can't be read, or as many such messages are held as may be.
+    pub delayed_refused: u64,
     /// The group of the Shared Subscription had no member any more.
     pub no_shared_member: u64,
 }
@@ -70,6 +90,7 @@ pub(crate) enum DropReason {
     Expired,
     TooLarge,
     NoSharedMember,
+    DelayedRefused,
 }
 
 impl Dropped {
@@ -81,6 +102,7 @@ impl Dropped {
             DropReason::Expired => &mut self.expired,
             DropReason::TooLarge => &mut self.too_large,
             DropReason::NoSharedMember => &mut self.no_shared_member,
+            DropReason::DelayedRefused => &mut self.delayed_refused,
         };
         *counter += 1;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use broker_policy::Action;
 
 use super::output::AckPacket;
-use super::{DropReason, Engine, EngineConfig};
+use super::{DropReason, Engine, EngineConfig, SYS_PREFIX};
 use crate::codec::packet::Publish;
 use crate::codec::{PublishFrame, PublishHeader, ReasonCode, ReceiverProperties};
 use crate::connection::{ConnectionSlot, OutboundAliases, Outlet};
@@ -87,7 +87,7 @@ impl Frames {
 }
 
 /// The Message Expiry Interval to send: what is left of it. [MQTT-3.3.2-6]
-fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
+pub(super) fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
     let millis = expires_at.since(now);
     (expires_at != Millis::NEVER).then(|| u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
 }
@@ -154,10 +154,14 @@ impl Engine {
         outgoing: &mut Outgoing<'_>,
         target: &Target,
     ) {
-        let qos = outgoing.publish.qos.min(target.qos);
+        let mut qos = outgoing.publish.qos.min(target.qos);
         let retain = outgoing.publish.retain && target.retain_as_published;
         let ids = target.subscription_ids.as_deref().unwrap_or_default();
         let Some(session) = self.sessions.get_mut(target.session) else { return };
+        if session.durable.is_some() && outgoing.publish.topic.starts_with(SYS_PREFIX) {
+            // What the broker says of itself is not kept: it says it again.
+            qos = QoS::AtMostOnce;
+        }
         if session.durable.is_some() && qos != QoS::AtMostOnce {
             // The state has it, or is to get it.
             if outgoing.share.is_some() {
@@ -270,6 +274,7 @@ impl Engine {
             return Sent::TooLarge;
         }
         self.counters.publishes_sent[usize::from(header.qos.as_u8())] += 1;
+        self.counters.payload_bytes_sent += publish.payload.len() as u64;
         Sent::Yes
     }
 

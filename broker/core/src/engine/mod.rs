@@ -4,22 +4,29 @@
 //! driver owns sockets and clocks. After each call, or each series of calls, it drains
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
 //!
-//! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
-//! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
+//! Steps, a file each: `receive` cuts packets, `exchange` asks on who somebody is, `connect`, `attach` and `connack` begin a session's time
+//! on a connection, `close` ends it, `redirect` sends clients
+//! elsewhere, `publish`, `delayed` and `ack` take messages
+//! in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
-//! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
-//! words of refusals.
+//! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `timeout`,
+//! `policy` and `commit` react to what happens elsewhere; `reason` has the
+//! words of refusals; `sys` says what the broker tells of itself; `topics`
+//! puts other topics in place of clients' own.
 
 mod ack;
 mod attach;
 mod close;
 mod commit;
 mod config;
+mod connack;
 mod connect;
 mod counters;
+mod delayed;
 mod deliver;
 mod durable;
 mod effect;
+mod exchange;
 mod forwarding;
 mod interest;
 mod output;
@@ -28,14 +35,17 @@ mod publish;
 mod random;
 mod reason;
 mod receive;
+mod redirect;
 mod redispatch;
 mod retained;
 mod route;
 mod shared;
 mod subscribe;
+mod sys;
 mod take_over;
 mod timeout;
 mod timers;
+mod topics;
 
 #[cfg(test)]
 mod tests;
@@ -48,11 +58,14 @@ use broker_policy::Policy;
 pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
+pub use delayed::DelayedLimits;
 pub(crate) use durable::DurableView;
 pub use durable::Reach;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
+pub use sys::{SYS_PREFIX, SysValue};
+pub use topics::AutoSubscription;
 
 use crate::connection::Connections;
 use crate::retained::RetainedSource;
@@ -72,6 +85,7 @@ pub struct Engine {
     searches: retained::Searches,
     frames: deliver::Frames,
     forwards: forwarding::Forwards,
+    delayed: delayed::Delayed,
     /// Answers that wait for an interest change to be known elsewhere.
     waiting: BTreeMap<(InterestSeq, u64), subscribe::Waiting>,
     waiting_count: u64,
@@ -115,6 +129,7 @@ impl Engine {
             searches: retained::Searches::default(),
             frames: deliver::Frames::default(),
             forwards: forwarding::Forwards::default(),
+            delayed: delayed::Delayed::default(),
             waiting: BTreeMap::new(),
             waiting_count: 0,
             proposals: HashMap::new(),

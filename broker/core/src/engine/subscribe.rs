@@ -65,7 +65,7 @@ impl Engine {
                 Ok(added) => {
                     reason_codes.push(ReasonCode::granted(qos));
                     seq = seq.max(added.seq);
-                    cursors.extend(cursor(added));
+                    cursors.extend(added.cursor());
                 }
                 Err(reason_code) => reason_codes.push(reason_code),
             }
@@ -80,7 +80,7 @@ impl Engine {
         Ok(())
     }
 
-    fn subscribe_one(
+    pub(super) fn subscribe_one(
         &mut self,
         slot: SessionSlot,
         filter: &SubscribeFilter<'_>,
@@ -88,7 +88,7 @@ impl Engine {
     ) -> Result<Added, ReasonCode> {
         let subscription = self.check_subscription(slot, filter, id)?;
         let session = self.sessions.get(slot).ok_or(ReasonCode::UnspecifiedError)?;
-        let is_new = session.subscription(filter.filter).is_none();
+        let is_new = session.subscription(&subscription.filter).is_none();
         let seq = self.add_subscription(slot, subscription.clone());
         Ok(Added { subscription, is_new, seq })
     }
@@ -100,19 +100,20 @@ impl Engine {
         filter: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
     ) -> Result<Subscription, ReasonCode> {
-        TopicFilter::parse(filter.filter, LEVELS_MAX)
-            .map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let other = self.rewritten_filter(filter.filter);
+        let text = other.as_deref().unwrap_or(filter.filter);
+        TopicFilter::parse(text, LEVELS_MAX).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         // With its `$share/name/`, as Mosquitto does: `#` is no right to share a Subscription.
-        if !self.may_subscribe(slot, filter.filter) {
+        if !self.may_subscribe(slot, text) {
             return Err(ReasonCode::NotAuthorized);
         }
         let session = self.sessions.get(slot).ok_or(ReasonCode::UnspecifiedError)?;
-        let is_new = session.subscription(filter.filter).is_none();
+        let is_new = session.subscription(text).is_none();
         if is_new && session.subscriptions.len() >= self.config.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
         let options = filter.options;
-        Ok(Subscription { filter: filter.filter.into(), options, id })
+        Ok(Subscription { filter: text.into(), options, id })
     }
 
     pub(super) fn may_subscribe(&self, slot: SessionSlot, filter: &str) -> bool {
@@ -134,6 +135,7 @@ impl Engine {
         match session.subscription(&subscription.filter) {
             Some(at) => session.subscriptions[at] = subscription,
             None => {
+                self.counters.shared_subscriptions += u64::from(is_shared(&subscription.filter));
                 session.subscriptions.push(subscription);
                 self.counters.subscriptions += 1;
             }
@@ -164,6 +166,7 @@ impl Engine {
         session.retained_cursors.retain(|cursor| cursor.filter != subscription.filter);
         self.router.unsubscribe(&subscription.filter, slot);
         self.counters.subscriptions -= 1;
+        self.counters.shared_subscriptions -= u64::from(is_shared(&subscription.filter));
         Some(subscription)
     }
 
@@ -264,6 +267,8 @@ impl Engine {
     }
 
     fn unsubscribe_one(&mut self, now: Millis, slot: SessionSlot, filter: &str) -> ReasonCode {
+        let other = self.rewritten_filter(filter);
+        let filter = other.as_deref().unwrap_or(filter);
         if !self.may_unsubscribe(slot, filter) {
             return ReasonCode::NotAuthorized;
         }
@@ -275,16 +280,18 @@ impl Engine {
     }
 }
 
-/// Where the Subscription's retained messages begin, if it is to be sent any. [MQTT-3.3.1-9]
-/// [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-pub(super) fn cursor(added: Added) -> Option<RetainedCursor> {
-    let Added { subscription: Subscription { filter, options, id }, is_new, .. } = added;
-    let wants = match options.retain_handling {
-        RetainHandling::SendAtSubscribe => true,
-        RetainHandling::SendAtNewSubscription => is_new,
-        RetainHandling::DoNotSend => false,
-    };
-    // A group gets none. Spec: MQTT 5.0 section 4.8.2.
-    let wants = wants && !is_shared(&filter);
-    wants.then_some(RetainedCursor { filter, options, id, after: None })
+impl Added {
+    /// Where the Subscription's retained messages begin, if it is to be sent any. [MQTT-3.3.1-9]
+    /// [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+    pub(super) fn cursor(self) -> Option<RetainedCursor> {
+        let Self { subscription: Subscription { filter, options, id }, is_new, .. } = self;
+        let wants = match options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendAtNewSubscription => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        // A group gets none. Spec: MQTT 5.0 section 4.8.2.
+        let wants = wants && !is_shared(&filter);
+        wants.then_some(RetainedCursor { filter, options, id, after: None })
+    }
 }

@@ -176,8 +176,9 @@ impl<'a> Applying<'a> {
                 clean_start,
                 expiry_seconds,
                 will,
+                subscriptions,
             } => {
-                let asked = Asked { username, worker, clean_start, expiry_seconds };
+                let asked = Asked { username, worker, clean_start, expiry_seconds, subscriptions };
                 self.attach(client_id, asked, will)
             }
             Operation::Detach { session, sent_to, is_will_dropped, expiry_seconds } => {
@@ -289,7 +290,21 @@ impl<'a> Applying<'a> {
             });
         });
         self.set_member_connected(client_id, true);
+        self.give(SessionRef { client_id, attachment }, asked.subscriptions);
         OperationOutcome::Attached { attachment, session_present: goes_on }
+    }
+
+    /// Adds Subscriptions that the session does not have.
+    fn give(&mut self, session: SessionRef<'_>, mut subscriptions: Vec<SubscriptionState>) {
+        {
+            let shard = self.store.shard(session.client_id);
+            let Some(record) = shard.get(session.client_id) else { return };
+            let has = |filter: &str| record.subscriptions.iter().any(|own| *own.filter == *filter);
+            subscriptions.retain(|subscription| !has(&subscription.filter));
+        }
+        if !subscriptions.is_empty() {
+            self.subscribe(session, subscriptions);
+        }
     }
 
     fn subscribe(
@@ -347,6 +362,7 @@ struct Asked<'a> {
     worker: u8,
     clean_start: bool,
     expiry_seconds: u32,
+    subscriptions: Vec<SubscriptionState>,
 }
 
 fn is_held(record: &Record, session: SessionRef<'_>) -> bool {

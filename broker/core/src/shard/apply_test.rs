@@ -146,6 +146,7 @@ fn a_full_session_refuses_and_the_others_keep_the_message() {
         clean_start,
         expiry_seconds: 1,
         will: None,
+        subscriptions: Vec::new(),
     };
     assert_eq!(machine.one(attach("c", false)), OperationOutcome::Full);
     let again = machine.one(attach("a", true));

@@ -44,6 +44,8 @@ pub enum Operation<'a> {
         /// The will of this connection.
         #[serde(borrow)]
         will: Option<WillForm<'a>>,
+        /// Subscriptions that it is given, where it has none of the filter.
+        subscriptions: Vec<SubscriptionState>,
     },
     /// The connection is gone.
     Detach {

@@ -146,6 +146,7 @@ fn attach(client: usize, clean_start: bool, model: &mut Model, pair: &mut Pair) 
         clean_start,
         expiry_seconds: 100,
         will: None,
+        subscriptions: Vec::new(),
     });
     let OperationOutcome::Attached { attachment, session_present } = outcome else {
         panic!("{outcome:?}");

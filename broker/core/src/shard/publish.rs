@@ -10,6 +10,7 @@ use super::operation::{PublisherForm, SessionRef};
 use super::record::{Entry, Progress, StoredWill};
 use super::sessions::{Incoming, Kept};
 use super::{SHARDS, SessionKey};
+use crate::engine::SYS_PREFIX;
 use crate::retained::RetainedChange;
 use crate::router::Message;
 use crate::types::{ClientId, Millis, QoS, SubscriptionId};
@@ -221,9 +222,10 @@ impl Applying<'_> {
 /// Topics of commands to the broker, which nobody's message reaches.
 const CONTROL_PREFIX: &str = "$CONTROL";
 
-/// Whether a client may publish to a topic.
-pub(crate) fn may_publish(authorizer: &broker_policy::Authorizer, topic: &str) -> bool {
-    !topic.starts_with(CONTROL_PREFIX) && authorizer.allows(broker_policy::Action::Publish, topic)
+/// Whether a client may publish to a topic, as engines see it.
+fn may_publish(authorizer: &broker_policy::Authorizer, topic: &str) -> bool {
+    let is_reserved = topic.starts_with(CONTROL_PREFIX) || topic.starts_with(SYS_PREFIX);
+    !is_reserved && authorizer.allows(broker_policy::Action::Publish, topic)
 }
 
 fn shared_entry(incoming: &Incoming<'_>, key: &Arc<str>, member: Member) -> Option<Entry> {

@@ -83,6 +83,7 @@ impl Machine {
             clean_start,
             expiry_seconds: 3600,
             will,
+            subscriptions: Vec::new(),
         });
         match outcome {
             OperationOutcome::Attached { attachment, session_present } => {

@@ -8,7 +8,7 @@ mod policy;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use broker_config::{Config, Durability, Profile, RawConfig, RawMqtt};
+use broker_config::{Config, Durability, Profile, RawConfig, RawDelayed, RawMqtt, RawSys};
 
 use crate::conf::{self, Position, Source};
 use crate::fault::{Fault, Faults};
@@ -141,6 +141,12 @@ impl Translator<'_> {
             sessions: self.sessions(config, &mqtt),
             mqtt,
             retained: Default::default(),
+            sys: sys(config),
+            redirect: Default::default(),
+            rewrites: Vec::new(),
+            auto_subscriptions: Vec::new(),
+            // To Mosquitto these topics are like others.
+            delayed: RawDelayed { messages_max: 0, ..RawDelayed::default() },
             log: self.log(config, options.verbose),
         }
     }
@@ -180,6 +186,11 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+fn sys(config: &MosquittoConfig) -> RawSys {
+    let asked = config.global.integer("sys_interval").and_then(|n| u16::try_from(n).ok());
+    asked.map_or_else(RawSys::default, |interval_seconds| RawSys { interval_seconds })
 }
 
 fn data_dir(config: &MosquittoConfig, is_persistent: bool, transient_dir: &Path) -> PathBuf {

@@ -112,14 +112,7 @@ impl MetaGroup {
             return Err(MetaError::SnapshotMissing { first, applied });
         }
 
-        let raft_failed = |reason: String| MetaError::Raft { reason };
-        let raft_config =
-            raft_config(&config).validate().map_err(|e| raft_failed(e.to_string()))?;
-        let network = NetworkFactory { links: links.clone() };
-        let raft = Raft::new(this.0, Arc::new(raft_config), network, log.clone(), machine.clone())
-            .await
-            .map_err(|e| raft_failed(e.to_string()))?;
-
+        let raft = start_raft(&config, &links, &log, &machine).await?;
         let (proposer, proposals) =
             Proposer::new(raft.clone(), links.clone(), config.retained_limits);
         tokio::spawn(proposer.run());
@@ -309,6 +302,21 @@ impl MetaGroup {
         }
         self.abandon().await;
     }
+}
+
+async fn start_raft(
+    config: &MetaConfig,
+    links: &Links,
+    log: &LogStore,
+    machine: &StateMachine,
+) -> Result<Raft, MetaError> {
+    let failed = |reason: String| MetaError::Raft { reason };
+    let raft_config = raft_config(config).validate().map_err(|e| failed(e.to_string()))?;
+    let network = NetworkFactory { links: links.clone() };
+    let this = links.node_id().0;
+    Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())
+        .await
+        .map_err(|e| failed(e.to_string()))
 }
 
 fn log_recovery(report: &RecoveryReport) {

@@ -148,6 +148,11 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             messages_max: cluster.retained.messages_max,
             bytes_max: cluster.retained.bytes_max,
         },
+        sys: Default::default(),
+        redirect: Default::default(),
+        rewrites: Vec::new(),
+        auto_subscriptions: Vec::new(),
+        delayed: Default::default(),
         log: RawLog::default(),
     }
 }

@@ -8,7 +8,9 @@ use super::super::{Claim, Effect, Engine};
 use super::settle::Verdict;
 use super::{DurableView, Reach, Wait};
 use crate::codec::ReasonCode;
+use crate::codec::packet::Publish;
 use crate::connection::{PendingConnect, Stage, Will};
+use crate::router::Message;
 use crate::session::{SessionSlot, SessionState};
 use crate::shard::{MessageForm, Operation, SessionRef, SessionView, WillForm, packet_id_of};
 use crate::types::{ClientId, ConnectionId, Millis};
@@ -42,18 +44,41 @@ impl Engine {
         let username = pending.identity.as_ref().and_then(|identity| identity.username.clone());
         let expiry_seconds =
             pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
+        let will = self.will_of(pending.will.as_deref());
+        let subscriptions =
+            self.auto_subscriptions_of(pending.client_id.as_str(), username.as_deref());
+        // Whoever publishes is to know of a new Subscription before the client is told of it.
+        let reach = match subscriptions.is_empty() {
+            true => Reach::AppliedHere,
+            false => Reach::AppliedEverywhere,
+        };
         let operation = Operation::Attach {
             client_id: pending.client_id.as_str(),
             username: username.as_deref(),
             worker,
             clean_start: pending.clean_start,
             expiry_seconds,
-            will: pending.will.as_deref().map(will_form),
+            will: will.as_ref().map(will_form),
+            subscriptions,
         };
         let client_id = pending.client_id.clone();
         let wait = Wait::Attach { connection: id, client_id, claim };
-        self.push_operation(&operation, wait, Reach::AppliedHere);
+        self.push_operation(&operation, wait, reach);
         self.set_stage(id, Stage::Attaching(pending));
+    }
+
+    /// The will under the topic that the configuration puts in place of the client's own; none where
+    /// the topic is that of a delayed message, as a will has a delay of its own.
+    fn will_of(&self, will: Option<&Will>) -> Option<Will> {
+        let will = will?;
+        let publish = will.message.publish()?;
+        let other = self.rewritten_topic(publish.topic);
+        let topic = other.as_deref().unwrap_or(publish.topic);
+        if self.is_delayed(topic) {
+            return None;
+        }
+        let message = Message::new(&Publish { topic, ..publish }, Millis::NEVER).ok()?;
+        Some(Will { message, ..*will })
     }
 
     /// The session is this connection's, or not.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::subscribe::{Added, SubscribeAnswer, Waiting, cursor};
+use super::super::subscribe::{Added, SubscribeAnswer, Waiting};
 use super::super::{Engine, InterestSeq};
 use super::settle::Verdict;
 use super::{Reach, Wait};
@@ -82,7 +82,7 @@ impl Engine {
             let is_new = known.flatten().is_none();
             let confirmed = self.add_subscription(slot, subscription.clone());
             seq = seq.max(confirmed);
-            cursors.extend(cursor(Added { subscription, is_new, seq: confirmed }));
+            cursors.extend(Added { subscription, is_new, seq: confirmed }.cursor());
         }
         let packet_id = subscribe.packet_id;
         let answer = Box::new(SubscribeAnswer { packet_id, reason_codes, cursors });
@@ -102,6 +102,8 @@ impl Engine {
     ) {
         let mut filters: Vec<Result<Box<str>, ReasonCode>> = Vec::new();
         for (position, filter) in unsubscribe.filters.iter().enumerate() {
+            let other = self.rewritten_filter(filter);
+            let filter = other.as_deref().unwrap_or(filter);
             filters.push(match position < self.config.subscriptions_max {
                 true if self.may_unsubscribe(slot, filter) => Ok(filter.into()),
                 true => Err(ReasonCode::NotAuthorized),

@@ -440,3 +440,38 @@ fn a_message_that_expires_in_the_queue_is_not_sent() {
     rig.send(again, &Packet::PubAck(ack(2)));
     assert_eq!(rig.store().totals().messages, 0);
 }
+
+fn to_each_client() -> EngineConfig {
+    let options = SubscriptionOptions { qos: AtLeastOnce, ..SubscriptionOptions::default() };
+    let auto_subscriptions = [AutoSubscription { filter: "to/%c/#".into(), options }].into();
+    EngineConfig { auto_subscriptions, ..EngineConfig::default() }
+}
+
+#[test]
+fn a_durable_session_has_the_subscriptions_of_every_client_while_it_is_away_too() {
+    let mut rig = Rig::durable_with(to_each_client());
+    let publisher = rig.client("p");
+    let kept = Publish { retain: true, ..publish("to/s/kept", AtLeastOnce, 1, "k") };
+    rig.send(publisher, &Packet::Publish(kept));
+    let first = rig.connect_returning("s");
+    let expected = ["CONNACK 0x00", "PUBLISH to/s/kept q1 #1 retain \"k\""];
+    assert_eq!(rig.received(first), expected);
+    rig.send(first, &Packet::PubAck(ack(1)));
+    rig.lose(first);
+    rig.send(publisher, &publish_packet("to/s/x", AtLeastOnce, 2, "x"));
+    let second = rig.connect_returning("s");
+    let expected = ["CONNACK 0x00 present", "PUBLISH to/s/x q1 #2 \"x\""];
+    assert_eq!(rig.received(second), expected, "what is retained was sent once");
+}
+
+#[test]
+fn what_the_broker_says_of_itself_is_sent_and_not_kept() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "$SYS/#", AtLeastOnce);
+    let value = SysValue { topic: "$SYS/broker/uptime".into(), text: "1".to_owned() };
+    rig.engine.publish_sys(rig.now, std::slice::from_ref(&value));
+    let received = rig.received(subscriber);
+    assert!(received[0].starts_with("PUBLISH $SYS/broker/uptime q0"), "{received:?}");
+    assert_eq!(rig.store().totals().messages, 0);
+}
