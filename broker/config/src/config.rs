@@ -306,16 +306,18 @@ pub enum ClientCertificates {
     Required,
 }
 
-/// When an acknowledgement of QoS 1 and 2 may leave.
+/// When an acknowledgement of QoS 1 and 2 may leave, where a session that outlives its connection
+/// is to get the message. The same on every broker of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// Most replicas have it on disk.
     #[default]
     Quorum,
-    /// This broker has it on disk.
+    /// This broker has it on disk: what a broker that stands alone does, as it is its own majority.
+    /// In a cluster it is as good as `Quorum`.
     Local,
-    /// It is in memory.
+    /// It is in memory: sessions go with their broker. Retained messages are kept all the same.
     Memory,
 }
 
@@ -388,6 +390,12 @@ pub struct Sessions {
     pub queued_messages_max: u32,
     /// Bytes queued for one Session.
     pub queued_bytes_max: u64,
+    /// Sessions that outlive their connections, in the whole cluster: 1 or more. Each broker keeps
+    /// all of them in memory; a million empty ones take about half a gigabyte.
+    pub durable_max: u64,
+    /// Bytes queued for all of them together; a message counts in each session that it waits in,
+    /// though it is kept once.
+    pub durable_bytes_max: u64,
 }
 
 /// Limits of the store of retained messages.

@@ -311,6 +311,10 @@ pub struct RawSessions {
     pub queued_messages_max: u32,
     /// Bytes queued for one Session.
     pub queued_bytes_max: u64,
+    /// Sessions that outlive their connections, in the whole cluster.
+    pub durable_max: u64,
+    /// Bytes queued for all of them together.
+    pub durable_bytes_max: u64,
 }
 
 impl Default for RawSessions {
@@ -320,6 +324,8 @@ impl Default for RawSessions {
             inflight_max: 100,
             queued_messages_max: 10_000,
             queued_bytes_max: 64 * 1024 * 1024,
+            durable_max: 1_000_000,
+            durable_bytes_max: 1 << 30,
         }
     }
 }

@@ -143,11 +143,15 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
             packet: mqtt.packet_bytes_max,
         });
     }
+    range("sessions.durable_max", raw.durable_max, 1, u64::MAX)?;
+    range("sessions.durable_bytes_max", raw.durable_bytes_max, 1, u64::MAX)?;
     Ok(Sessions {
         expiry_max: Duration::from_secs(raw.expiry_max_seconds.into()),
         inflight_max: raw.inflight_max,
         queued_messages_max: raw.queued_messages_max,
         queued_bytes_max: raw.queued_bytes_max,
+        durable_max: raw.durable_max,
+        durable_bytes_max: raw.durable_bytes_max,
     })
 }
 

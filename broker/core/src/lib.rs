@@ -13,5 +13,6 @@ pub mod interest;
 pub mod retained;
 pub mod router;
 pub mod session;
+pub mod shard;
 pub mod topic;
 pub mod types;

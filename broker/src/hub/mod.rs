@@ -14,6 +14,7 @@ mod outbox;
 mod readiness;
 mod run;
 mod service;
+mod sessions;
 mod wire;
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub(super) struct Facts {
     pub(super) is_policy_enforced: bool,
     /// Whether it is known what the sessions of all other members want to hear.
     pub(super) is_interest_known: bool,
+    /// Whether this node has applied what was committed when it last heard a leader again: what
+    /// durable sessions want.
+    pub(super) is_state_current: bool,
 }
 
 /// What follows.
@@ -75,6 +78,9 @@ impl Readiness {
         }
         if !facts.is_policy_enforced {
             return closed("not every worker enforces the policy yet", false);
+        }
+        if !self.is_open && !facts.is_state_current {
+            return closed("this broker has not caught up with the cluster's sessions yet", false);
         }
         // Who is let in may publish at once: to sessions elsewhere, too.
         let since = *self.waits_since.get_or_insert(now);
@@ -140,6 +146,7 @@ mod tests {
         is_draining: false,
         is_policy_enforced: true,
         is_interest_known: true,
+        is_state_current: true,
     };
     const LOST: Facts = Facts { phase: MetaPhase::Joining, ..SERVING };
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broker_config::SharedSubscriptionStrategy;
+use broker_config::{Durability, SharedSubscriptionStrategy};
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::engine::CommitOutcome;
 use broker_core::types::Millis;
@@ -14,10 +14,11 @@ use super::core::{Core, CoreParts};
 use super::counters::HubCounters;
 use super::readiness::{Facts, Readiness};
 use super::service::HubService;
+use super::sessions::Currency;
 use super::wire;
-use super::{Hub, HubParts};
+use super::{Hub, HubParts, sessions};
 use crate::cluster::FrameKind;
-use crate::cluster::meta::{MetaGroup, ProposeError, Proposed};
+use crate::cluster::meta::{MetaGroup, MetaPhase, ProposeError, Proposed};
 use crate::node::{Clock, GateHandle, GateState, ToHub, ToWorker, WorkerId};
 use crate::sync::lock;
 
@@ -60,6 +61,7 @@ pub(super) fn start(parts: HubParts) -> Hub {
         enforced: enforced.clone(),
         drain: drain.subscribe(),
         is_fenced: false,
+        currency: Currency::new(parts.config.durability != Durability::Memory),
         workers: u32::try_from(parts.workers.len()).unwrap_or(u32::MAX).max(1),
         pace: 0,
     };
@@ -77,6 +79,7 @@ struct HubTask {
     enforced: watch::Receiver<Option<broker_policy::Revision>>,
     drain: watch::Receiver<Option<u32>>,
     is_fenced: bool,
+    currency: Currency,
     workers: u32,
     /// Clients that each worker moves away a second now.
     pace: u32,
@@ -93,6 +96,7 @@ impl HubTask {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH_MESSAGES_MAX);
+        let events = self.meta.session_events();
         // The workers have begun with this policy, or an older one; they report what they enforce.
         policy.mark_changed();
         loop {
@@ -109,6 +113,7 @@ impl HubTask {
                 }
                 () = sleep_until(self.clock, due) => lock(&self.core).handle_timeout(),
                 () = wake.notified() => {}
+                () = events.wait() => sessions::tell_workers(&self.core, events.take()),
                 Ok(()) = leadership.changed() => self.look(),
                 Ok(()) = policy.changed() => {
                     let policy = policy.borrow_and_update().policy.clone();
@@ -116,6 +121,7 @@ impl HubTask {
                 }
                 Ok(()) = self.enforced.changed() => self.judge(),
                 Ok(()) = self.drain.changed() => self.judge(),
+                () = self.currency.changed() => self.judge(),
                 _ = looks.tick() => {
                     self.look();
                     self.judge();
@@ -141,6 +147,19 @@ impl HubTask {
                 });
                 None
             }
+            ToHub::ProposeSessions { worker, proposal, operations, reach } => {
+                let now = self.clock.now();
+                let proposed = self.meta.propose_sessions(now, operations);
+                let (core, meta) = (Arc::downgrade(core), self.meta.clone());
+                tokio::spawn(async move {
+                    let outcome = sessions::outcome(&meta, reach, proposed).await;
+                    if let Some(core) = core.upgrade() {
+                        let message = ToWorker::SessionsCommitted { proposal, outcome };
+                        answer(&core, worker, message);
+                    }
+                });
+                None
+            }
             message => Some(message),
         });
         lock(core).handle_workers(rest);
@@ -157,6 +176,7 @@ impl HubTask {
     /// Decides whether clients may come in.
     fn judge(&mut self) {
         let status = self.meta.status();
+        self.currency.follow(status.phase == MetaPhase::Serving, &self.meta, self.clock);
         let members = status.members.iter().map(|member| member.node);
         lock(&self.core).set_members(members.clone().collect());
         let facts = Facts {
@@ -165,6 +185,7 @@ impl HubTask {
             is_draining: self.drain.borrow_and_update().is_some(),
             is_policy_enforced: self.enforced.borrow_and_update().is_some(),
             is_interest_known: lock(&self.core).has_heard(members),
+            is_state_current: self.currency.is_current(),
         };
         let verdict = self.readiness.judge(self.clock.now(), facts);
         if let GateState::Closed { reason } = &verdict.gate {

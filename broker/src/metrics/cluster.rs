@@ -71,7 +71,37 @@ impl Metrics {
             read(&log.records),
         )?;
         page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))?;
+        self.durable_sessions(page)?;
         self.policy(page)
+    }
+
+    fn durable_sessions(&self, page: &mut Page) -> Written {
+        let totals = self.0.meta.sessions().totals();
+        page.single(
+            Kind::Gauge,
+            "durable_sessions",
+            "Sessions that the cluster keeps, those of connected clients included.",
+            totals.sessions,
+        )?;
+        page.family(
+            Kind::Gauge,
+            "durable_queued",
+            "What waits in them, or is sent and not acknowledged.",
+            "unit",
+            &[("messages", totals.messages), ("bytes", totals.bytes)],
+        )?;
+        page.single(
+            Kind::Counter,
+            "durable_operations_total",
+            "Operations on them that were applied here.",
+            totals.operations,
+        )?;
+        page.single(
+            Kind::Counter,
+            "durable_full_total",
+            "Messages that one of them had no room for.",
+            totals.full,
+        )
     }
 
     fn policy(&self, page: &mut Page) -> Written {

@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use broker_core::engine::{
     Claim, ClaimOutcome, CommitOutcome, Destination, InterestChange, InterestSeq, ProposalId,
-    RemoteInterest, SysValue,
+    Reach, RemoteInterest, SessionsOutcome, SysValue,
 };
 use broker_core::retained::RetainedChange;
+use broker_core::router::Message;
 use broker_core::session::SessionState;
 use broker_core::types::{ClientId, ConnectionId};
 use broker_policy::{Policy, Revision};
@@ -116,6 +117,18 @@ pub enum ToHub {
         /// The change.
         change: Box<RetainedChange>,
     },
+    /// Operations on durable sessions, to be committed; answered by
+    /// [`ToWorker::SessionsCommitted`].
+    ProposeSessions {
+        /// Who asks.
+        worker: WorkerId,
+        /// Names them in the answer.
+        proposal: ProposalId,
+        /// In the encoding of `broker_core::shard`.
+        operations: Bytes,
+        /// How far they must have come before the answer.
+        reach: Reach,
+    },
     /// Messages for a peer node, in the format of `broker_core::forward`.
     Forward {
         /// The node, by the number that the hub gave it.
@@ -186,6 +199,25 @@ pub enum ToWorker {
         proposal: ProposalId,
         /// What came of it.
         outcome: CommitOutcome,
+    },
+    /// The answer to [`ToHub::ProposeSessions`].
+    SessionsCommitted {
+        /// The proposal.
+        proposal: ProposalId,
+        /// What came of it.
+        outcome: SessionsOutcome,
+    },
+    /// The replicated state has messages for durable sessions of this worker.
+    SessionsReady {
+        /// Which; `None` for any of them.
+        sessions: Option<Vec<ClientId>>,
+    },
+    /// A will that the replicated state has published: for those who are not in the state.
+    PublishLive {
+        /// Whose.
+        client_id: ClientId,
+        /// The message.
+        message: Arc<Message>,
     },
     /// Values of the broker that have changed, for whoever is subscribed to them.
     Sys(Arc<[SysValue]>),

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::config::{discovery, retained};
+use super::config::{discovery, durable_sessions, retained};
 use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
 use crate::cluster::{LinkTiming, Links, LinksConfig};
 use crate::hub::{Hub, HubParts};
@@ -142,11 +142,10 @@ async fn open(
     let meta_config = MetaConfig {
         cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
+        session_limits: durable_sessions(&config),
         timing: MetaTiming::default(),
     };
-    let meta = MetaGroup::start(meta_config, links.clone(), directory)
-        .await
-        .map_err(|source| StartError::Meta { path: directory.path().to_owned(), source })?;
+    let meta = start_meta(meta_config, &links, directory, config.cluster.is_none()).await?;
     let hub = Hub::start(HubParts {
         config,
         links: links.clone(),
@@ -161,6 +160,32 @@ async fn open(
         address
     });
     Ok((meta, links, hub, peer_address))
+}
+
+/// Consensus, with what is on the disk. A broker that stands alone sets aside what is damaged and
+/// begins anew, as nobody else can serve its clients; a member of a cluster gets its state from the
+/// others, once somebody has seen to it that it may.
+async fn start_meta(
+    config: MetaConfig,
+    links: &Links,
+    directory: &DataDirectory,
+    is_alone: bool,
+) -> Result<MetaGroup, StartError> {
+    let started = match MetaGroup::start(config.clone(), links.clone(), directory).await {
+        Err(error) if is_alone && error.is_damage() => {
+            let aside =
+                directory.set_aside().map_err(|source| StartError::DataDirectory { source })?;
+            let error = crate::telemetry::Chain(&error).to_string();
+            tracing::error!(
+                error,
+                set_aside = %aside.display(),
+                "what is on the disk is damaged and set aside: sessions and retained messages are lost"
+            );
+            MetaGroup::start(config, links.clone(), directory).await
+        }
+        started => started,
+    };
+    started.map_err(|source| StartError::Meta { path: directory.path().to_owned(), source })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -11,6 +11,7 @@ use broker_core::codec::packet::{RetainHandling, SubscriptionOptions};
 use broker_core::engine::{
     AutoSubscription, DelayedLimits, EngineConfig, Profile, SharedSubscriptionStrategy,
 };
+use broker_core::shard::SessionLimits;
 use broker_core::topic::{Rewrite, RewriteAction};
 use broker_core::types::QoS;
 use broker_mosquitto::Faults;
@@ -211,6 +212,18 @@ pub(super) fn retained(config: &Config) -> RetainedLimits {
     RetainedLimits {
         messages_max: config.retained.messages_max,
         bytes_max: config.retained.bytes_max,
+    }
+}
+
+/// Limits of the durable sessions.
+pub(super) fn durable_sessions(config: &Config) -> SessionLimits {
+    let sessions = config.sessions;
+    SessionLimits {
+        sessions_max: sessions.durable_max,
+        messages_max: u64::from(sessions.queued_messages_max),
+        in_flight_max: u64::from(sessions.inflight_max),
+        bytes_max: sessions.queued_bytes_max,
+        bytes_total_max: sessions.durable_bytes_max,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use broker_config::Config;
+use broker_config::{Config, Durability};
 use tokio::sync::mpsc;
 
 use super::StartError;
@@ -55,6 +55,7 @@ pub(super) fn shared(
         scram_secret: Arc::default(),
         policy,
         retained: meta.retained(),
+        sessions: (config.durability != Durability::Memory).then(|| meta.sessions()),
         hub,
         workers: Arc::clone(workers),
     })

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::atomic_file::{sync_parent, write_file_atomically};
+
 /// A data directory that this process holds; released when dropped.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -65,6 +67,50 @@ impl DataDirectory {
         }
     }
 
+    /// Counts the processes that had this directory: the number of this one, above all before it.
+    /// Unlike a clock it never goes back.
+    ///
+    /// # Errors
+    /// `Io`: the count can't be kept.
+    pub fn count_start(&self) -> Result<u64, DataDirectoryError> {
+        let path = self.path.join("starts");
+        let failed = |source| DataDirectoryError::Io { path: path.clone(), source };
+        let earlier = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                failed(io::Error::new(io::ErrorKind::InvalidData, "it holds no number"))
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(failed(error)),
+        };
+        let start: u64 = u64::saturating_add(earlier, 1);
+        write_file_atomically(&path, start.to_string().as_bytes()).map_err(failed)?;
+        Ok(start)
+    }
+
+    /// Moves log and snapshots out of the way, so that the next start finds neither; gives where
+    /// they are now. The identity stays.
+    ///
+    /// # Errors
+    /// `Io`: something can't be moved.
+    pub fn set_aside(&self) -> Result<PathBuf, DataDirectoryError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirectoryError::Io { path, source }
+        };
+        let names = (1u64..).map(|number| self.path.join(format!("damaged-{number}")));
+        let mut free = names.skip_while(|path| path.exists());
+        let aside = free.next().unwrap_or_else(|| self.path.join("damaged"));
+        for directory in [&aside, &self.log_path(), &self.snapshots_path()] {
+            if directory.exists() {
+                let name = directory.file_name().unwrap_or_default();
+                fs::rename(directory, aside.join(name)).map_err(failed(directory))?;
+            }
+            fs::DirBuilder::new().mode(0o700).create(directory).map_err(failed(directory))?;
+        }
+        sync_parent(&self.log_path()).map_err(failed(&self.path))?;
+        Ok(aside)
+    }
+
     /// The directory itself.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -97,5 +143,32 @@ mod tests {
         assert!(matches!(error, DataDirectoryError::InUse { .. }), "{error}");
         drop(held);
         DataDirectory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_and_each_time_elsewhere() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(&temporary.path().join("data")).unwrap();
+        for number in 1..3 {
+            fs::write(directory.log_path().join("1.log"), number.to_string()).unwrap();
+            let aside = directory.set_aside().unwrap();
+            assert!(aside.ends_with(format!("damaged-{number}")));
+            assert_eq!(fs::read_to_string(aside.join("log/1.log")).unwrap(), number.to_string());
+            assert!(aside.join("snapshots").is_dir());
+            assert_eq!(fs::read_dir(directory.log_path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn starts_are_counted_and_a_count_that_is_no_number_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("data");
+        for expected in 1..4 {
+            let directory = DataDirectory::open(&path).unwrap();
+            assert_eq!(directory.count_start().unwrap(), expected);
+        }
+        fs::write(path.join("starts"), "?").unwrap();
+        let error = DataDirectory::open(&path).unwrap().count_start().unwrap_err();
+        assert!(error.to_string().ends_with("starts"), "{error}");
     }
 }

@@ -6,6 +6,8 @@
 //! Layout of the data directory:
 //! - `lock`: held by the running process.
 //! - `identity.json`: who this directory is (see [`crate::identity`]).
+//! - `damaged-<number>`: what a broker that stands alone could not read, and has set aside.
+//! - `starts`: how many processes have had the directory.
 //! - `log/<sequence>.log`: segments of the write-ahead log.
 //! - `snapshots/<group>-<index>-<term>.snapshot`: one per group, and the one being written.
 

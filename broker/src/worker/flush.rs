@@ -139,6 +139,10 @@ impl Worker {
             Effect::Propose { proposal, change } => {
                 self.hub.push(ToHub::Propose { worker, proposal, change });
             }
+            Effect::ProposeSessions { proposal, operations, reach } => {
+                let operations = operations.into();
+                self.hub.push(ToHub::ProposeSessions { worker, proposal, operations, reach });
+            }
         }
     }
 

@@ -78,6 +78,15 @@ impl Worker {
                 self.hub.push(ToHub::PolicyEnforced { worker: self.id(), revision });
             }
             ToWorker::Committed { proposal, outcome } => engine.committed(now, proposal, outcome),
+            ToWorker::SessionsCommitted { proposal, outcome } => {
+                engine.sessions_committed(now, proposal, outcome);
+            }
+            ToWorker::SessionsReady { sessions } => {
+                engine.sessions_ready(now, sessions.as_deref());
+            }
+            ToWorker::PublishLive { client_id, message } => {
+                engine.publish_live(now, &client_id, &message);
+            }
             ToWorker::Sys(values) => engine.publish_sys(now, &values),
             ToWorker::Drain { clients_per_second } => {
                 drop(engine);

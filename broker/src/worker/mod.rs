@@ -33,6 +33,7 @@ use std::time::Duration;
 use broker_config::Listener;
 use broker_core::engine::{Engine, EngineConfig};
 use broker_core::retained::RetainedSource;
+use broker_core::shard::SessionStore;
 use broker_policy::Policy;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -68,6 +69,8 @@ pub struct WorkerShared {
     pub policy: Arc<Policy>,
     /// The retained messages.
     pub retained: Arc<dyn RetainedSource>,
+    /// The durable sessions; `None` where sessions live in the workers' memory alone.
+    pub sessions: Option<Arc<SessionStore>>,
     /// The hub's queue.
     pub hub: mpsc::Sender<ToHub>,
     /// All workers of this broker, in the order of their ids.
@@ -103,6 +106,10 @@ async fn run(
     let worker = handle.id.destination().get();
     let config = EngineConfig { seed: seed()?, worker, ..shared.engine.clone() };
     let engine = Engine::new(config, Arc::clone(&shared.policy), Arc::clone(&shared.retained));
+    let engine = match &shared.sessions {
+        Some(sessions) => engine.with_durable_sessions(Arc::clone(sessions)),
+        None => engine,
+    };
     let worker = Rc::new(Worker::new(shared, handle, engine));
     tokio::task::spawn_local(readers::run(Rc::clone(&worker)));
     tokio::task::spawn_local(flush::run(Rc::clone(&worker)));

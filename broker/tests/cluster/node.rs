@@ -12,6 +12,7 @@ use broker::identity::Identity;
 use broker::storage::DataDirectory;
 use broker::tls::PeerTls;
 use broker_core::cluster_state::RetainedLimits;
+use broker_core::shard::SessionLimits;
 
 use crate::certificates::PeerCa;
 
@@ -113,6 +114,7 @@ impl Node {
         let meta_config = MetaConfig {
             cluster_id: config.cluster_id.clone(),
             retained_limits: RetainedLimits::default(),
+            session_limits: SessionLimits::default(),
             timing,
         };
         let links = Links::new(config, Arc::new(ArcSwap::from_pointee(tls)));

@@ -61,7 +61,9 @@ impl Hub {
                 let outcome = CommitOutcome::Committed;
                 self.tell(worker, ToWorker::Committed { proposal, outcome }).await;
             }
-            ToHub::Forward { .. } | ToHub::PolicyEnforced { .. } => {}
+            ToHub::Forward { .. }
+            | ToHub::PolicyEnforced { .. }
+            | ToHub::ProposeSessions { .. } => {}
         }
     }
 

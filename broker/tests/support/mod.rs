@@ -5,6 +5,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod client;
+pub(crate) mod durable;
 pub(crate) mod hub;
 pub(crate) mod mosquitto;
 pub(crate) mod node;

@@ -132,6 +132,7 @@ impl Node {
             scram_secret: Arc::default(),
             policy: Arc::new(options.policy),
             retained: Arc::new(RetainedStore::default()),
+            sessions: None,
             hub,
             workers: Arc::clone(&workers),
         };

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use broker_policy::snapshot::Impact;
 use broker_policy::{ChangeError, Policy, PolicyChange};
 
 use super::command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
-use super::retained_store::RetainedStore;
+use super::retained_store::{RetainedStore, RetainedWriter};
+use crate::shard::{self, ApplyContext, LiveMessage, Ready, SessionBatch, SessionStore};
 
 /// What the node that applied a batch should do besides answering.
 #[derive(Debug, Clone)]
@@ -14,6 +16,17 @@ pub enum Effect {
     PolicyChanged {
         /// The whole of it; cheap to clone.
         policy: Policy,
+    },
+    /// Tell the workers of these sessions' clients, if they are this node's, that there is
+    /// something to send.
+    SessionsReady {
+        /// The sessions, each once.
+        sessions: Vec<Ready>,
+    },
+    /// Send a will to those who are not in the state, if its node is this one.
+    Live {
+        /// The message, and the node.
+        message: LiveMessage,
     },
 }
 
@@ -31,12 +44,19 @@ pub struct Applied {
 pub struct ClusterState {
     policy: Policy,
     retained: Arc<RetainedStore>,
+    sessions: Arc<SessionStore>,
 }
 
 impl ClusterState {
-    /// A state with the policy, reading and writing retained messages in `retained`.
-    pub(super) const fn from_parts(policy: Policy, retained: Arc<RetainedStore>) -> Self {
-        Self { policy, retained }
+    /// The state that all begins with; the seed is as at [`SessionStore::with_seed`].
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Self {
+        Self { sessions: Arc::new(SessionStore::with_seed(seed)), ..Self::default() }
+    }
+
+    /// Replaces the policy, as a snapshot that is installed does.
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
     /// The policy as of the last applied entry.
@@ -51,34 +71,54 @@ impl ClusterState {
         &self.retained
     }
 
+    /// The durable sessions; other threads may read them while this one applies.
+    #[must_use]
+    pub const fn sessions(&self) -> &Arc<SessionStore> {
+        &self.sessions
+    }
+
     /// Applies one log entry. The outcome depends on the entry and on those before it alone.
     ///
     /// # Errors
     /// A batch that this version can't read. Nothing of it was applied; the node must stop.
-    pub fn apply(
-        &mut self,
-        _log_index: u64,
-        batch: &CommandBatch,
-    ) -> Result<Applied, CommandError> {
+    pub fn apply(&mut self, log_index: u64, batch: &CommandBatch) -> Result<Applied, CommandError> {
         let (limits, commands) = batch.decode()?;
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut has_new_policy = false;
+        let mut effects = Vec::new();
         let mut retained = self.retained.begin();
         for command in commands {
             outcomes.push(match command {
                 Command::ApplyPolicy(change) => {
+                    let earlier = self.policy.clone();
                     let (outcome, is_new) = apply_policy(&mut self.policy, &change);
                     has_new_policy |= is_new;
+                    if is_new {
+                        end_sessions(&self.sessions, &earlier, &self.policy);
+                    }
                     outcome
                 }
                 Command::Retain(change) => retain(&mut retained, change, limits),
                 Command::ExpireRetained { now, messages_max } => {
                     Outcome::Expired { messages: retained.expire(now, messages_max) }
                 }
+                Command::Sessions(batch) => {
+                    let applied = apply_sessions(
+                        (&self.sessions, &self.policy),
+                        (&mut retained, limits),
+                        log_index,
+                        &batch,
+                    );
+                    if !applied.ready.is_empty() {
+                        effects.push(Effect::SessionsReady { sessions: applied.ready });
+                    }
+                    let live = applied.live.into_iter();
+                    effects.extend(live.map(|message| Effect::Live { message }));
+                    Outcome::Sessions { outcomes: applied.outcomes }
+                }
             });
         }
         drop(retained);
-        let mut effects = Vec::new();
         if has_new_policy {
             effects.push(Effect::PolicyChanged { policy: self.policy.clone() });
         }
@@ -104,8 +144,34 @@ fn apply_policy(policy: &mut Policy, change: &PolicyChange) -> (Outcome, bool) {
     }
 }
 
+fn apply_sessions(
+    (sessions, policy): (&SessionStore, &Policy),
+    (retained, limits): (&mut RetainedWriter<'_>, RetainedLimits),
+    log_index: u64,
+    batch: &SessionBatch,
+) -> shard::Applied {
+    let mut retain = |change| retained.apply(change, limits).is_ok();
+    sessions.apply(batch, ApplyContext { log_index, policy, retain: &mut retain })
+}
+
+/// The session of a user who is deleted or suspended ends, as nobody may act as that user any
+/// more; one who gets the name later is not to find it.
+fn end_sessions(sessions: &SessionStore, earlier: &Policy, policy: &Policy) {
+    let impact = policy.impact_since(earlier);
+    sessions.end_sessions_of(|username, client_id| {
+        let is_concerned = match &impact {
+            Impact::Everyone => true,
+            Impact::Users(users) => username.is_some_and(|username| users.contains(username)),
+        };
+        let is_deleted = username.is_some_and(|username| {
+            earlier.client(username).is_some() && policy.client(username).is_none()
+        });
+        is_concerned && (is_deleted || policy.admits(username, client_id).is_err())
+    });
+}
+
 fn retain(
-    retained: &mut super::retained_store::RetainedWriter<'_>,
+    retained: &mut RetainedWriter<'_>,
     change: crate::retained::RetainedChange,
     limits: RetainedLimits,
 ) -> Outcome {

@@ -2,7 +2,7 @@
 //!
 //! A log entry is a batch: `[u8 version][u64 messages max][u64 bytes max]`, then per command
 //! `[u8 kind][u32 length][body]`, little endian. Policy changes are JSON, as a record may gain
-//! fields; retained changes are postcard.
+//! fields; retained changes and operations on durable sessions are postcard.
 
 use std::fmt;
 
@@ -11,6 +11,7 @@ use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::retained::RetainedChange;
+use crate::shard::{OperationOutcome, SessionBatch};
 use crate::types::Millis;
 
 /// Version of the batch's layout.
@@ -22,6 +23,7 @@ const HEADER_BYTES: usize = 17;
 const KIND_APPLY_POLICY: u8 = 1;
 const KIND_RETAIN: u8 = 2;
 const KIND_EXPIRE_RETAINED: u8 = 3;
+const KIND_SESSIONS: u8 = 4;
 
 /// A change of the replicated state. Every one may be applied twice: the second time changes
 /// nothing.
@@ -39,6 +41,8 @@ pub enum Command {
         /// Most to drop by this one command.
         messages_max: u32,
     },
+    /// Change durable sessions.
+    Sessions(SessionBatch),
 }
 
 /// What became of one command, the same on every node.
@@ -70,6 +74,11 @@ pub enum Outcome {
     Expired {
         /// How many.
         messages: u64,
+    },
+    /// Operations on durable sessions are carried out, or not.
+    Sessions {
+        /// What became of each, in order.
+        outcomes: Vec<OperationOutcome>,
     },
 }
 
@@ -148,6 +157,10 @@ impl Command {
                 body.put_u32_le(*messages_max);
                 (KIND_EXPIRE_RETAINED, body)
             }
+            Self::Sessions(batch) => {
+                let body = batch.encode().ok_or_else(|| failed("session batch".to_owned()))?;
+                (KIND_SESSIONS, body)
+            }
         };
         let length = u32::try_from(body.len()).map_err(|e| failed(e.to_string()))?;
         let mut item = Vec::with_capacity(5 + body.len());
@@ -157,7 +170,8 @@ impl Command {
         Ok(Bytes::from(item))
     }
 
-    fn decode(kind: u8, mut body: &[u8]) -> Result<Self, CommandError> {
+    fn decode(kind: u8, content: &Bytes) -> Result<Self, CommandError> {
+        let mut body = &content[..];
         match kind {
             KIND_APPLY_POLICY => serde_json::from_slice(body)
                 .map(Self::ApplyPolicy)
@@ -171,6 +185,9 @@ impl Command {
                 }
                 _ => Err(CommandError::Damaged { what: "expiry" }),
             },
+            KIND_SESSIONS => SessionBatch::decode(content)
+                .map(Self::Sessions)
+                .ok_or(CommandError::Damaged { what: "session batch" }),
             kind => Err(CommandError::UnknownKind { kind }),
         }
     }

@@ -1,6 +1,6 @@
-//! The replicated state of the meta group: policy records and retained messages.
+//! The replicated state of the meta group: policy records, retained messages, durable sessions.
 //!
-//! Layer: above `retained` and the policy crate, below storage and consensus. Pure and
+//! Layer: above `retained`, `shard` and the policy crate, below storage and consensus. Pure and
 //! deterministic: no clock, no randomness, no order that depends on a hash. What differs between
 //! nodes (time, limits from configuration) is stamped into the batch by its proposer.
 

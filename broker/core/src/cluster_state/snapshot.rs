@@ -1,7 +1,8 @@
 //! The whole replicated state as bytes. Pure.
 //!
 //! Layout, little endian: `[u8 version][u32 length][policy records as JSON][u64 messages]`, then
-//! per message `[u32 length][topic and message as postcard]`.
+//! per message `[u32 length][topic and message as postcard]`, then the durable sessions in a layout
+//! of their own. Version 1 had none.
 
 use std::sync::Arc;
 
@@ -11,15 +12,17 @@ use bytes::{Buf, BufMut, Bytes};
 use super::apply::ClusterState;
 use super::retained_store::{Chunks, ChunksBuilder, Item};
 use crate::retained::RetainedMessage;
+use crate::shard::SessionsSnapshot;
 
 /// Version of the layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The state as of one moment: cheap to take, expensive to encode, so that another thread can.
 #[derive(Debug, Clone)]
 pub struct StateSnapshot {
     policy: Policy,
     chunks: Chunks,
+    sessions: SessionsSnapshot,
 }
 
 /// The bytes hold no state that this version can read.
@@ -51,15 +54,19 @@ impl ClusterState {
     /// The state as of the last applied entry.
     #[must_use]
     pub fn snapshot(&self) -> StateSnapshot {
-        StateSnapshot { policy: self.policy().clone(), chunks: self.retained().chunks() }
+        StateSnapshot {
+            policy: self.policy().clone(),
+            chunks: self.retained().chunks(),
+            sessions: self.sessions().snapshot(),
+        }
     }
 
-    /// Replaces the state by a snapshot's. Readers of [`ClusterState::retained`] go on with the
-    /// same store.
+    /// Replaces the state by a snapshot's. Readers of [`ClusterState::retained`] and
+    /// [`ClusterState::sessions`] go on with the same stores.
     pub fn install(&mut self, snapshot: StateSnapshot) {
-        let retained = Arc::clone(self.retained());
-        retained.replace(snapshot.chunks);
-        *self = Self::from_parts(snapshot.policy, retained);
+        self.retained().replace(snapshot.chunks);
+        self.sessions().install(snapshot.sessions);
+        self.set_policy(snapshot.policy);
     }
 }
 
@@ -86,6 +93,7 @@ impl StateSnapshot {
             let length = u32::try_from(out.len() - start - 4).map_err(|e| failed(e.to_string()))?;
             out[start..start + 4].copy_from_slice(&length.to_le_bytes());
         }
+        self.sessions.encode(&mut out).ok_or_else(|| failed("a session".to_owned()))?;
         Ok(out)
     }
 
@@ -114,9 +122,13 @@ impl StateSnapshot {
                 return Err(damaged("order of the topics"));
             }
         }
+        let sessions = match version {
+            1 => SessionsSnapshot::default(),
+            _ => SessionsSnapshot::decode(&mut bytes).ok_or_else(|| damaged("session"))?,
+        };
         match bytes.is_empty() {
-            true => Ok(Self { policy, chunks: builder.finish() }),
-            false => Err(damaged("bytes behind the last message")),
+            true => Ok(Self { policy, chunks: builder.finish(), sessions }),
+            false => Err(damaged("bytes behind the last session")),
         }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) enum Stage {
     Authenticating(Box<PendingConnect>),
     /// The driver asks for the Client Identifier.
     Claiming(Box<PendingConnect>),
+    /// The replicated state gives the session to this connection.
+    Attaching(Box<PendingConnect>),
     /// The session is attached; peers do not yet know its filters.
     Settling(Box<PendingConnect>),
     /// CONNACK is sent.

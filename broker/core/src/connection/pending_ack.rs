@@ -46,12 +46,16 @@ impl PendingAcks {
 
     /// Notes a proposal's outcome: what waited for it is due, with this reason code.
     pub(crate) fn settle(&mut self, proposal: ProposalId, reason_code: Option<ReasonCode>) {
-        for ack in &mut self.queue {
-            if ack.proposal == Some(proposal) {
-                ack.proposal = None;
-                ack.reason_code = reason_code.unwrap_or(ack.reason_code);
-            }
+        // One packet, one proposal. The outcomes come in order, so it mostly is the first.
+        if let Some(ack) = self.queue.iter_mut().find(|ack| ack.proposal == Some(proposal)) {
+            ack.proposal = None;
+            ack.reason_code = reason_code.unwrap_or(ack.reason_code);
         }
+    }
+
+    /// What waits for a proposal.
+    pub(crate) fn kind_of(&self, proposal: ProposalId) -> Option<AckKind> {
+        self.queue.iter().find(|ack| ack.proposal == Some(proposal)).map(|ack| ack.kind)
     }
 
     /// The next one that is due, if none before it waits.

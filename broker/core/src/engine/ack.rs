@@ -36,6 +36,12 @@ impl Engine {
             Some(Err(AckError::UnknownPacketId)) | None => ReasonCode::PacketIdentifierNotFound,
         };
         self.count_in_flight_of(slot);
+        let session = self.connections.at(slot).and_then(|state| state.session);
+        if reason_code == ReasonCode::Success
+            && session.is_some_and(|session| self.note_received(session, ack.packet_id))
+        {
+            return Ok(());
+        }
         self.send_ack(slot, AckPacket::Rel, ack.packet_id, reason_code);
         Ok(())
     }
@@ -43,6 +49,14 @@ impl Engine {
     /// QoS 2, from the client: it knows that the message arrived.
     pub(super) fn handle_pubrel(&mut self, slot: ConnectionSlot, ack: &PublishAck<'_>) {
         let session = self.connections.at(slot).and_then(|connection| connection.session);
+        if let Some(session) = session
+            && let Some(state) = self.sessions.get(session)
+            && state.durable.is_some()
+            && state.inbound_qos2.contains(ack.packet_id)
+        {
+            self.propose_release(session, ack.packet_id);
+            return;
+        }
         let session = session.and_then(|slot| self.sessions.get_mut(slot));
         let is_known = session.is_some_and(|session| session.inbound_qos2.remove(ack.packet_id));
         let reason_code = match is_known {
@@ -78,6 +92,7 @@ impl Engine {
         }
         self.count_in_flight_of(slot);
         if let Some(session) = self.connections.at(slot).and_then(|state| state.session) {
+            self.note_acknowledged(session, packet_id);
             self.pump(now, session);
         }
         Ok(())

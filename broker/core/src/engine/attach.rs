@@ -78,7 +78,7 @@ impl Engine {
         claim: Claim,
         state: Option<Box<SessionState>>,
     ) {
-        let Some(identity) = pending.identity.take() else { return };
+        let Some(identity) = pending.identity.clone() else { return };
         if !Arc::ptr_eq(&pending.policy, &self.policy)
             && let Err(reason_code) =
                 recheck(&self.policy, &pending.policy, &identity, &pending.client_id)
@@ -87,6 +87,12 @@ impl Engine {
             self.refuse_connect(now, id, reason_code);
             return;
         }
+        if self.is_durable(&pending) {
+            self.take_over(now, &pending.client_id, pending.clean_start);
+            self.propose_attach(id, pending, claim);
+            return;
+        }
+        self.discard_durable(&pending.client_id);
         // The driver took over what there was; should something be left, it is not to be lost.
         let left = self.take_over(now, &pending.client_id, pending.clean_start);
         let state = state.or(left).filter(|state| {
@@ -95,6 +101,17 @@ impl Engine {
         });
         pending.session_present = state.is_some();
         let slot = self.insert_session(pending.client_id.clone(), claim, identity, state);
+        self.settle_connect(now, id, slot, pending);
+    }
+
+    /// The session is the connection's; CONNACK leaves when its filters are heard.
+    pub(super) fn settle_connect(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        slot: SessionSlot,
+        mut pending: Box<PendingConnect>,
+    ) {
         let expiry_seconds =
             pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
         if let Some(session) = self.sessions.get_mut(slot) {
@@ -109,7 +126,11 @@ impl Engine {
         }
         self.set_rate_limit(slot);
         self.set_member_connected(slot, true);
-        self.auto_subscribe(slot);
+        if self.sessions.get(slot).is_some_and(|session| session.durable.is_some()) {
+            self.begin_auto_subscriptions(slot, pending.session_present);
+        } else {
+            self.auto_subscribe(slot);
+        }
         // Its filters must be heard everywhere before the client is told that it is back.
         let seq = self.router.interest_of(self.filters_of(slot));
         self.set_stage(id, Stage::Settling(pending));
@@ -126,7 +147,7 @@ impl Engine {
     }
 
     /// Puts a session in its places: the table, the router, the counters.
-    fn insert_session(
+    pub(super) fn insert_session(
         &mut self,
         client_id: ClientId,
         claim: Claim,
@@ -155,6 +176,7 @@ impl Engine {
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,
+            durable: None,
         };
         let mut subscriptions = Vec::new();
         if let Some(state) = state {

@@ -1,7 +1,7 @@
 //! Ends: of connections, of sessions, and the wills they leave.
 
 use super::reason::Fault;
-use super::route::Publisher;
+use super::route::{Publisher, Scope};
 use super::{Effect, Engine};
 use crate::codec::packet::{Disconnect, Packet};
 use crate::connection::{Stage, Will, slot_of};
@@ -80,6 +80,10 @@ impl Engine {
     /// The session is without a connection from now on.
     fn detach(&mut self, now: Millis, slot: SessionSlot, fate: WillFate) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
+        if session.durable.is_some() {
+            self.part_durable(slot, fate);
+            return;
+        }
         session.connection = None;
         session.retained_cursors.clear();
         if fate == WillFate::Dropped {
@@ -170,7 +174,7 @@ impl Engine {
         if publish.retain {
             self.propose_retained(now, &publish);
         }
-        self.route(now, &publish, publisher);
+        self.route(now, &publish, publisher, Scope::All);
     }
 }
 

@@ -29,7 +29,7 @@ impl Engine {
         self.resume(now, id);
     }
 
-    fn send_due_acks(&mut self, id: ConnectionId) {
+    pub(super) fn send_due_acks(&mut self, id: ConnectionId) {
         while let Some(ack) = self.next_due_ack(id) {
             if ack.kind == AckKind::PubRec && ack.reason_code.is_error() {
                 self.forget_qos2(id, ack);

@@ -1,7 +1,7 @@
 //! `$delayed/<seconds>/<topic>`: messages that are held and published later.
 //!
 //! They are the engine's, not the session's: they stay when their publisher leaves and comes back
-//! elsewhere, and end with the process. Who may publish is asked twice, when the message comes and,
+//! elsewhere, and end with the process, also where sessions don't. Who may publish is asked twice, when the message comes and,
 //! by the policy of that time, when it goes.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::deliver::seconds_left;
 use super::publish::expiry;
-use super::route::Publisher;
+use super::route::{Publisher, Scope};
 use super::{DropReason, Engine};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
@@ -165,6 +165,6 @@ impl Engine {
             Some(slot) => Publisher::Session(slot),
             None => Publisher::gone(client_id),
         };
-        self.route(now, &publish, publisher);
+        self.route(now, &publish, publisher, Scope::All);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use broker_policy::Action;
 
 use super::output::AckPacket;
-use super::{DropReason, Engine, EngineConfig};
+use super::{DropReason, Engine, EngineConfig, SYS_PREFIX};
 use crate::codec::packet::Publish;
 use crate::codec::{PublishFrame, PublishHeader, ReasonCode, ReceiverProperties};
 use crate::connection::{ConnectionSlot, OutboundAliases, Outlet};
@@ -154,10 +154,22 @@ impl Engine {
         outgoing: &mut Outgoing<'_>,
         target: &Target,
     ) {
-        let qos = outgoing.publish.qos.min(target.qos);
+        let mut qos = outgoing.publish.qos.min(target.qos);
         let retain = outgoing.publish.retain && target.retain_as_published;
         let ids = target.subscription_ids.as_deref().unwrap_or_default();
         let Some(session) = self.sessions.get_mut(target.session) else { return };
+        if session.durable.is_some() && outgoing.publish.topic.starts_with(SYS_PREFIX) {
+            // What the broker says of itself is not kept: it says it again.
+            qos = QoS::AtMostOnce;
+        }
+        if session.durable.is_some() && qos != QoS::AtMostOnce {
+            // The state has it, or is to get it.
+            if outgoing.share.is_some() {
+                let delivery = outgoing.delivery(qos, retain, ids);
+                self.adopt(target.session, delivery);
+            }
+            return;
+        }
         let connection = session.connection.and_then(|slot| self.connections.at(slot));
         let Some(connection) = connection.filter(|connection| connection.is_open()) else {
             if qos != QoS::AtMostOnce {
@@ -288,9 +300,11 @@ impl Engine {
         if session.in_flight.is_sent()
             && session.queue.is_empty()
             && session.retained_cursors.is_empty()
+            && !self.has_durable(slot)
         {
             return;
         }
+        self.pump_durable(now, slot, connection);
         while self.has_room(connection) && self.resend_one(now, slot, connection) {}
         while self.has_room(connection) && self.send_queued(now, slot, connection) {}
         self.end_recheck(slot);
@@ -412,7 +426,7 @@ impl Engine {
         })
     }
 
-    fn send_delivery(
+    pub(super) fn send_delivery(
         &mut self,
         now: Millis,
         connection: ConnectionSlot,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use broker_policy::Policy;
 use serde::{Deserialize, Serialize};
 
-use super::InterestChange;
+use super::{InterestChange, Reach};
 use crate::codec::ReasonCode;
 use crate::retained::RetainedChange;
 use crate::session::SessionState;
+use crate::shard::OperationOutcome;
 use crate::types::{ClientId, ConnectionId, ProtocolVersion};
 
 /// What the driver knows of a Network Connection before its first byte.
@@ -103,6 +104,16 @@ pub enum Effect {
         proposal: ProposalId,
         /// The change.
         change: Box<RetainedChange>,
+    },
+    /// Have the cluster carry out operations on durable sessions; answer with
+    /// [`sessions_committed`](super::Engine::sessions_committed), in the order of the effects.
+    ProposeSessions {
+        /// Names them in the answer.
+        proposal: ProposalId,
+        /// [`Operation`](crate::shard::Operation)s one behind the other.
+        operations: Vec<u8>,
+        /// How far they must have come before the answer.
+        reach: Reach,
     },
     /// Reading from this connection, which [`receive`](super::Engine::receive) paused, may go on.
     Resume {
@@ -267,4 +278,15 @@ pub enum CommitOutcome {
     Committed,
     /// It was not, and will not be: the publisher is told so.
     Failed,
+}
+
+/// The answer to [`Effect::ProposeSessions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionsOutcome {
+    /// They are committed, and have come as far as was asked.
+    Applied(Vec<OperationOutcome>),
+    /// They were not proposed: too much waits.
+    Refused,
+    /// They were not confirmed in time, and may be carried out still.
+    Unknown,
 }

@@ -9,7 +9,8 @@
 //! elsewhere, `publish`, `delayed` and `ack` take messages
 //! in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
-//! Subscriptions, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
+//! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `timeout`,
+//! `policy` and `commit` react to what happens elsewhere; `reason` has the
 //! words of refusals; `sys` says what the broker tells of itself; `topics`
 //! puts other topics in place of clients' own.
 
@@ -23,6 +24,7 @@ mod connect;
 mod counters;
 mod delayed;
 mod deliver;
+mod durable;
 mod effect;
 mod exchange;
 mod forwarding;
@@ -57,6 +59,8 @@ pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped};
 pub use delayed::DelayedLimits;
+pub(crate) use durable::DurableView;
+pub use durable::Reach;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
@@ -92,6 +96,8 @@ pub struct Engine {
     orphaned_claims: HashMap<ConnectionId, ClientId>,
     assigned_ids: u64,
     random: random::Random,
+    /// Where sessions that outlive their connections are kept by the replicated state.
+    durable: Option<Box<durable::Durable>>,
     effects: Vec<Effect>,
     counters: Counters,
 }
@@ -130,6 +136,7 @@ impl Engine {
             proposal_count: 0,
             orphaned_claims: HashMap::new(),
             assigned_ids: 0,
+            durable: None,
             effects: Vec::new(),
             counters: Counters::default(),
         }
@@ -152,6 +159,7 @@ impl Engine {
         if let Some((seq, changes)) = self.router.issue_interest() {
             self.effects.push(Effect::Interest { seq, changes });
         }
+        self.propose_batches();
         into.append(&mut self.effects);
     }
 

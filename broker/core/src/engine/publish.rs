@@ -4,9 +4,10 @@
 
 use broker_policy::{Action, Authorizer};
 
+use super::durable::Published;
 use super::output::AckPacket;
 use super::reason::{self, Fault};
-use super::route::Publisher;
+use super::route::{Publisher, Scope};
 use super::{DropReason, Effect, Engine, Profile, ProposalId};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{Packet, Publish, PublishAck};
@@ -64,7 +65,7 @@ impl Engine {
         // What is delayed is retained when its time has come.
         let retains = publish.retain && !self.is_delayed(publish.topic);
         let Some(packet_id) = publish.packet_id else {
-            if !self.publish(now, slot, session, publish).is_error() && retains {
+            if !self.publish(now, slot, session, publish).0.is_error() && retains {
                 self.propose_retained(now, publish);
             }
             return Ok(());
@@ -78,7 +79,7 @@ impl Engine {
             return Ok(());
         }
         self.check_receive_maximum(slot, session)?;
-        let reason_code = self.publish(now, slot, session, publish);
+        let (reason_code, mut proposal) = self.publish(now, slot, session, publish);
         let is_denied = reason_code.is_error();
         let is_v5 = self.version(slot).is_v5();
         // A PUBREC that refuses ends the exchange; 3.1.1 knows none, so it goes on there.
@@ -88,8 +89,7 @@ impl Engine {
         {
             session.inbound_qos2.insert(packet_id);
         }
-        let mut proposal = None;
-        if retains && !is_denied {
+        if retains && !is_denied && proposal.is_none() {
             proposal = self.propose_retained(now, publish);
         }
         if let Some(proposal) = proposal {
@@ -132,20 +132,27 @@ impl Engine {
     }
 
     /// Sends a message to all who want it, if the client may publish it. Gives the reason code of
-    /// its acknowledgement.
+    /// its acknowledgement, and what that waits for.
     fn publish(
         &mut self,
         now: Millis,
         slot: ConnectionSlot,
         session: SessionSlot,
         publish: &Publish<'_>,
-    ) -> ReasonCode {
+    ) -> (ReasonCode, Option<ProposalId>) {
         if self.is_delayed(publish.topic) {
-            return self.delay(now, session, publish);
+            return (self.delay(now, session, publish), None);
         }
-        let route = self.router.take_route(publish.topic, &self.sessions);
+        let mut route = self.router.take_route(publish.topic, &self.sessions);
+        let mut proposal = None;
         let reason_code = if self.may_use_route(slot, session, &route) {
-            match self.follow_route(now, publish, Publisher::Session(session), &route) {
+            self.refresh_durable(&mut route, publish.qos);
+            let publisher = Publisher::Session(session);
+            let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
+            let published = Published { publisher, packet_id, is_retained: publish.retain };
+            let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            proposal = self.propose_publish(now, publish, published, &route);
+            match is_wanted {
                 true => ReasonCode::Success,
                 false => ReasonCode::NoMatchingSubscribers,
             }
@@ -154,7 +161,7 @@ impl Engine {
             ReasonCode::NotAuthorized
         };
         self.router.put_route(route);
-        reason_code
+        (reason_code, proposal)
     }
 
     /// Whether the client may publish to the route's topic. The answer for the last two topics is

@@ -137,7 +137,7 @@ impl Engine {
                 let exchange = connection.exchange.as_deref();
                 exchange.is_none_or(|exchange| exchange.step != ExchangeStep::Client)
             }
-            Stage::Claiming(_) | Stage::Settling(_) => true,
+            Stage::Claiming(_) | Stage::Attaching(_) | Stage::Settling(_) => true,
             Stage::AwaitConnect | Stage::Open | Stage::Closing => {
                 let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.len());
                 acks > PENDING_ACKS_MAX
@@ -179,7 +179,7 @@ impl Engine {
             Packet::PubRel(ack) => self.handle_pubrel(slot, ack),
             Packet::PubComp(ack) => self.handle_pubcomp(now, slot, ack)?,
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, slot, unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(now, id, unsubscribe),
             Packet::PingReq => {
                 self.send(slot, &Packet::PingResp);
             }

@@ -125,6 +125,7 @@ impl Engine {
         message: &RetainedMessage,
     ) -> bool {
         let Some(session) = self.sessions.get(slot) else { return true };
+        let is_durable = session.durable.is_some();
         let Some(connection) = session.connection else { return true };
         if !session.authorizer.allows(Action::Receive, message.topic()) {
             self.counters.dropped.receive_denied += 1;
@@ -138,6 +139,9 @@ impl Engine {
             || qos != QoS::AtMostOnce && !self.has_window(slot, window, message.bytes())
         {
             return false;
+        }
+        if qos != QoS::AtMostOnce && is_durable {
+            return self.propose_retained_delivery(slot, message, qos, cursor.id);
         }
         let delivery = Delivery {
             message: Arc::new(message.clone()),

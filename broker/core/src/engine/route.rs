@@ -3,10 +3,11 @@
 
 use super::Engine;
 use super::deliver::Outgoing;
+use super::durable::Published;
 use super::publish::expiry;
 use crate::codec::packet::Publish;
 use crate::forward::read_batch;
-use crate::router::{OwnMessages, Route, Subscriber, Target, hash_topic, merge};
+use crate::router::{Message, OwnMessages, Route, Subscriber, Target, hash_topic, merge};
 use crate::session::{SessionSlot, Sessions};
 use crate::topic::matches;
 use crate::types::{ClientId, Millis};
@@ -18,6 +19,15 @@ pub(super) enum Publisher {
     Session(SessionSlot),
     /// The client of a session that has ended, by the hash of its identifier.
     Gone(u64),
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Everybody.
+    All,
+    /// Those who are not in the replicated state, which has given it to the others already.
+    Live,
 }
 
 impl Publisher {
@@ -53,11 +63,32 @@ impl Engine {
         }
     }
 
-    /// Routes a message whose publisher's rights are checked.
-    pub(super) fn route(&mut self, now: Millis, publish: &Publish<'_>, publisher: Publisher) {
-        let route = self.router.take_route(publish.topic, &self.sessions);
-        self.follow_route(now, publish, publisher, &route);
+    /// Routes a message whose publisher's rights are checked, and who waits for nothing.
+    pub(super) fn route(
+        &mut self,
+        now: Millis,
+        publish: &Publish<'_>,
+        publisher: Publisher,
+        scope: Scope,
+    ) {
+        let mut route = self.router.take_route(publish.topic, &self.sessions);
+        self.refresh_durable(&mut route, publish.qos);
+        self.follow_route(now, publish, (publisher, scope), &route);
+        if scope == Scope::All {
+            let published = Published { publisher, packet_id: None, is_retained: false };
+            self.propose_publish(now, publish, published, &route);
+        }
         self.router.put_route(route);
+    }
+
+    /// A will that the replicated state has published: for those who are not in the state.
+    pub fn publish_live(&mut self, now: Millis, client_id: &ClientId, message: &Message) {
+        let Some(mut publish) = message.publish() else { return };
+        let expires_at = message.expires_at();
+        let left = expires_at.since(now).div_ceil(1000);
+        publish.properties.message_expiry_seconds =
+            (expires_at != Millis::NEVER).then(|| u32::try_from(left).unwrap_or(u32::MAX));
+        self.route(now, &publish, Publisher::gone(client_id), Scope::Live);
     }
 
     /// Sends a message along its route; `false` when nobody wants it.
@@ -65,7 +96,7 @@ impl Engine {
         &mut self,
         now: Millis,
         publish: &Publish<'_>,
-        publisher: Publisher,
+        (publisher, scope): (Publisher, Scope),
         route: &Route,
     ) -> bool {
         let expires_at = expiry(now, publish);
@@ -77,9 +108,11 @@ impl Engine {
             let count = self.forwards.push(publish, expires_at, route.remote);
             self.counters.forwards_sent += u64::from(count);
         }
-        let mut is_wanted = !route.targets.is_empty() || route.remote != 0;
+        let mut is_wanted = !route.targets.is_empty()
+            || route.remote != 0
+            || self.is_wanted_by_state(route, publish.qos);
         if !route.groups.is_empty() {
-            is_wanted |= self.share(now, &mut outgoing, publisher, route);
+            is_wanted |= self.share(now, &mut outgoing, (publisher, scope), route);
         }
         is_wanted
     }

@@ -6,7 +6,7 @@
 
 use super::deliver::{Outgoing, queue_limits};
 use super::random::scale;
-use super::route::Publisher;
+use super::route::{Publisher, Scope};
 use super::{Destination, DropReason, Engine, SharedSubscriptionStrategy as Strategy};
 use crate::forward::{HOPS_MAX, Shared};
 use crate::router::{GroupIndex, Place, Presence, Route, SharedRoute, Target, hash_topic};
@@ -50,7 +50,7 @@ impl Engine {
         &mut self,
         now: Millis,
         outgoing: &mut Outgoing<'_>,
-        publisher: Publisher,
+        (publisher, scope): (Publisher, Scope),
         route: &Route,
     ) -> bool {
         if outgoing.expires_at <= now {
@@ -63,6 +63,14 @@ impl Engine {
         let (qos, hash) = (outgoing.publish.qos, self.hash_of(publisher, route));
         let mut is_wanted = false;
         for group in &route.groups {
+            let is_states = match scope {
+                Scope::All => self.is_chosen_by_state(route, group, qos),
+                Scope::Live => route.durable.groups.iter().any(|known| known.key == group.key),
+            };
+            if is_states {
+                is_wanted = true;
+                continue;
+            }
             let choice = self.choose(Draw { group, qos, hash });
             is_wanted |= choice.is_some();
             match choice {

@@ -10,7 +10,7 @@ use crate::codec::packet::{
     Packet, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter, UnsubAck, Unsubscribe,
 };
 use crate::codec::{ReasonCode, UserProperties};
-use crate::connection::{ConnectionSlot, slot_of};
+use crate::connection::slot_of;
 use crate::router::Subscriber;
 use crate::session::{RetainedCursor, SessionSlot, Subscription};
 use crate::topic::{LEVELS_MAX, TopicFilter, is_shared};
@@ -26,16 +26,16 @@ pub(super) enum Waiting {
 /// What a SUBSCRIBE leads to.
 #[derive(Debug)]
 pub(super) struct SubscribeAnswer {
-    packet_id: PacketId,
-    reason_codes: Vec<ReasonCode>,
-    cursors: Vec<RetainedCursor>,
+    pub(super) packet_id: PacketId,
+    pub(super) reason_codes: Vec<ReasonCode>,
+    pub(super) cursors: Vec<RetainedCursor>,
 }
 
 /// A Subscription that was made.
 pub(super) struct Added {
-    subscription: Subscription,
-    is_new: bool,
-    seq: InterestSeq,
+    pub(super) subscription: Subscription,
+    pub(super) is_new: bool,
+    pub(super) seq: InterestSeq,
 }
 
 impl Engine {
@@ -47,6 +47,10 @@ impl Engine {
     ) -> Result<(), Fault> {
         let session = self.connections.get(id).and_then(|connection| connection.session);
         let session = session.ok_or(ReasonCode::ProtocolError)?;
+        if self.sessions.get(session).is_some_and(|session| session.durable.is_some()) {
+            self.propose_subscribe(id, session, subscribe);
+            return Ok(());
+        }
         let mut reason_codes = Vec::new();
         let mut cursors = Vec::new();
         let mut seq = InterestSeq::default();
@@ -82,6 +86,20 @@ impl Engine {
         filter: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
     ) -> Result<Added, ReasonCode> {
+        let subscription = self.check_subscription(slot, filter, id)?;
+        let session = self.sessions.get(slot).ok_or(ReasonCode::UnspecifiedError)?;
+        let is_new = session.subscription(&subscription.filter).is_none();
+        let seq = self.add_subscription(slot, subscription.clone());
+        Ok(Added { subscription, is_new, seq })
+    }
+
+    /// The Subscription that a session may make.
+    pub(super) fn check_subscription(
+        &self,
+        slot: SessionSlot,
+        filter: &SubscribeFilter<'_>,
+        id: Option<SubscriptionId>,
+    ) -> Result<Subscription, ReasonCode> {
         let other = self.rewritten_filter(filter.filter);
         let text = other.as_deref().unwrap_or(filter.filter);
         TopicFilter::parse(text, LEVELS_MAX).map_err(|_| ReasonCode::TopicFilterInvalid)?;
@@ -95,9 +113,7 @@ impl Engine {
             return Err(ReasonCode::QuotaExceeded);
         }
         let options = filter.options;
-        let subscription = Subscription { filter: text.into(), options, id };
-        let seq = self.add_subscription(slot, subscription.clone());
-        Ok(Added { subscription, is_new, seq })
+        Ok(Subscription { filter: text.into(), options, id })
     }
 
     pub(super) fn may_subscribe(&self, slot: SessionSlot, filter: &str) -> bool {
@@ -130,16 +146,28 @@ impl Engine {
     /// Removes the Subscription at this place in its session's list. What waits for it as a member
     /// of a group goes to another one; what is sent already stays. [MQTT-3.10.4-3]
     pub(super) fn remove_subscription(&mut self, now: Millis, slot: SessionSlot, at: usize) {
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(subscription) = self.drop_subscription(slot, at) else { return };
+        if self.sessions.get(slot).is_some_and(|session| session.durable.is_some()) {
+            self.propose_unsubscribe(slot, &subscription.filter);
+        } else if is_shared(&subscription.filter) {
+            let left = self.take_queued(slot, |share| *share == *subscription.filter);
+            self.redispatch(now, left);
+        }
+    }
+
+    /// Takes a Subscription out of its session and of the router.
+    pub(super) fn drop_subscription(
+        &mut self,
+        slot: SessionSlot,
+        at: usize,
+    ) -> Option<Subscription> {
+        let session = self.sessions.get_mut(slot)?;
         let subscription = session.subscriptions.swap_remove(at);
         session.retained_cursors.retain(|cursor| cursor.filter != subscription.filter);
         self.router.unsubscribe(&subscription.filter, slot);
         self.counters.subscriptions -= 1;
-        if is_shared(&subscription.filter) {
-            self.counters.shared_subscriptions -= 1;
-            let left = self.take_queued(slot, |share| *share == *subscription.filter);
-            self.redispatch(now, left);
-        }
+        self.counters.shared_subscriptions -= u64::from(is_shared(&subscription.filter));
+        Some(subscription)
     }
 
     pub(super) fn wait_for(&mut self, seq: InterestSeq, waiting: Waiting) {
@@ -162,7 +190,12 @@ impl Engine {
     }
 
     /// SUBACK, and the retained messages after it.
-    fn answer_subscribe(&mut self, now: Millis, id: ConnectionId, answer: SubscribeAnswer) {
+    pub(super) fn answer_subscribe(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        answer: SubscribeAnswer,
+    ) {
         let Some(connection) = self.connections.get(id).filter(|state| state.is_open()) else {
             return;
         };
@@ -192,12 +225,16 @@ impl Engine {
     pub(super) fn handle_unsubscribe(
         &mut self,
         now: Millis,
-        connection: ConnectionSlot,
+        id: ConnectionId,
         unsubscribe: &Unsubscribe<'_>,
     ) {
-        let Some(slot) = self.connections.at(connection).and_then(|state| state.session) else {
+        let Some(slot) = self.connections.get(id).and_then(|state| state.session) else {
             return;
         };
+        if self.sessions.get(slot).is_some_and(|session| session.durable.is_some()) {
+            self.propose_client_unsubscribe(id, slot, unsubscribe);
+            return;
+        }
         let mut reason_codes = Vec::new();
         for (position, filter) in unsubscribe.filters.iter().enumerate() {
             // A session holds no more than that; the rest is not worth a look.
@@ -206,25 +243,36 @@ impl Engine {
                 false => ReasonCode::ImplementationSpecificError,
             });
         }
+        self.answer_unsubscribe(id, unsubscribe.packet_id, &reason_codes);
+    }
+
+    pub(super) fn answer_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketId,
+        reason_codes: &[ReasonCode],
+    ) {
         let packet = UnsubAck {
-            packet_id: unsubscribe.packet_id,
+            packet_id,
             reason_string: None,
             user_properties: UserProperties::NONE,
-            reason_codes: ReasonCodes::from_slice(&reason_codes),
+            reason_codes: ReasonCodes::from_slice(reason_codes),
         };
-        self.send_refusal(connection, Packet::UnsubAck(packet), &reason_codes);
+        self.send_refusal(slot_of(id), Packet::UnsubAck(packet), reason_codes);
+    }
+
+    pub(super) fn may_unsubscribe(&self, slot: SessionSlot, filter: &str) -> bool {
+        let session = self.sessions.get(slot);
+        session.is_some_and(|session| session.authorizer.allows(Action::Unsubscribe, filter))
     }
 
     fn unsubscribe_one(&mut self, now: Millis, slot: SessionSlot, filter: &str) -> ReasonCode {
         let other = self.rewritten_filter(filter);
         let filter = other.as_deref().unwrap_or(filter);
-        let Some(session) = self.sessions.get(slot) else {
-            return ReasonCode::UnspecifiedError;
-        };
-        if !session.authorizer.allows(Action::Unsubscribe, filter) {
+        if !self.may_unsubscribe(slot, filter) {
             return ReasonCode::NotAuthorized;
         }
-        let Some(at) = session.subscription(filter) else {
+        let Some(at) = self.sessions.get(slot).and_then(|s| s.subscription(filter)) else {
             return ReasonCode::NoSubscriptionExisted;
         };
         self.remove_subscription(now, slot, at);

@@ -55,7 +55,10 @@ impl Engine {
         match connection.stage {
             Stage::Closing => {}
             Stage::AwaitConnect => self.close(now, id, None, WillFate::Dropped),
-            Stage::Authenticating(_) | Stage::Claiming(_) | Stage::Settling(_) => {
+            Stage::Authenticating(_)
+            | Stage::Claiming(_)
+            | Stage::Attaching(_)
+            | Stage::Settling(_) => {
                 self.refuse_connect(now, id, ReasonCode::ServerUnavailable);
             }
             Stage::Open => self.check_open_connection(now, id),

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use broker_policy::Action;
+
 use super::reason::Fault;
+use super::subscribe::Added;
+use super::{Engine, InterestSeq};
 use crate::codec::packet::{Publish, SubscribeFilter, SubscriptionOptions};
-use crate::session::SessionSlot;
-use crate::topic::{RewriteAction, TopicFilter, rewrite};
+use crate::session::{SessionSlot, Subscription, SubscriptionState};
+use crate::topic::{LEVELS_MAX, RewriteAction, TopicFilter, rewrite};
 use crate::types::{ConnectionId, Millis};
 
 /// A Subscription that every client is given at CONNECT which has the right to it.
@@ -64,6 +67,45 @@ impl Engine {
         let filter = TopicFilter::parse_unbounded(text).ok()?.filter();
         let made = rewrite(&self.config.rewrites, RewriteAction::Subscribe, filter)?;
         Some(format!("{}{made}", &text[..text.len() - filter.len()]))
+    }
+
+    /// The Subscriptions that a client is given: those it has the right to.
+    pub(super) fn auto_subscriptions_of(
+        &self,
+        client_id: &str,
+        username: Option<&str>,
+    ) -> Vec<SubscriptionState> {
+        if self.config.auto_subscriptions.is_empty() {
+            return Vec::new();
+        }
+        let authorizer = self.policy.authorizer(username, client_id);
+        let given = self.config.auto_subscriptions.iter().filter_map(|auto| {
+            let own = auto.filter_for(client_id, username)?;
+            let text = self.rewritten_filter(&own).unwrap_or(own);
+            TopicFilter::parse(&text, LEVELS_MAX).ok()?;
+            let may = authorizer.allows(Action::Subscribe, &text);
+            let options = auto.options;
+            may.then(|| SubscriptionState { filter: text.into(), options, id: None })
+        });
+        given.collect()
+    }
+
+    /// A durable session was given its Subscriptions by the state: retained messages follow if it
+    /// is a new one.
+    pub(super) fn begin_auto_subscriptions(&mut self, slot: SessionSlot, session_present: bool) {
+        let Some(session) = self.sessions.get(slot).filter(|_| !session_present) else { return };
+        let username = session.identity.username.as_deref();
+        let given = self.auto_subscriptions_of(session.client_id.as_str(), username);
+        let cursors: Vec<_> = given
+            .into_iter()
+            .filter_map(|SubscriptionState { filter, options, id }| {
+                let subscription = Subscription { filter, options, id };
+                Added { subscription, is_new: true, seq: InterestSeq(0) }.cursor()
+            })
+            .collect();
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.retained_cursors.extend(cursors);
+        }
     }
 
     /// Makes the Subscriptions that every client is given, but for those that its session has.

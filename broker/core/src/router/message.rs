@@ -44,6 +44,16 @@ impl Message {
         Ok(Self { qos, retain, expires_at, frame: frame.into() })
     }
 
+    /// A message of the bytes that [`Self::frame`] gave.
+    pub(crate) fn from_frame(qos: QoS, retain: bool, expires_at: Millis, frame: &[u8]) -> Self {
+        Self { qos, retain, expires_at, frame: frame.into() }
+    }
+
+    /// The PUBLISH packet that it is kept as.
+    pub(crate) const fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
     /// QoS it was published with.
     #[must_use]
     pub const fn qos(&self) -> QoS {

@@ -238,6 +238,7 @@ impl Router {
         let epoch = self.changes.epoch();
         if *route.topic != *topic {
             route.topic = topic.into();
+            route.durable_version = None;
         } else if route.epoch == epoch || self.changes.spare(route.epoch, topic) {
             route.epoch = epoch;
             return route;

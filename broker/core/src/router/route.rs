@@ -5,6 +5,7 @@ use broker_policy::Action;
 use super::entry::Subscriber;
 use super::shared_route::SharedRoute;
 use crate::session::{SessionSlot, Sessions};
+use crate::shard::DurableRoute;
 use crate::types::{QoS, SubscriptionId};
 
 /// Whether messages of the session itself come back to it.
@@ -47,6 +48,9 @@ pub(crate) struct Route {
     pub(crate) denied: u64,
     /// Groups of which one member each gets the message.
     pub(crate) groups: Vec<SharedRoute>,
+    /// Durable sessions that want messages of QoS 1 and 2, as of this version of the state.
+    pub(crate) durable: DurableRoute,
+    pub(crate) durable_version: Option<u64>,
 }
 
 impl Route {

@@ -44,6 +44,7 @@ pub(super) fn sessions(count: usize) -> Sessions {
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,
+            durable: None,
         };
         assert_eq!(sessions.insert(session), number as SessionSlot);
     }

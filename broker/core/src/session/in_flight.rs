@@ -139,6 +139,29 @@ impl InFlight {
         packet_id
     }
 
+    /// Takes in a message of a durable session, whose place gives its identifier; what is sent
+    /// again comes the same way.
+    pub(crate) fn push_at(&mut self, packet_id: PacketId, qos: QoS) {
+        self.push_entry(packet_id, awaits(qos));
+    }
+
+    /// As [`Self::push_at`], for one that the client has: PUBREL is being sent.
+    pub(crate) fn push_received(&mut self, packet_id: PacketId) {
+        self.push_entry(packet_id, Awaits::PubComp);
+    }
+
+    fn push_entry(&mut self, packet_id: PacketId, awaits: Awaits) {
+        self.next_packet_id = packet_id.next();
+        self.entries.push_back(Entry { packet_id, awaits, delivery: None });
+        self.sent += 1;
+        self.unacknowledged += 1;
+    }
+
+    /// How many more messages the client's window has room for.
+    pub(crate) fn room(&self, window: u16) -> usize {
+        usize::from(window).saturating_sub(self.unacknowledged)
+    }
+
     /// A new connection: everything is to be sent again.
     pub(crate) fn rewind(&mut self) {
         self.unacknowledged = 0;

@@ -27,7 +27,7 @@ pub(crate) use table::Sessions;
 
 use crate::codec::packet::SubscriptionOptions;
 use crate::connection::{ConnectionSlot, Identity, Will};
-use crate::engine::Claim;
+use crate::engine::{Claim, DurableView};
 use crate::types::{ClientId, Millis, SubscriptionId};
 
 /// Index of a session in its engine.
@@ -82,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) will_at: Millis,
     /// When its entry in the timers is due.
     pub(crate) timer_at: Millis,
+    /// Of a session that the replicated state keeps: where the engine is in it.
+    pub(crate) durable: Option<Box<DurableView>>,
 }
 
 impl Session {

@@ -81,6 +81,7 @@ impl Translator<'_> {
             inflight_max,
             queued_messages_max: queued_messages_max.max(least.0),
             queued_bytes_max: queued_bytes_max.max(least.1),
+            ..RawSessions::default()
         };
         for (name, was, is) in [
             (

@@ -158,8 +158,8 @@ impl Translator<'_> {
         let is_persistent = setting.is_some_and(|setting| setting.text == "true");
         if is_persistent {
             let at = setting.map(|setting| &setting.at);
-            let what = "retained messages are kept over a restart; sessions and what is queued for \
-                        them are not yet";
+            let what = "retained messages and sessions are kept in a form of this broker's own; \
+                        mosquitto.db is neither read nor written";
             self.warn(at, format!("persistence: {what}"));
         }
         is_persistent

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{RetainedLimits, SnapshotError as StateSnapshotError};
+use broker_core::shard::SessionLimits;
 use openraft::{Config, SnapshotPolicy};
 
-use crate::storage::LogError;
+use crate::storage::{DataDirectoryError, LogError, SnapshotError};
 
 /// How the group runs.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct MetaConfig {
     pub cluster_id: String,
     /// Most that retained messages may take; the leader's is in force.
     pub retained_limits: RetainedLimits,
+    /// Most that durable sessions may hold; each node's own are in force for what it proposes.
+    pub session_limits: SessionLimits,
     /// Intervals; the default is the production setting.
     pub timing: MetaTiming,
 }
@@ -33,6 +36,9 @@ pub struct MetaTiming {
     pub kept_entries: u64,
     /// How often the leader looks for expired retained messages.
     pub expiry_interval: Duration,
+    /// How often the leader looks for wills that are due, expired sessions, and sessions whose
+    /// broker has gone.
+    pub session_interval: Duration,
 }
 
 impl Default for MetaTiming {
@@ -44,6 +50,7 @@ impl Default for MetaTiming {
             snapshot_entries: 5000,
             kept_entries: 1000,
             expiry_interval: Duration::from_secs(10),
+            session_interval: Duration::from_millis(500),
         }
     }
 }
@@ -74,12 +81,38 @@ pub enum MetaError {
         /// Last entry that the snapshot covers.
         applied: u64,
     },
+    /// The data directory can't be written.
+    #[error("count the start of this process")]
+    Start {
+        /// Why.
+        source: DataDirectoryError,
+    },
     /// openraft does not start.
     #[error("start consensus: {reason}")]
     Raft {
         /// Why.
         reason: String,
     },
+}
+
+impl MetaError {
+    /// Whether what is on the disk is not what was written, rather than out of reach or newer.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log { source } => {
+                matches!(source, LogError::Damaged { .. } | LogError::Missing { .. })
+            }
+            Self::State { source } => source.get_ref().is_some_and(|inner| {
+                let on_disk = inner.downcast_ref::<SnapshotError>();
+                let within = inner.downcast_ref::<StateSnapshotError>();
+                matches!(on_disk, Some(SnapshotError::Damaged { .. }))
+                    || matches!(within, Some(StateSnapshotError::Damaged { .. }))
+            }),
+            Self::SnapshotMissing { .. } => true,
+            Self::Start { .. } | Self::Raft { .. } => false,
+        }
+    }
 }
 
 /// The same for openraft.

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use broker_core::types::NodeId;
 use openraft::entry::RaftEntry;
 use openraft::testing::log::{StoreBuilder, Suite};
 
@@ -22,7 +23,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Bui
         let directory = tempfile::tempdir().unwrap();
         let log = open(directory.path());
         let machine =
-            StateMachine::open(SnapshotStore::new(directory.path()), GroupId::META).unwrap();
+            StateMachine::open(SnapshotStore::new(directory.path()), GroupId::META, (NodeId(1), 1))
+                .unwrap();
         Ok((directory, log, machine))
     }
 }

@@ -1,4 +1,5 @@
-//! The meta group: one replicated state machine over all nodes, for policy and retained messages.
+//! The meta group: one replicated state machine over all nodes, for policy, retained messages and
+//! durable sessions.
 //!
 //! Runs on the cluster thread. Only [`MetaGroup::bootstrap`] ever founds a cluster; a node with an
 //! empty disk waits to be added.
@@ -11,6 +12,7 @@ mod network;
 mod proposals;
 mod proposer;
 mod service;
+mod sessions;
 mod state_machine;
 mod status;
 mod type_config;
@@ -20,13 +22,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::cluster_state::{Command, RetainedStore};
-use broker_core::types::NodeId;
+use broker_core::shard::SessionStore;
+use broker_core::types::{Millis, NodeId};
+use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
 pub use config::{MetaConfig, MetaError, MetaTiming};
 pub use membership::MembershipError;
 pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
+pub use sessions::{SessionEvents, SessionNews, SessionsProposed};
 pub use state_machine::AppliedPolicy;
 pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 
@@ -41,9 +46,10 @@ use network::NetworkFactory;
 use proposals::ProposalQueue;
 use proposer::Proposer;
 use service::{Heard, RaftService};
+use sessions::{SessionProposer, applied_by_peers, applied_here};
 use state_machine::StateMachine;
 use type_config::Raft;
-use upkeep::{expire_retained, follow_leadership, make_snapshots};
+use upkeep::{expire_retained, follow_leadership, keep_sessions, make_snapshots};
 
 /// Longest silence, in times of the longest election timeout, of a leader that counts as heard.
 /// An election is over by then, so that a change of leader does not show as a loss of it.
@@ -70,6 +76,7 @@ pub struct MetaGroup {
     writer: LogWriter,
     machine: StateMachine,
     proposals: ProposalQueue,
+    session_proposer: SessionProposer,
     leadership: watch::Receiver<Leadership>,
     heard: Heard,
     heard_within: Duration,
@@ -95,7 +102,9 @@ impl MetaGroup {
         let recovered = recovered.remove(&group).unwrap_or_default();
         let log = LogStore::open(writer.clone(), group, &recovered).map_err(failed)?;
         let store = SnapshotStore::new(&directory.snapshots_path());
-        let machine = StateMachine::open(store, group).map_err(failed)?;
+        let start = directory.count_start().map_err(|source| MetaError::Start { source })?;
+        let this = links.node_id();
+        let machine = StateMachine::open(store, group, (this, start)).map_err(failed)?;
         let first = recovered.purged.as_ref().map_or(0, |(purged, _)| purged + 1);
         let applied = machine.applied_index();
         if recovered.purged.is_some() && applied.is_none_or(|applied| applied + 1 < first) {
@@ -103,15 +112,7 @@ impl MetaGroup {
             return Err(MetaError::SnapshotMissing { first, applied });
         }
 
-        let raft_failed = |reason: String| MetaError::Raft { reason };
-        let raft_config =
-            raft_config(&config).validate().map_err(|e| raft_failed(e.to_string()))?;
-        let network = NetworkFactory { links: links.clone() };
-        let this = links.node_id().0;
-        let raft = Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())
-            .await
-            .map_err(|e| raft_failed(e.to_string()))?;
-
+        let raft = start_raft(&config, &links, &log, &machine).await?;
         let (proposer, proposals) =
             Proposer::new(raft.clone(), links.clone(), config.retained_limits);
         tokio::spawn(proposer.run());
@@ -125,16 +126,37 @@ impl MetaGroup {
             proposals.clone(),
             config.timing.expiry_interval,
         ));
+        let session_proposer =
+            SessionProposer::new(this, start, config.session_limits, proposals.clone());
+        tokio::spawn(keep_sessions(
+            raft.clone(),
+            links.clone(),
+            machine.sessions(),
+            session_proposer.clone(),
+            config.timing.session_interval,
+        ));
         let heard = Heard::default();
         let heard_within = config.timing.election_max * HEARD_ELECTIONS;
         let service = RaftService {
             raft: raft.clone(),
             proposals: proposals.clone(),
+            applied: machine.watch_applied(),
             incoming: Arc::default(),
             heard: heard.clone(),
         };
         links.serve(FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST, Arc::new(service));
-        Ok(Self { raft, links, log, writer, machine, proposals, leadership, heard, heard_within })
+        Ok(Self {
+            raft,
+            links,
+            log,
+            writer,
+            machine,
+            proposals,
+            session_proposer,
+            leadership,
+            heard,
+            heard_within,
+        })
     }
 
     /// Has the cluster commit a command, here or by way of the leader, within
@@ -148,6 +170,44 @@ impl MetaGroup {
         command: &Command,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + use<> {
         self.proposals.propose(command)
+    }
+
+    /// Has the cluster carry out operations on durable sessions, as [`Self::propose`] does
+    /// commands. Also those are queued in the order of the calls.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub fn propose_sessions(
+        &self,
+        now: Millis,
+        operations: Bytes,
+    ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<> {
+        self.session_proposer.propose(now, operations)
+    }
+
+    /// Waits until this node has applied a log entry.
+    pub async fn applied_here(&self, log_index: u64) {
+        applied_here(self.machine.watch_applied(), log_index).await;
+    }
+
+    /// Waits until this node and all others that can be reached have applied a log entry; for one
+    /// that is silent it waits a second.
+    pub async fn applied_everywhere(&self, log_index: u64) {
+        let here = self.applied_here(log_index);
+        let peers = applied_by_peers(&self.links, log_index);
+        futures::future::join(here, peers).await;
+    }
+
+    /// The durable sessions as of the last applied entry; may be read from any thread.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<SessionStore> {
+        self.machine.sessions()
+    }
+
+    /// What applied entries ask of this node's workers.
+    #[must_use]
+    pub fn session_events(&self) -> Arc<SessionEvents> {
+        self.machine.session_events()
     }
 
     /// The group as this node sees it now.
@@ -242,6 +302,21 @@ impl MetaGroup {
         }
         self.abandon().await;
     }
+}
+
+async fn start_raft(
+    config: &MetaConfig,
+    links: &Links,
+    log: &LogStore,
+    machine: &StateMachine,
+) -> Result<Raft, MetaError> {
+    let failed = |reason: String| MetaError::Raft { reason };
+    let raft_config = raft_config(config).validate().map_err(|e| failed(e.to_string()))?;
+    let network = NetworkFactory { links: links.clone() };
+    let this = links.node_id().0;
+    Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())
+        .await
+        .map_err(|e| failed(e.to_string()))
 }
 
 fn log_recovery(report: &RecoveryReport) {

@@ -28,6 +28,8 @@ pub(super) mod kind {
     pub(in crate::cluster::meta) const SNAPSHOT: u8 = APPEND + 3;
     pub(in crate::cluster::meta) const TRANSFER: u8 = APPEND + 4;
     pub(in crate::cluster::meta) const PROPOSE: u8 = APPEND + 5;
+    /// Answered when the entry of this index is applied.
+    pub(in crate::cluster::meta) const APPLIED: u8 = APPEND + 6;
 }
 
 /// Content bytes of one part of a snapshot.

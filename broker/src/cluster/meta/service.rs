@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use broker_core::types::NodeId;
 use bytes::{Bytes, BytesMut};
 use openraft::raft::SnapshotResponse;
+use tokio::sync::watch;
 
 use super::layout::{Layout, decode, decode_form, encode};
 use super::network::{SnapshotPart, kind};
 use super::proposals::ProposalQueue;
+use super::sessions::applied_here;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::connection::Replier;
 use crate::cluster::link_types::{LinkEvent, PeerHandler};
@@ -24,6 +26,7 @@ const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 pub(super) struct RaftService {
     pub(super) raft: Raft,
     pub(super) proposals: ProposalQueue,
+    pub(super) applied: watch::Receiver<u64>,
     pub(super) incoming: Arc<Mutex<BTreeMap<NodeId, BytesMut>>>,
     pub(super) heard: Heard,
 }
@@ -48,6 +51,17 @@ impl PeerHandler for RaftService {
     fn peer_frame(&self, from: NodeId, kind: u8, body: Bytes, replier: Replier) {
         if kind == kind::PROPOSE {
             self.proposals.take_forwarded(&self.raft, body, replier);
+            return;
+        }
+        if kind == kind::APPLIED {
+            let Ok(log_index) = <[u8; 8]>::try_from(&body[..]).map(u64::from_le_bytes) else {
+                return replier.fail("an index has eight bytes: run the same version");
+            };
+            let applied = self.applied.clone();
+            tokio::spawn(async move {
+                applied_here(applied, log_index).await;
+                replier.reply(&[]);
+            });
             return;
         }
         if kind == kind::APPEND || kind == kind::SNAPSHOT {

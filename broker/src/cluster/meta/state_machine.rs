@@ -6,14 +6,18 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use broker_core::cluster_state::{ClusterState, Effect, RetainedStore, StateSnapshot};
+use broker_core::shard::SessionStore;
+use broker_core::types::NodeId;
 use broker_policy::Policy;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::layout::{decode, encode};
+use super::sessions::SessionEvents;
 use super::type_config::{
     BatchOutcome, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -63,17 +67,26 @@ pub(super) struct StateMachine {
     /// newer one that the leader sent meanwhile, as the log before that one is gone.
     file: Arc<tokio::sync::Mutex<()>>,
     policy: watch::Sender<AppliedPolicy>,
+    /// Index of the last applied entry.
+    applied: watch::Sender<u64>,
+    /// This node and its process.
+    this: (NodeId, u64),
+    events: Arc<SessionEvents>,
 }
 
 impl StateMachine {
     /// The state as of the snapshot on disk. Blocks.
-    pub(super) fn open(store: SnapshotStore, group: GroupId) -> io::Result<Self> {
+    pub(super) fn open(
+        store: SnapshotStore,
+        group: GroupId,
+        this: (NodeId, u64),
+    ) -> io::Result<Self> {
         let found = store.read(group).map_err(io::Error::other)?;
         let machine = Self {
             group,
             store,
             inner: Arc::new(Mutex::new(Inner {
-                state: ClusterState::default(),
+                state: ClusterState::with_seed(seed()?),
                 applied: None,
                 membership: StoredMembership::default(),
                 snapshot: None,
@@ -81,6 +94,9 @@ impl StateMachine {
             })),
             file: Arc::default(),
             policy: watch::Sender::new(AppliedPolicy::default()),
+            applied: watch::Sender::new(0),
+            this,
+            events: Arc::default(),
         };
         if let Some(SnapshotFile { meta, content }) = found {
             let meta: SnapshotMeta = decode("snapshot meta", &meta)?;
@@ -99,6 +115,21 @@ impl StateMachine {
     /// The retained messages; the store stays the same over restores.
     pub(super) fn retained(&self) -> Arc<RetainedStore> {
         Arc::clone(lock(&self.inner).state.retained())
+    }
+
+    /// The durable sessions; the store stays the same over restores.
+    pub(super) fn sessions(&self) -> Arc<SessionStore> {
+        Arc::clone(lock(&self.inner).state.sessions())
+    }
+
+    /// What applied entries ask of this node's workers.
+    pub(super) fn session_events(&self) -> Arc<SessionEvents> {
+        Arc::clone(&self.events)
+    }
+
+    /// Index of the last applied entry, and its changes.
+    pub(super) fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
     }
 
     /// Index of the last applied entry.
@@ -124,6 +155,8 @@ impl StateMachine {
         };
         inner.snapshot = Some(meta);
         self.announce_policy(&inner);
+        self.events.everything();
+        self.applied.send_replace(inner.applied.map_or(0, |applied| applied.index));
     }
 
     fn announce_policy(&self, inner: &Inner) {
@@ -154,6 +187,15 @@ impl StateMachine {
                 for effect in applied.effects {
                     match effect {
                         Effect::PolicyChanged { .. } => has_new_policy = true,
+                        Effect::SessionsReady { sessions } => {
+                            let (node, start) = self.this;
+                            self.events.sessions_ready(node, start, sessions);
+                        }
+                        Effect::Live { message } => {
+                            if (message.node, message.start) == self.this {
+                                self.events.live(message);
+                            }
+                        }
                     }
                 }
                 outcome.outcomes = applied.outcomes;
@@ -164,6 +206,7 @@ impl StateMachine {
         if has_new_policy {
             self.announce_policy(&inner);
         }
+        self.applied.send_replace(log_index);
         Ok(outcome)
     }
 }
@@ -234,6 +277,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             None => Ok(None),
         }
     }
+}
+
+/// A number that clients can't foresee.
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// A snapshot being made: the state is taken, encoding and writing are still to come.

@@ -1,9 +1,11 @@
 //! What a node does for the meta group from time to time. Layer: beside the group's handle.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::shard::{Operation, SessionStore};
 use broker_core::types::{Millis, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
@@ -11,8 +13,10 @@ use tokio::sync::watch;
 use super::Leadership;
 use super::log_store::LogStore;
 use super::proposals::ProposalQueue;
+use super::sessions::SessionProposer;
 use super::state_machine::{Growth, StateMachine};
 use super::type_config::Raft;
+use crate::cluster::links::Links;
 
 /// Bytes of log entries since the last snapshot that are always too many: they are in memory,
 /// and are read again at the next start.
@@ -119,6 +123,72 @@ pub(super) async fn expire_retained(
             }
         }
     }
+}
+
+/// Sessions looked at by one command, which holds up readers for as long.
+const SESSIONS_AT_ONCE_MAX: u32 = 1_000;
+
+/// Looks at which a node has no link, after which its clients' sessions count as left.
+const LOOKS_GONE: u32 = 10;
+
+/// Wills whose delay is over, sessions that have expired, sessions whose broker has gone without a
+/// word: the leader sees to them for all, with its own clock.
+pub(super) async fn keep_sessions(
+    raft: Raft,
+    links: Links,
+    sessions: Arc<SessionStore>,
+    proposer: SessionProposer,
+    every: Duration,
+) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut silent = BTreeMap::new();
+    loop {
+        interval.tick().await;
+        if raft.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        if !raft.is_leader() {
+            silent.clear();
+            continue;
+        }
+        let now = unix_now();
+        let mut operations = Vec::new();
+        if sessions.next_due().is_some_and(|at| at <= now) {
+            let expire = Operation::Expire { sessions_max: SESSIONS_AT_ONCE_MAX };
+            let _ = expire.encode(&mut operations);
+        }
+        for (node, start) in gone(&sessions, &links, &mut silent) {
+            tracing::info!(node_id = %node, "a broker has gone: its clients' sessions are left");
+            let _ = Operation::NodeGone { node, start }.encode(&mut operations);
+        }
+        if operations.is_empty() {
+            continue;
+        }
+        if let Err(error) = proposer.propose(now, operations.into()).await {
+            tracing::debug!(%error, "due sessions were not looked at");
+        }
+    }
+}
+
+/// Processes that have sessions and have had no link for a while.
+fn gone(
+    sessions: &SessionStore,
+    links: &Links,
+    silent: &mut BTreeMap<(NodeId, u64), u32>,
+) -> Vec<(NodeId, u64)> {
+    let mut processes = sessions.processes();
+    let accepted = links.status().accepted;
+    processes.retain(|(node, _)| {
+        *node != links.node_id() && !links.is_live(*node) && !accepted.contains(node)
+    });
+    silent.retain(|process, _| processes.contains(process));
+    processes.retain(|process| {
+        let looks = silent.entry(*process).or_default();
+        *looks += 1;
+        *looks >= LOOKS_GONE
+    });
+    processes
 }
 
 fn unix_now() -> Millis {

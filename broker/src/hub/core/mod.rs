@@ -122,7 +122,9 @@ impl Core {
             ToHub::PolicyEnforced { worker, revision } => {
                 self.enforcement.enforced(worker, revision);
             }
-            ToHub::Propose { .. } => debug_assert!(false, "proposals go to the meta group"),
+            ToHub::Propose { .. } | ToHub::ProposeSessions { .. } => {
+                debug_assert!(false, "proposals go to the meta group");
+            }
         }
     }
 

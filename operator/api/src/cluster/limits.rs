@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// When a message counts as kept; default: quorum, or local with one replica. No effect yet:
-/// sessions are in memory, retained messages are kept by quorum.
+/// When a message of QoS 1 or 2 counts as kept, and with it sessions that outlive their
+/// connections; default: quorum, or local with one replica. With several replicas local is as good
+/// as quorum.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
@@ -14,7 +15,8 @@ pub enum Durability {
     Quorum,
     /// When the broker that received it has it on disk.
     Local,
-    /// When it is in memory.
+    /// When it is in memory: a session goes with its broker. Retained messages are kept all the
+    /// same.
     Memory,
 }
 

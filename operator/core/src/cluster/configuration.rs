@@ -143,6 +143,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             inflight_max: cluster.sessions.inflight_max,
             queued_messages_max: cluster.sessions.queued_messages_max,
             queued_bytes_max: cluster.sessions.queued_bytes_max,
+            ..RawSessions::default()
         },
         retained: RawRetained {
             messages_max: cluster.retained.messages_max,

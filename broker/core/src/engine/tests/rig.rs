@@ -9,6 +9,7 @@ use broker_policy::{
 };
 
 use super::describe::describe;
+use super::state::StateRig;
 use crate::codec::packet::*;
 use crate::codec::{DecodeLimits, Decoded, ReasonCode, Sender, UserProperties};
 use crate::codec::{decode, encode};
@@ -65,6 +66,8 @@ pub(super) struct Rig {
     pub(super) effects: Vec<Effect>,
     pub(super) closed: Vec<ConnectionId>,
     pub(super) resumed: Vec<ConnectionId>,
+    /// The replicated state, for durable sessions.
+    pub(super) state: Option<StateRig>,
 }
 
 #[derive(Clone, Copy)]
@@ -73,6 +76,7 @@ pub(super) struct Answers {
     pub(super) claim: bool,
     pub(super) interest: bool,
     pub(super) propose: bool,
+    pub(super) sessions: bool,
 }
 
 impl Rig {
@@ -89,10 +93,17 @@ impl Rig {
             retained,
             versions: HashMap::new(),
             claims: 0,
-            answers: Answers { authenticate: true, claim: true, interest: true, propose: true },
+            answers: Answers {
+                authenticate: true,
+                claim: true,
+                interest: true,
+                propose: true,
+                sessions: true,
+            },
             effects: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
+            state: None,
         }
     }
 
@@ -170,6 +181,9 @@ impl Rig {
                 }
                 drop(store);
                 self.engine.committed(now, proposal, CommitOutcome::Committed);
+            }
+            Effect::ProposeSessions { proposal, operations, .. } if self.answers.sessions => {
+                self.commit_sessions(proposal, operations);
             }
             Effect::Close { connection } => self.closed.push(connection),
             Effect::Resume { connection } => self.resumed.push(connection),

@@ -60,16 +60,24 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(is_durable: bool) -> Self {
         let config = EngineConfig {
             output_bytes_soft_max: 60,
             queue_messages_max: 3,
             receive_maximum: 3,
             ..EngineConfig::default()
         };
-        let mut rig = Rig::with(config, open_policy());
-        rig.answers =
-            Answers { authenticate: false, claim: false, interest: false, propose: false };
+        let mut rig = match is_durable {
+            true => Rig::durable_with(config),
+            false => Rig::with(config, open_policy()),
+        };
+        rig.answers = Answers {
+            authenticate: false,
+            claim: false,
+            interest: false,
+            propose: false,
+            sessions: false,
+        };
         Self { rig, connections: Vec::new() }
     }
 
@@ -133,6 +141,12 @@ impl World {
                 let outcome =
                     if is_good { CommitOutcome::Committed } else { CommitOutcome::Failed };
                 engine.committed(now, proposal, outcome);
+            }
+            Effect::ProposeSessions { proposal, operations, .. } if is_good => {
+                self.rig.commit_sessions(proposal, operations);
+            }
+            Effect::ProposeSessions { proposal, .. } => {
+                engine.sessions_committed(now, proposal, SessionsOutcome::Unknown);
             }
             Effect::Release { .. } | Effect::Close { .. } | Effect::Resume { .. } => {}
         }
@@ -202,8 +216,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_left_when_everybody_is_gone(steps in prop::collection::vec(step(), 0..120)) {
-        let mut world = World::new();
+    fn nothing_is_left_when_everybody_is_gone(
+        steps in prop::collection::vec(step(), 0..120),
+        is_durable in any::<bool>(),
+    ) {
+        let mut world = World::new(is_durable);
         for step in steps {
             world.step(step);
         }
@@ -217,6 +234,7 @@ proptest! {
         prop_assert!(engine.interest().is_empty());
         prop_assert!(engine.waiting.is_empty() && engine.proposals.is_empty());
         prop_assert!(engine.orphaned_claims.is_empty());
+        prop_assert!(engine.durable.as_ref().is_none_or(|durable| durable.is_settled()));
         prop_assert_eq!(engine.next_timeout().filter(|&at| at < Millis::NEVER), None);
     }
 }

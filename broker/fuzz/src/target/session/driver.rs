@@ -335,7 +335,8 @@ impl Driver {
                 self.read(connection);
                 return self.lose(connection);
             }
-            Effect::Release { .. } | Effect::Resume { .. } => {}
+            // The engine here has sessions of its own alone.
+            Effect::Release { .. } | Effect::Resume { .. } | Effect::ProposeSessions { .. } => {}
         }
         self.engine.take_effects(&mut self.effects);
     }

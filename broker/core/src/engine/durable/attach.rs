@@ -1,0 +1,231 @@
+//! A durable session begins its time on a connection, and ends it.
+
+use std::sync::Arc;
+
+use super::super::close::WillFate;
+use super::super::connect::recheck;
+use super::super::{Claim, Effect, Engine};
+use super::settle::Verdict;
+use super::{DurableView, Reach, Wait};
+use crate::codec::ReasonCode;
+use crate::codec::packet::Publish;
+use crate::connection::{PendingConnect, Stage, Will};
+use crate::router::Message;
+use crate::session::{SessionSlot, SessionState};
+use crate::shard::{MessageForm, Operation, SessionRef, SessionView, WillForm, packet_id_of};
+use crate::types::{ClientId, ConnectionId, Millis};
+
+impl Engine {
+    /// Whether the session of a client that connects is, or is to be, a durable one.
+    pub(in crate::engine) fn is_durable(&self, pending: &PendingConnect) -> bool {
+        self.durable.as_ref().is_some_and(|durable| {
+            pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max) > 0
+                || !pending.clean_start && durable.store.contains(pending.client_id.as_str())
+        })
+    }
+
+    /// A session that ends with its connection begins: a durable one of its client is discarded.
+    pub(in crate::engine) fn discard_durable(&mut self, client_id: &ClientId) {
+        let Some(durable) = &self.durable else { return };
+        if durable.store.contains(client_id.as_str()) {
+            let operation = Operation::Discard { client_id: client_id.as_str() };
+            self.push_operation(&operation, Wait::Nothing, Reach::Committed);
+        }
+    }
+
+    /// Asks for the session; CONNACK leaves when this node has it.
+    pub(in crate::engine) fn propose_attach(
+        &mut self,
+        id: ConnectionId,
+        pending: Box<PendingConnect>,
+        claim: Claim,
+    ) {
+        let worker = self.durable.as_ref().map_or(0, |durable| durable.worker);
+        let username = pending.identity.as_ref().and_then(|identity| identity.username.clone());
+        let expiry_seconds =
+            pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
+        let will = self.will_of(pending.will.as_deref());
+        let subscriptions =
+            self.auto_subscriptions_of(pending.client_id.as_str(), username.as_deref());
+        // Whoever publishes is to know of a new Subscription before the client is told of it.
+        let reach = match subscriptions.is_empty() {
+            true => Reach::AppliedHere,
+            false => Reach::AppliedEverywhere,
+        };
+        let operation = Operation::Attach {
+            client_id: pending.client_id.as_str(),
+            username: username.as_deref(),
+            worker,
+            clean_start: pending.clean_start,
+            expiry_seconds,
+            will: will.as_ref().map(will_form),
+            subscriptions,
+        };
+        let client_id = pending.client_id.clone();
+        let wait = Wait::Attach { connection: id, client_id, claim };
+        self.push_operation(&operation, wait, reach);
+        self.set_stage(id, Stage::Attaching(pending));
+    }
+
+    /// The will under the topic that the configuration puts in place of the client's own; none where
+    /// the topic is that of a delayed message, as a will has a delay of its own.
+    fn will_of(&self, will: Option<&Will>) -> Option<Will> {
+        let will = will?;
+        let publish = will.message.publish()?;
+        let other = self.rewritten_topic(publish.topic);
+        let topic = other.as_deref().unwrap_or(publish.topic);
+        if self.is_delayed(topic) {
+            return None;
+        }
+        let message = Message::new(&Publish { topic, ..publish }, Millis::NEVER).ok()?;
+        Some(Will { message, ..*will })
+    }
+
+    /// The session is this connection's, or not.
+    pub(super) fn attached(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        client_id: ClientId,
+        claim: Claim,
+        verdict: Verdict,
+    ) {
+        let pending = self.take_attaching(id);
+        let Verdict::Attached { attachment, session_present } = verdict else {
+            self.effects.push(Effect::Release { client_id, claim });
+            let reason_code = match verdict {
+                Verdict::Full => ReasonCode::QuotaExceeded,
+                _ => ReasonCode::ServerUnavailable,
+            };
+            if pending.is_some() {
+                self.refuse_connect(now, id, reason_code);
+            }
+            return;
+        };
+        let durable = self.durable.as_ref();
+        let view = durable.and_then(|durable| durable.store.view(client_id.as_str(), attachment));
+        let refusal = match (&pending, &view) {
+            (None, _) => None,
+            // A newer connection has it already.
+            (Some(_), None) => Some(ReasonCode::ServerBusy),
+            (Some(_), Some(_)) if self.has_newer(&client_id, claim) => Some(ReasonCode::ServerBusy),
+            (Some(pending), Some(_)) => self.recheck_attaching(pending).err(),
+        };
+        match (pending, view) {
+            (Some(mut pending), Some(view)) if refusal.is_none() => {
+                pending.session_present = session_present;
+                self.begin_durable(now, id, pending, claim, (attachment, view));
+            }
+            (pending, _) => {
+                // Nobody has the session now. The connection was never accepted: no will.
+                let session = SessionRef { client_id: client_id.as_str(), attachment };
+                self.propose_detach(session, 0, WillFate::Dropped, None);
+                self.effects.push(Effect::Release { client_id, claim });
+                if pending.is_some() {
+                    let reason_code = refusal.unwrap_or(ReasonCode::ServerBusy);
+                    self.refuse_connect(now, id, reason_code);
+                }
+            }
+        }
+    }
+
+    /// Whether a session of the client with a newer claim has begun here meanwhile.
+    fn has_newer(&self, client_id: &ClientId, claim: Claim) -> bool {
+        let slot = self.sessions.slot_of(client_id.as_str());
+        let session = slot.and_then(|slot| self.sessions.get(slot));
+        session.is_some_and(|session| session.claim > claim)
+    }
+
+    fn take_attaching(&mut self, id: ConnectionId) -> Option<Box<PendingConnect>> {
+        let state = self.connections.get_mut(id)?;
+        if !matches!(state.stage, Stage::Attaching(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut state.stage, Stage::AwaitConnect) {
+            Stage::Attaching(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
+    fn recheck_attaching(&self, pending: &PendingConnect) -> Result<(), ReasonCode> {
+        let Some(identity) = &pending.identity else { return Err(ReasonCode::NotAuthorized) };
+        if Arc::ptr_eq(&pending.policy, &self.policy) {
+            return Ok(());
+        }
+        recheck(&self.policy, &pending.policy, identity, &pending.client_id)
+    }
+
+    fn begin_durable(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        mut pending: Box<PendingConnect>,
+        claim: Claim,
+        (attachment, view): (u64, SessionView),
+    ) {
+        let Some(identity) = pending.identity.take() else { return };
+        let SessionView { subscriptions, inbound_qos2, first_seq, sent_to } = view;
+        let filters: Vec<Arc<str>> = subscriptions.iter().map(|s| Arc::clone(&s.filter)).collect();
+        let state = SessionState {
+            client_id: pending.client_id.clone(),
+            username: identity.username.clone(),
+            expiry_seconds: pending.session_expiry_seconds,
+            subscriptions,
+            in_flight: Vec::new(),
+            next_packet_id: packet_id_of(first_seq),
+            queue: Vec::new(),
+            inbound_qos2,
+        };
+        let client_id = pending.client_id.clone();
+        // One that asked before this one, and was attached while this one waited.
+        self.take_over(now, &client_id, false);
+        let slot = self.insert_session(client_id, claim, identity, Some(Box::new(state)));
+        // The state has the will.
+        pending.will = None;
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.durable = Some(Box::new(DurableView::new(attachment, first_seq, sent_to)));
+        }
+        // What the client may not hold any more was left out.
+        for filter in filters {
+            let session = self.sessions.get(slot);
+            if session.is_some_and(|session| session.subscription(&filter).is_none()) {
+                self.propose_unsubscribe(slot, &filter);
+            }
+        }
+        self.settle_connect(now, id, slot, pending);
+    }
+
+    /// The session's connection is gone: the session stays in the state, and leaves the engine.
+    pub(in crate::engine) fn part_durable(&mut self, slot: SessionSlot, fate: WillFate) {
+        self.flush_session(slot);
+        let Some(session) = self.sessions.get(slot) else { return };
+        let Some(view) = &session.durable else { return };
+        let (attachment, sent_to) = (view.attachment, view.next_seq.saturating_sub(1));
+        let (client_id, claim) = (session.client_id.clone(), session.claim);
+        let expiry_seconds = Some(session.expiry_seconds);
+        let session = SessionRef { client_id: client_id.as_str(), attachment };
+        self.propose_detach(session, sent_to, fate, expiry_seconds);
+        self.remove_session(slot);
+        self.effects.push(Effect::Release { client_id, claim });
+    }
+
+    fn propose_detach(
+        &mut self,
+        session: SessionRef<'_>,
+        sent_to: u64,
+        fate: WillFate,
+        expiry_seconds: Option<u32>,
+    ) {
+        let is_will_dropped = fate == WillFate::Dropped;
+        let operation = Operation::Detach { session, sent_to, is_will_dropped, expiry_seconds };
+        self.push_operation(&operation, Wait::Nothing, Reach::Committed);
+    }
+}
+
+fn will_form(will: &Will) -> WillForm<'_> {
+    WillForm {
+        message: MessageForm::of(&will.message),
+        message_expiry_seconds: will.message_expiry_seconds,
+        delay_seconds: will.delay_seconds,
+    }
+}

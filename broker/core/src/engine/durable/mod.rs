@@ -1,0 +1,138 @@
+//! Durable sessions on this engine: what it proposes for them, and what it sends of them.
+//!
+//! The replicated state has the session; the engine has its connection. What a pass leads to is
+//! gathered into batches of operations, each proposed as one command; answers wait for what became
+//! of it. Files: `attach` and `subscribe` for what begins, `inbound` for messages from clients,
+//! `outbound` for messages to them.
+
+mod attach;
+mod inbound;
+mod outbound;
+mod settle;
+mod subscribe;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(super) use inbound::Published;
+pub(crate) use outbound::DurableView;
+pub(super) use settle::Wait;
+
+use super::{Effect, Engine, ProposalId};
+use crate::router::Route;
+use crate::session::SessionSlot;
+use crate::shard::{Operation, Outbound, SessionStore};
+use crate::types::QoS;
+
+/// Bytes of operations after which another batch begins.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How far a batch must have come before its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// It is committed.
+    Committed,
+    /// This node has applied it: the engine reads what it made.
+    AppliedHere,
+    /// Every node that can be reached has applied it: whoever publishes knows of it.
+    AppliedEverywhere,
+}
+
+/// Operations that are proposed together, with what waits for each.
+#[derive(Debug)]
+struct Batch {
+    operations: Vec<u8>,
+    waits: Vec<Wait>,
+    reach: Reach,
+}
+
+/// An engine's part in durable sessions.
+#[derive(Debug)]
+pub(super) struct Durable {
+    store: Arc<SessionStore>,
+    /// The worker's number, as the state knows it.
+    worker: u8,
+    open: Option<Batch>,
+    /// Batches that are complete and not yet proposed, in order.
+    sealed: Vec<Batch>,
+    /// What waits for batches that are proposed.
+    proposed: HashMap<ProposalId, Vec<Wait>>,
+    /// Sessions with acknowledgements of this pass, each once.
+    marked: Vec<(SessionSlot, u32)>,
+    /// Reused from session to session.
+    buffer: Vec<Outbound>,
+}
+
+#[cfg(test)]
+impl Durable {
+    /// Whether nothing is left to be proposed or answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.open.is_none() && self.sealed.is_empty() && self.proposed.is_empty()
+    }
+}
+
+impl Engine {
+    /// Has sessions that outlive their connections kept by the replicated state, of which `store`
+    /// is this node's copy.
+    #[must_use]
+    pub fn with_durable_sessions(mut self, store: Arc<SessionStore>) -> Self {
+        self.durable = Some(Box::new(Durable {
+            store,
+            worker: self.config.worker,
+            open: None,
+            sealed: Vec::new(),
+            proposed: HashMap::new(),
+            marked: Vec::new(),
+            buffer: Vec::new(),
+        }));
+        self
+    }
+
+    /// Adds an operation to the pass's batches.
+    fn push_operation(&mut self, operation: &Operation<'_>, wait: Wait, reach: Reach) {
+        let Some(durable) = &mut self.durable else { return };
+        // Another reach is another batch, so that nobody waits for more than is needed.
+        let is_full = |batch: &Batch| batch.reach != reach || batch.operations.len() >= BATCH_BYTES;
+        if durable.open.as_ref().is_some_and(is_full) {
+            durable.sealed.extend(durable.open.take());
+        }
+        let batch = durable.open.get_or_insert_with(|| Batch {
+            operations: Vec::new(),
+            waits: Vec::new(),
+            reach,
+        });
+        let is_encoded = operation.encode(&mut batch.operations);
+        debug_assert!(is_encoded, "every operation has an encoding");
+        batch.waits.push(wait);
+    }
+
+    /// Hands the pass's batches to the driver.
+    pub(super) fn propose_batches(&mut self) {
+        if self.durable.is_none() {
+            return;
+        }
+        self.flush_marked();
+        let Some(durable) = &mut self.durable else { return };
+        durable.sealed.extend(durable.open.take());
+        for batch in durable.sealed.drain(..) {
+            self.proposal_count += 1;
+            let proposal = ProposalId(self.proposal_count);
+            durable.proposed.insert(proposal, batch.waits);
+            let Batch { operations, reach, .. } = batch;
+            self.effects.push(Effect::ProposeSessions { proposal, operations, reach });
+        }
+    }
+
+    /// Brings what the route knows of durable sessions up to date, for a message that they keep.
+    pub(super) fn refresh_durable(&self, route: &mut Route, qos: QoS) {
+        let Some(durable) = &self.durable else { return };
+        if qos == QoS::AtMostOnce {
+            return;
+        }
+        let version = durable.store.version();
+        if route.durable_version != Some(version) {
+            route.durable_version = Some(version);
+            durable.store.route(&route.topic, &mut route.durable);
+        }
+    }
+}

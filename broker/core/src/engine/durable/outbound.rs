@@ -1,0 +1,327 @@
+//! Messages of durable sessions to their clients, as far as window and reading allow, and the
+//! acknowledgements that come back.
+
+use std::sync::Arc;
+
+use broker_policy::Action;
+
+use super::super::close::WillFate;
+use super::super::deliver::Sent;
+use super::super::output::AckPacket;
+use super::super::{DropReason, Engine};
+use super::{Reach, Wait};
+use crate::codec::ReasonCode;
+use crate::connection::ConnectionSlot;
+use crate::retained::RetainedMessage;
+use crate::router::Message;
+use crate::session::{Delivery, SessionSlot};
+use crate::shard::{MessageForm, Operation, Outbound, SessionRef, packet_id_of, seq_of};
+use crate::types::{ClientId, ConnectionId, Millis, PacketId, QoS, SubscriptionId};
+
+/// Messages read from the state at a time.
+const READ_MAX: usize = 32;
+
+/// Retained messages on their way into a session's queue: more wait until these are there.
+const DELIVERING_MAX: usize = 64;
+
+/// What the engine knows of a durable session beside what every session has.
+#[derive(Debug)]
+pub(crate) struct DurableView {
+    /// Names its time on this connection.
+    pub(super) attachment: u64,
+    /// The next message to read and send.
+    pub(super) next_seq: u64,
+    /// Up to here an earlier connection may have sent messages: DUP is set.
+    sent_to: u64,
+    /// Whether there may be messages from `next_seq` on.
+    has_more: bool,
+    /// What the client did in this pass.
+    acknowledged: Vec<u64>,
+    received: Vec<u64>,
+    pub(super) releases: Vec<PacketId>,
+    /// Whether it stands among those with something of this pass.
+    is_marked: bool,
+    /// Retained messages on their way into the queue.
+    delivering: usize,
+}
+
+impl DurableView {
+    pub(super) const fn new(attachment: u64, first_seq: u64, sent_to: u64) -> Self {
+        Self {
+            attachment,
+            next_seq: first_seq,
+            sent_to,
+            has_more: true,
+            acknowledged: Vec::new(),
+            received: Vec::new(),
+            releases: Vec::new(),
+            is_marked: false,
+            delivering: 0,
+        }
+    }
+}
+
+impl Engine {
+    /// The state has new messages for these sessions, or has given them to other connections; with
+    /// `None` for any of them.
+    pub fn sessions_ready(&mut self, now: Millis, sessions: Option<&[ClientId]>) {
+        let slots: Vec<SessionSlot> = match sessions {
+            Some(ids) => ids.iter().filter_map(|id| self.sessions.slot_of(id.as_str())).collect(),
+            None => self.sessions.iter().map(|(slot, _)| slot).collect(),
+        };
+        for slot in slots {
+            let Some(session) = self.sessions.get_mut(slot) else { continue };
+            let (Some(view), Some(durable)) = (&mut session.durable, &self.durable) else {
+                continue;
+            };
+            view.has_more = true;
+            let is_held = durable.store.is_held(session.client_id.as_str(), view.attachment);
+            match session.connection {
+                Some(connection) if !is_held => self.close_stale(now, connection),
+                _ => self.pump(now, slot),
+            }
+        }
+    }
+
+    /// Whether a durable session may have something to send.
+    pub(in crate::engine) fn has_durable(&self, slot: SessionSlot) -> bool {
+        let view = self.sessions.get(slot).and_then(|session| session.durable.as_ref());
+        view.is_some_and(|view| view.has_more)
+    }
+
+    /// Sends what the state has for the session.
+    pub(in crate::engine) fn pump_durable(
+        &mut self,
+        now: Millis,
+        slot: SessionSlot,
+        connection: ConnectionSlot,
+    ) {
+        while self.has_durable(slot) && self.has_room(connection) {
+            let Some(window) = self.connections.at(connection).map(|state| state.send_window)
+            else {
+                return;
+            };
+            let (Some(durable), Some(session)) =
+                (self.durable.as_mut(), self.sessions.get_mut(slot))
+            else {
+                return;
+            };
+            let room = session.in_flight.room(window).min(READ_MAX);
+            let Some(view) = session.durable.as_mut().filter(|_| room > 0) else { return };
+            let mut buffer = std::mem::take(&mut durable.buffer);
+            let (from, id) = (view.next_seq, session.client_id.as_str());
+            let next = durable.store.read(id, view.attachment, from, room, &mut buffer);
+            let Some(next) = next else {
+                durable.buffer = buffer;
+                return self.close_stale(now, connection);
+            };
+            view.next_seq = next.max(from);
+            view.has_more = buffer.len() == room;
+            for outbound in buffer.drain(..) {
+                self.send_outbound(now, slot, connection, outbound);
+            }
+            if let Some(durable) = &mut self.durable {
+                durable.buffer = buffer;
+            }
+        }
+    }
+
+    /// The session is another connection's: this one is of no more use.
+    fn close_stale(&mut self, now: Millis, connection: ConnectionSlot) {
+        if let Some(id) = self.connections.at(connection).map(|state| state.id) {
+            let fault = Some(ReasonCode::SessionTakenOver.into());
+            self.close(now, id, fault, WillFate::Published);
+        }
+    }
+
+    fn send_outbound(
+        &mut self,
+        now: Millis,
+        slot: SessionSlot,
+        connection: ConnectionSlot,
+        outbound: Outbound,
+    ) {
+        let Outbound { seq, message, qos, retain, subscription_ids } = outbound;
+        let packet_id = packet_id_of(seq);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(message) = message else {
+            session.in_flight.push_received(packet_id);
+            self.send_ack(connection, AckPacket::Rel, packet_id, ReasonCode::Success);
+            return;
+        };
+        let dup = session.durable.as_ref().is_some_and(|view| seq <= view.sent_to);
+        if message.expires_at() <= now && !dup {
+            self.counters.dropped.count(DropReason::Expired);
+            return self.finish_seq(slot, seq);
+        }
+        if !session.authorizer.allows(Action::Receive, message.topic()) {
+            self.counters.dropped.receive_denied += 1;
+            return self.finish_seq(slot, seq);
+        }
+        session.in_flight.push_at(packet_id, qos);
+        let delivery = Delivery { message, qos, retain, subscription_ids, share: None };
+        let sent = self.send_delivery(now, connection, &delivery, Some(packet_id), dup);
+        if sent == Sent::TooLarge {
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.in_flight.withdraw(packet_id);
+            }
+            self.finish_seq(slot, seq);
+        }
+    }
+
+    /// The client is done with a message.
+    pub(in crate::engine) fn note_acknowledged(&mut self, slot: SessionSlot, packet_id: PacketId) {
+        if let Some(seq) = self.seq_at(slot, packet_id) {
+            self.finish_seq(slot, seq);
+        }
+    }
+
+    /// PUBREC: PUBREL leaves when the state knows. False for a session that is not durable.
+    pub(in crate::engine) fn note_received(
+        &mut self,
+        slot: SessionSlot,
+        packet_id: PacketId,
+    ) -> bool {
+        let Some(seq) = self.seq_at(slot, packet_id) else { return false };
+        if let Some(view) = self.sessions.get_mut(slot).and_then(|s| s.durable.as_mut()) {
+            view.received.push(seq);
+            self.mark(slot);
+        }
+        true
+    }
+
+    fn seq_at(&self, slot: SessionSlot, packet_id: PacketId) -> Option<u64> {
+        let view = self.sessions.get(slot)?.durable.as_ref()?;
+        seq_of(packet_id, view.next_seq.saturating_sub(1))
+    }
+
+    fn finish_seq(&mut self, slot: SessionSlot, seq: u64) {
+        if let Some(view) = self.sessions.get_mut(slot).and_then(|s| s.durable.as_mut()) {
+            view.acknowledged.push(seq);
+            self.mark(slot);
+        }
+    }
+
+    pub(super) fn mark(&mut self, slot: SessionSlot) {
+        let (Some(durable), Some(session)) = (&mut self.durable, self.sessions.get_mut(slot))
+        else {
+            return;
+        };
+        let serial = session.serial;
+        if let Some(view) = &mut session.durable
+            && !std::mem::replace(&mut view.is_marked, true)
+        {
+            durable.marked.push((slot, serial));
+        }
+    }
+
+    /// Proposes what clients did in this pass.
+    pub(super) fn flush_marked(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        let mut marked = std::mem::take(&mut durable.marked);
+        for (slot, serial) in marked.drain(..) {
+            if self.sessions.get(slot).is_some_and(|session| session.serial == serial) {
+                self.flush_session(slot);
+            }
+        }
+        if let Some(durable) = &mut self.durable {
+            durable.marked = marked;
+        }
+    }
+
+    pub(super) fn flush_session(&mut self, slot: SessionSlot) {
+        let connection = self.sessions.get(slot).and_then(|session| session.connection);
+        let connection = connection.and_then(|at| self.connections.at(at)).map(|state| state.id);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(view) = &mut session.durable else { return };
+        view.is_marked = false;
+        let client_id = session.client_id.clone();
+        let attachment = view.attachment;
+        let acknowledged = std::mem::take(&mut view.acknowledged);
+        let received = std::mem::take(&mut view.received);
+        let packet_ids = std::mem::take(&mut view.releases);
+        let session = SessionRef { client_id: client_id.as_str(), attachment };
+        if !acknowledged.is_empty() {
+            let seqs = acknowledged.clone();
+            let wait = connection.map_or(Wait::Nothing, |id| Wait::Acknowledge(id, seqs));
+            let operation = Operation::Acknowledge { session, seqs: acknowledged };
+            self.push_operation(&operation, wait, Reach::Committed);
+        }
+        if !received.is_empty() {
+            let ids = received.iter().map(|seq| packet_id_of(*seq)).collect();
+            let wait = connection.map_or(Wait::Nothing, |id| Wait::Receive(id, ids));
+            let operation = Operation::Receive { session, seqs: received };
+            self.push_operation(&operation, wait, Reach::Committed);
+        }
+        if !packet_ids.is_empty() {
+            let ids = packet_ids.clone();
+            let wait = connection.map_or(Wait::Nothing, |id| Wait::Release(id, ids));
+            let operation = Operation::Release { session, packet_ids };
+            self.push_operation(&operation, wait, Reach::Committed);
+        }
+    }
+
+    /// An acknowledgement was lost: it goes with the next one, or with the end of the connection.
+    pub(super) fn acknowledge_again(&mut self, id: ConnectionId, seqs: Vec<u64>) {
+        let session = self.connections.get(id).and_then(|connection| connection.session);
+        let session = session.and_then(|slot| self.sessions.get_mut(slot));
+        if let Some(view) = session.and_then(|session| session.durable.as_mut()) {
+            view.acknowledged.extend(seqs);
+        }
+    }
+
+    /// Proposes a retained message for the session's queue; false when enough are on their way.
+    pub(in crate::engine) fn propose_retained_delivery(
+        &mut self,
+        slot: SessionSlot,
+        message: &RetainedMessage,
+        qos: QoS,
+        subscription_id: Option<SubscriptionId>,
+    ) -> bool {
+        let session = self.sessions.get(slot);
+        let view = session.and_then(|session| session.durable.as_ref());
+        if view.is_none_or(|view| view.delivering >= DELIVERING_MAX) {
+            return false;
+        }
+        self.propose_delivery(slot, message, (qos, true), subscription_id);
+        true
+    }
+
+    /// Proposes a message for this session alone.
+    fn propose_delivery(
+        &mut self,
+        slot: SessionSlot,
+        message: &Message,
+        (qos, retain): (QoS, bool),
+        subscription_id: Option<SubscriptionId>,
+    ) {
+        let Some((client_id, attachment)) = self.durable_key(slot) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let serial = session.serial;
+        if let Some(view) = &mut session.durable {
+            view.delivering += 1;
+        }
+        let session = SessionRef { client_id: &client_id, attachment };
+        let message = MessageForm::of(message);
+        let operation = Operation::Deliver { session, qos, retain, subscription_id, message };
+        self.push_operation(&operation, Wait::Deliver(slot, serial), Reach::Committed);
+    }
+
+    /// A message of QoS 1 or 2 that came to a durable session past the state: one that was left to
+    /// its group by a member that is not durable. The state gets it now.
+    pub(in crate::engine) fn adopt(&mut self, slot: SessionSlot, delivery: Option<Delivery>) {
+        let Some(Delivery { message, qos, retain, .. }) = delivery else { return };
+        let message = Arc::unwrap_or_clone(message);
+        self.propose_delivery(slot, &message, (qos, retain), None);
+    }
+
+    pub(super) fn delivered(&mut self, now: Millis, slot: SessionSlot, serial: u32) {
+        let Some(session) = self.sessions.get_mut(slot).filter(|s| s.serial == serial) else {
+            return;
+        };
+        if let Some(view) = &mut session.durable {
+            view.delivering = view.delivering.saturating_sub(1);
+            self.pump(now, slot);
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! Durable sessions: kept by the replicated state, served by whatever engine has the connection.
+
+use super::rig::*;
+use crate::codec::ReasonCode;
+use crate::codec::packet::*;
+use crate::engine::*;
+use crate::types::QoS;
+
+fn publish_packet<'a>(topic: &'a str, qos: QoS, id: u16, payload: &'a str) -> Packet<'a> {
+    Packet::Publish(publish(topic, qos, id, payload))
+}
+
+#[test]
+fn puback_leaves_when_the_message_is_committed_and_the_subscriber_gets_it_then() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    let publisher = rig.client("p");
+    rig.answers.sessions = false;
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    assert!(rig.received(publisher).is_empty());
+    assert!(rig.received(subscriber).is_empty());
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert_eq!(rig.received(publisher), ["PUBACK #1"]);
+    assert_eq!(rig.received(subscriber), ["PUBLISH t q1 #1 \"x\""]);
+    assert_eq!(rig.store().totals().messages, 1);
+    rig.send(subscriber, &Packet::PubAck(ack(1)));
+    assert_eq!(rig.store().totals().messages, 0);
+}
+
+#[test]
+fn qos_0_and_sessions_that_end_with_their_connection_never_reach_the_log() {
+    let mut rig = Rig::durable();
+    rig.answers.sessions = false;
+    let subscriber = rig.client("s");
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    let publisher = rig.client("p");
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    rig.send(publisher, &publish_packet("t", ExactlyOnce, 2, "y"));
+    assert_eq!(rig.received(publisher), ["PUBACK #1", "PUBREC #2"]);
+    assert!(!rig.has_held());
+    rig.answers.sessions = true;
+    let durable = rig.connect(returning("d"));
+    rig.subscribe(durable, "t", AtLeastOnce);
+    rig.answers.sessions = false;
+    rig.send(publisher, &publish_packet("t", AtMostOnce, 0, "z"));
+    assert_eq!(rig.received(durable), ["PUBLISH t q0 \"z\""]);
+    assert!(!rig.has_held());
+}
+
+#[test]
+fn what_is_not_committed_is_not_acknowledged() {
+    for (outcome, qos, expected) in [
+        (SessionsOutcome::Unknown, AtLeastOnce, vec!["PUBACK #1 0x83"]),
+        (SessionsOutcome::Refused, AtLeastOnce, vec!["PUBACK #1 0x97"]),
+        (SessionsOutcome::Refused, ExactlyOnce, vec!["PUBREC #1 0x97"]),
+        (SessionsOutcome::Unknown, ExactlyOnce, vec![]),
+    ] {
+        let mut rig = Rig::durable();
+        let subscriber = rig.connect(returning("s"));
+        rig.subscribe(subscriber, "t", ExactlyOnce);
+        let publisher = rig.client("p");
+        rig.answers.sessions = false;
+        rig.send(publisher, &publish_packet("t", qos, 1, "x"));
+        rig.answer_held(&outcome);
+        assert_eq!(rig.received(publisher), expected, "{outcome:?}");
+        // Nobody knows what became of it: the client is to ask again, with the same identifier.
+        assert_eq!(rig.is_closed(publisher), expected.is_empty());
+        assert!(rig.received(subscriber).is_empty());
+    }
+}
+
+#[test]
+fn a_311_publisher_is_disconnected_when_its_message_is_not_proposed() {
+    for outcome in [SessionsOutcome::Unknown, SessionsOutcome::Refused] {
+        let mut rig = Rig::durable();
+        let subscriber = rig.connect(returning("s"));
+        rig.subscribe(subscriber, "t", AtLeastOnce);
+        let publisher = rig.connect(Connect { version: V311, ..connect("p") });
+        rig.answers.sessions = false;
+        rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+        rig.answer_held(&outcome);
+        assert!(rig.received(publisher).is_empty());
+        assert!(rig.is_closed(publisher), "it sends the message again");
+    }
+}
+
+#[test]
+fn a_connection_whose_session_has_gone_elsewhere_is_closed_though_its_client_is_silent() {
+    let mut a = Rig::durable();
+    let mut b = a.peer(2);
+    let first = a.connect(returning("s"));
+    let second = b.connect_returning("s");
+    a.hear_from(&mut b);
+    assert_eq!(a.received(first), ["DISCONNECT 0x8e"]);
+    assert!(a.is_closed(first));
+    // What the one that was closed proposes last does not touch the session.
+    assert_eq!(b.received(second), ["CONNACK 0x00 present"]);
+    b.subscribe(second, "t", AtLeastOnce);
+}
+
+#[test]
+fn an_acknowledgement_that_is_lost_goes_with_the_next_one() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    let publisher = rig.client("p");
+    for id in 1..=2 {
+        rig.send(publisher, &publish_packet("t", AtLeastOnce, id, "x"));
+    }
+    rig.received(subscriber);
+    rig.answers.sessions = false;
+    rig.send(subscriber, &Packet::PubAck(ack(1)));
+    rig.answer_held(&SessionsOutcome::Unknown);
+    rig.answers.sessions = true;
+    assert_eq!(rig.store().totals().messages, 2);
+    rig.send(subscriber, &Packet::PubAck(ack(2)));
+    assert_eq!(rig.store().totals().messages, 0);
+}
+
+#[test]
+fn acknowledgements_keep_the_order_of_the_messages() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    let publisher = rig.client("p");
+    rig.answers.sessions = false;
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    rig.send(publisher, &publish_packet("nobody", AtLeastOnce, 2, "y"));
+    assert!(rig.received(publisher).is_empty());
+    rig.commit_held();
+    assert_eq!(rig.received(publisher), ["PUBACK #1", "PUBACK #2 0x10"]);
+}
+
+#[test]
+fn connack_waits_for_the_state_and_says_whether_there_was_a_session() {
+    let mut rig = Rig::durable();
+    let first = rig.connect_returning("s");
+    assert_eq!(rig.received(first), ["CONNACK 0x00"]);
+    rig.subscribe(first, "t", AtLeastOnce);
+    rig.lose(first);
+    assert_eq!(rig.engine.counters().sessions, 0, "the engine keeps nothing of it");
+    rig.answers.sessions = false;
+    let second = rig.connect_returning("s");
+    assert!(rig.received(second).is_empty());
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert_eq!(rig.received(second), ["CONNACK 0x00 present"]);
+    rig.answers.sessions = false;
+    let third = rig.connect_returning("other");
+    rig.answer_held(&SessionsOutcome::Unknown);
+    assert_eq!(rig.received(third), ["CONNACK 0x88"]);
+}
+
+#[test]
+fn a_client_that_leaves_before_its_session_is_attached_leaves_it_detached() {
+    let mut rig = Rig::durable();
+    rig.answers.sessions = false;
+    let id = rig.connect_returning("s");
+    rig.lose(id);
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert!(rig.store().contains("s"));
+    assert!(rig.store().processes().is_empty(), "nobody has it");
+    assert!(rig.effects.iter().any(|effect| matches!(effect, Effect::Release { .. })));
+}
+
+#[test]
+fn messages_wait_for_an_absent_client_and_come_in_order() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    rig.lose(subscriber);
+    let publisher = rig.client("p");
+    for id in 1..=100u16 {
+        rig.send(publisher, &publish_packet("t", AtLeastOnce, id, &id.to_string()));
+    }
+    let properties = ConnectProperties {
+        session_expiry_seconds: Some(3600),
+        receive_maximum: Some(10),
+        ..ConnectProperties::default()
+    };
+    let id = rig.open();
+    rig.send(id, &Packet::Connect(Connect { properties, ..returning("s") }));
+    let mut received = rig.received(id);
+    assert_eq!(received.remove(0), "CONNACK 0x00 present");
+    assert_eq!(received.len(), 10, "the client's window");
+    for number in 1..=100u16 {
+        let packet = received.remove(0);
+        assert_eq!(packet, format!("PUBLISH t q1 #{number} \"{number}\""));
+        rig.send(id, &Packet::PubAck(ack(number)));
+        received.extend(rig.received(id));
+    }
+    assert_eq!(rig.store().totals().messages, 0);
+}
+
+#[test]
+fn another_node_goes_on_with_the_same_identifiers_and_dup() {
+    let mut a = Rig::durable();
+    let mut b = a.peer(2);
+    let subscriber = a.connect(returning("s"));
+    a.subscribe(subscriber, "t", ExactlyOnce);
+    let publisher = b.client("p");
+    for (id, qos) in [(1, AtLeastOnce), (2, ExactlyOnce), (3, ExactlyOnce), (4, AtLeastOnce)] {
+        b.send(publisher, &publish_packet("t", qos, id, &id.to_string()));
+    }
+    a.hear_from(&mut b);
+    assert_eq!(a.received(subscriber).len(), 4);
+    a.send(subscriber, &Packet::PubRec(ack(2)));
+    assert_eq!(a.received(subscriber), ["PUBREL #2"]);
+    a.send(subscriber, &Packet::PubAck(ack(1)));
+    // Node `a` is gone without a word; the client comes to `b`.
+    let again = b.connect_returning("s");
+    assert_eq!(
+        b.received(again),
+        [
+            "CONNACK 0x00 present",
+            "PUBREL #2",
+            "PUBLISH t q2 #3 dup \"3\"",
+            "PUBLISH t q1 #4 dup \"4\"",
+        ]
+    );
+    b.send(again, &Packet::PubComp(ack(2)));
+    b.send(again, &Packet::PubAck(ack(4)));
+    b.send(again, &Packet::PubRec(ack(3)));
+    b.send(again, &Packet::PubComp(ack(3)));
+    assert_eq!(b.store().totals().messages, 0);
+    // What the first node still hears of the client counts no more.
+    a.send(subscriber, &Packet::PubAck(ack(4)));
+    a.send(subscriber, &Packet::PubRec(ack(3)));
+    assert!(a.is_closed(subscriber));
+    assert!(b.store().contains("s"));
+}
+
+#[test]
+fn pubrel_leaves_when_pubrec_is_committed() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", ExactlyOnce);
+    let publisher = rig.client("p");
+    rig.send(publisher, &publish_packet("t", ExactlyOnce, 1, "x"));
+    assert_eq!(rig.received(subscriber), ["PUBLISH t q2 #1 \"x\""]);
+    rig.answers.sessions = false;
+    rig.send(subscriber, &Packet::PubRec(ack(1)));
+    assert!(rig.received(subscriber).is_empty());
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert_eq!(rig.received(subscriber), ["PUBREL #1"]);
+    rig.send(subscriber, &Packet::PubComp(ack(1)));
+    assert_eq!(rig.store().totals().messages, 0);
+}
+
+#[test]
+fn a_qos_2_message_that_comes_again_elsewhere_is_delivered_once() {
+    let mut a = Rig::durable();
+    let mut b = a.peer(2);
+    let subscriber = b.connect(returning("s"));
+    b.subscribe(subscriber, "t", ExactlyOnce);
+    let publisher = a.connect(returning("p"));
+    a.send(publisher, &publish_packet("t", ExactlyOnce, 7, "x"));
+    // Its PUBREC is lost with the node.
+    let again = b.connect_returning("p");
+    assert_eq!(b.received(again), ["CONNACK 0x00 present"]);
+    b.hear_from(&mut a);
+    let repeated = Publish { dup: true, ..publish("t", ExactlyOnce, 7, "x") };
+    b.send(again, &Packet::Publish(repeated));
+    assert_eq!(b.received(again), ["PUBREC #7"]);
+    assert_eq!(b.received(subscriber), ["PUBLISH t q2 #1 \"x\""]);
+    b.answers.sessions = false;
+    b.send(again, &Packet::PubRel(ack(7)));
+    assert!(b.received(again).is_empty(), "PUBCOMP waits for the state to forget it");
+    b.answers.sessions = true;
+    b.commit_held();
+    assert_eq!(b.received(again), ["PUBCOMP #7"]);
+    b.send(again, &publish_packet("t", ExactlyOnce, 7, "another"));
+    assert_eq!(b.received(subscriber), ["PUBLISH t q2 #2 \"another\""]);
+}
+
+#[test]
+fn suback_waits_for_the_state_and_unsubscribe_ends_it() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.answers.sessions = false;
+    rig.send(subscriber, &subscribe(1, "t", AtLeastOnce));
+    assert!(rig.received(subscriber).is_empty());
+    let reach = rig.effects.iter().find_map(|effect| match effect {
+        Effect::ProposeSessions { reach, .. } => Some(*reach),
+        _ => None,
+    });
+    assert_eq!(reach, Some(Reach::AppliedEverywhere), "whoever publishes is to know of it");
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert_eq!(rig.received(subscriber), ["SUBACK #1 0x01"]);
+    rig.send(subscriber, &unsubscribe(2, "t"));
+    rig.send(subscriber, &unsubscribe(3, "t"));
+    assert_eq!(rig.received(subscriber), ["UNSUBACK #2 0x00", "UNSUBACK #3 0x11"]);
+    let publisher = rig.client("p");
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    assert_eq!(rig.received(publisher), ["PUBACK #1 0x10"]);
+}
+
+#[test]
+fn a_full_session_is_told_to_a_v5_publisher_and_counted() {
+    let mut rig = Rig::durable();
+    rig.state.as_mut().unwrap().limits.messages_max = 2;
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    rig.lose(subscriber);
+    let publisher = rig.client("p");
+    for id in 1..=3 {
+        rig.send(publisher, &publish_packet("t", AtLeastOnce, id, "x"));
+    }
+    assert_eq!(rig.received(publisher), ["PUBACK #1", "PUBACK #2", "PUBACK #3 0x97"]);
+    rig.send(publisher, &publish_packet("t", ExactlyOnce, 4, "x"));
+    assert_eq!(rig.received(publisher), ["PUBREC #4 0x97"]);
+    // The refused exchange is over: its identifier is free.
+    rig.send(publisher, &publish_packet("nobody", ExactlyOnce, 4, "x"));
+    assert_eq!(rig.received(publisher), ["PUBREC #4 0x10"]);
+    assert_eq!(rig.engine.counters().dropped.queue_full, 2);
+    let old = Connect { version: V311, ..connect("old") };
+    let old = rig.connect(old);
+    rig.send(old, &publish_packet("t", AtLeastOnce, 1, "x"));
+    assert_eq!(rig.received(old), ["PUBACK #1"], "3.1.1 has no word for it");
+}
+
+#[test]
+fn a_clean_start_discards_the_durable_session() {
+    let mut rig = Rig::durable();
+    for connect in [connect("s"), Connect { clean_start: true, ..returning("s") }] {
+        let first = rig.connect(returning("s"));
+        rig.subscribe(first, "t", AtLeastOnce);
+        rig.lose(first);
+        let second = rig.open();
+        let keeps = connect.properties.session_expiry_seconds.is_some();
+        rig.send(second, &Packet::Connect(connect));
+        assert_eq!(rig.received(second), ["CONNACK 0x00"]);
+        assert_eq!(rig.store().contains("s"), keeps);
+        rig.send(second, &unsubscribe(1, "t"));
+        assert_eq!(rig.received(second), ["UNSUBACK #1 0x11"]);
+        rig.lose(second);
+    }
+}
+
+#[test]
+fn a_newer_connection_takes_the_session_over() {
+    let mut rig = Rig::durable();
+    let first = rig.connect(returning("s"));
+    rig.subscribe(first, "t", AtLeastOnce);
+    let second = rig.connect_returning("s");
+    assert_eq!(rig.received(second), ["CONNACK 0x00 present"]);
+    assert_eq!(rig.received(first), ["DISCONNECT 0x8e"]);
+    let publisher = rig.client("p");
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    assert_eq!(rig.received(second), ["PUBLISH t q1 #1 \"x\""]);
+}
+
+#[test]
+fn a_session_ends_with_a_disconnect_that_says_so() {
+    let mut rig = Rig::durable();
+    let id = rig.connect(returning("s"));
+    let disconnect =
+        Disconnect { session_expiry_seconds: Some(0), ..Disconnect::new(ReasonCode::Success) };
+    rig.send(id, &Packet::Disconnect(disconnect));
+    assert!(!rig.store().contains("s"));
+}
+
+#[test]
+fn retained_messages_of_a_new_subscription_go_through_the_session() {
+    let mut rig = Rig::durable();
+    let publisher = rig.client("p");
+    for number in 1..=200u16 {
+        let topic = format!("r/{number:03}");
+        let retained = Publish { retain: true, ..publish(&topic, AtLeastOnce, number, "x") };
+        rig.send(publisher, &Packet::Publish(retained));
+    }
+    rig.received(publisher);
+    let subscriber = rig.connect(returning("s"));
+    rig.send(subscriber, &subscribe(1, "r/+", AtLeastOnce));
+    let mut received = rig.received(subscriber);
+    assert_eq!(received.remove(0), "SUBACK #1 0x01");
+    for number in 1..=200u16 {
+        let packet = received.remove(0);
+        assert_eq!(packet, format!("PUBLISH r/{number:03} q1 #{number} retain \"x\""));
+        rig.send(subscriber, &Packet::PubAck(ack(number)));
+        received.extend(rig.received(subscriber));
+    }
+    assert_eq!(rig.store().totals().messages, 0);
+}
+
+#[test]
+fn a_retained_message_for_a_durable_session_is_one_proposal() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    let publisher = rig.client("p");
+    rig.answers.propose = false;
+    let retained = Publish { retain: true, ..publish("t", AtLeastOnce, 1, "x") };
+    rig.send(publisher, &Packet::Publish(retained));
+    assert_eq!(rig.received(publisher), ["PUBACK #1"]);
+    assert!(rig.retained.0.lock().unwrap().contains_key("t"));
+    assert_eq!(rig.received(subscriber), ["PUBLISH t q1 #1 \"x\""]);
+}
+
+#[test]
+fn a_will_reaches_those_in_the_state_and_all_others_once() {
+    let mut rig = Rig::durable();
+    let durable = rig.connect(returning("durable"));
+    rig.subscribe(durable, "will", AtLeastOnce);
+    let other = rig.client("other");
+    rig.subscribe(other, "will", AtLeastOnce);
+    let will = Will { qos: AtLeastOnce, ..will("will", 0) };
+    let leaving = rig.connect(Connect { will: Some(will), ..returning("leaving") });
+    rig.lose(leaving);
+    assert_eq!(rig.received(durable), ["PUBLISH will q1 #1 \"gone\""]);
+    assert_eq!(rig.received(other), ["PUBLISH will q1 #1 \"gone\""]);
+    // One of a session that is not durable.
+    let leaving = rig.connect(Connect { will: Some(will), ..connect("leaving too") });
+    rig.lose(leaving);
+    assert_eq!(rig.received(durable), ["PUBLISH will q1 #2 \"gone\""]);
+    assert_eq!(rig.received(other), ["PUBLISH will q1 #2 \"gone\""]);
+}
+
+#[test]
+fn a_message_that_expires_in_the_queue_is_not_sent() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", AtLeastOnce);
+    rig.lose(subscriber);
+    let publisher = rig.client("p");
+    let properties =
+        PublishProperties { message_expiry_seconds: Some(5), ..PublishProperties::default() };
+    let expiring = Publish { properties, ..publish("t", AtLeastOnce, 1, "short") };
+    rig.send(publisher, &Packet::Publish(expiring));
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 2, "long"));
+    rig.wait(5000);
+    let again = rig.connect_returning("s");
+    let expected = ["CONNACK 0x00 present", "PUBLISH t q1 #2 \"long\""];
+    assert_eq!(rig.received(again), expected);
+    rig.send(again, &Packet::PubAck(ack(2)));
+    assert_eq!(rig.store().totals().messages, 0);
+}
+
+fn to_each_client() -> EngineConfig {
+    let options = SubscriptionOptions { qos: AtLeastOnce, ..SubscriptionOptions::default() };
+    let auto_subscriptions = [AutoSubscription { filter: "to/%c/#".into(), options }].into();
+    EngineConfig { auto_subscriptions, ..EngineConfig::default() }
+}
+
+#[test]
+fn a_durable_session_has_the_subscriptions_of_every_client_while_it_is_away_too() {
+    let mut rig = Rig::durable_with(to_each_client());
+    let publisher = rig.client("p");
+    let kept = Publish { retain: true, ..publish("to/s/kept", AtLeastOnce, 1, "k") };
+    rig.send(publisher, &Packet::Publish(kept));
+    let first = rig.connect_returning("s");
+    let expected = ["CONNACK 0x00", "PUBLISH to/s/kept q1 #1 retain \"k\""];
+    assert_eq!(rig.received(first), expected);
+    rig.send(first, &Packet::PubAck(ack(1)));
+    rig.lose(first);
+    rig.send(publisher, &publish_packet("to/s/x", AtLeastOnce, 2, "x"));
+    let second = rig.connect_returning("s");
+    let expected = ["CONNACK 0x00 present", "PUBLISH to/s/x q1 #2 \"x\""];
+    assert_eq!(rig.received(second), expected, "what is retained was sent once");
+}
+
+#[test]
+fn what_the_broker_says_of_itself_is_sent_and_not_kept() {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "$SYS/#", AtLeastOnce);
+    let value = SysValue { topic: "$SYS/broker/uptime".into(), text: "1".to_owned() };
+    rig.engine.publish_sys(rig.now, std::slice::from_ref(&value));
+    let received = rig.received(subscriber);
+    assert!(received[0].starts_with("PUBLISH $SYS/broker/uptime q0"), "{received:?}");
+    assert_eq!(rig.store().totals().messages, 0);
+}

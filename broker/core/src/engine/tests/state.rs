@@ -1,0 +1,132 @@
+//! The replicated state behind a rig: a log that one member agrees on at once, or when a test says.
+
+use std::sync::{Arc, Mutex};
+
+use broker_policy::Policy;
+
+use super::rig::{Rig, open_policy};
+use crate::engine::*;
+use crate::shard::{ApplyContext, BatchOrigin, Ready, SessionBatch, SessionLimits, SessionStore};
+use crate::types::*;
+
+/// A node's part in the state.
+pub(super) struct StateRig {
+    pub(super) store: Arc<SessionStore>,
+    pub(super) node: NodeId,
+    pub(super) limits: SessionLimits,
+    log: Arc<Mutex<u64>>,
+    seq: u64,
+    policy: Policy,
+    /// Sessions that other nodes' workers are to be told of.
+    pub(super) elsewhere: Vec<Ready>,
+}
+
+impl Rig {
+    /// An engine whose durable sessions the state keeps.
+    pub(super) fn durable() -> Self {
+        Self::durable_with(EngineConfig::default())
+    }
+
+    pub(super) fn durable_with(config: EngineConfig) -> Self {
+        let mut rig = Self::with(config, open_policy());
+        rig.join(NodeId(1), Arc::default(), Arc::default());
+        rig
+    }
+
+    /// Another node with the same state.
+    pub(super) fn peer(&self, node: u64) -> Self {
+        let state = self.state.as_ref().unwrap();
+        let mut rig = Self::with(EngineConfig::default(), open_policy());
+        rig.now = self.now;
+        rig.join(NodeId(node), Arc::clone(&state.store), Arc::clone(&state.log));
+        rig
+    }
+
+    fn join(&mut self, node: NodeId, store: Arc<SessionStore>, log: Arc<Mutex<u64>>) {
+        let config = EngineConfig { node, ..EngineConfig::default() };
+        let fresh = Engine::new(config, Arc::new(open_policy()), self.retained.clone());
+        let engine = std::mem::replace(&mut self.engine, fresh);
+        self.engine = engine.with_durable_sessions(Arc::clone(&store));
+        let limits = SessionLimits::default();
+        let (seq, policy, elsewhere) = (0, open_policy(), Vec::new());
+        self.state = Some(StateRig { store, node, limits, log, seq, policy, elsewhere });
+    }
+
+    /// The state commits operations: the engine hears of it, and its sessions of new messages.
+    pub(super) fn commit_sessions(&mut self, proposal: ProposalId, operations: Vec<u8>) {
+        let now = self.now;
+        let Some(state) = &mut self.state else { panic!("the rig has no state") };
+        state.seq += 1;
+        let mut log_index = state.log.lock().unwrap();
+        *log_index += 1;
+        let (node, seq) = (state.node, state.seq);
+        let origin = BatchOrigin { node, start: 1, seq, settled: seq };
+        let batch =
+            SessionBatch { origin, now, limits: state.limits, operations: operations.into() };
+        let retained = &self.retained;
+        let mut retain = |change: crate::retained::RetainedChange| {
+            let mut store = retained.0.lock().unwrap();
+            match change.message {
+                Some(message) => drop(store.insert(change.topic.into(), message)),
+                None => drop(store.remove(&*change.topic)),
+            }
+            true
+        };
+        let (log_index, policy) = (*log_index, &state.policy);
+        let context = ApplyContext { log_index, policy, retain: &mut retain };
+        let applied = state.store.apply(&batch, context);
+        let is_here = |ready: &Ready| ready.holder.node == node;
+        let (here, elsewhere): (Vec<_>, Vec<_>) = applied.ready.into_iter().partition(is_here);
+        state.elsewhere.extend(elsewhere);
+        self.engine.sessions_committed(now, proposal, SessionsOutcome::Applied(applied.outcomes));
+        let here: Vec<ClientId> = here.into_iter().map(|ready| ready.client_id).collect();
+        self.engine.sessions_ready(now, Some(&here));
+        for live in applied.live {
+            self.engine.publish_live(now, &live.client_id, &live.message);
+        }
+    }
+
+    /// Commits what was held back, in order.
+    pub(super) fn commit_held(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::ProposeSessions { proposal, operations, .. } => {
+                    self.commit_sessions(proposal, operations);
+                }
+                other => self.effects.push(other),
+            }
+        }
+        self.settle();
+    }
+
+    /// Answers what was held back with this outcome, uncommitted.
+    pub(super) fn answer_held(&mut self, outcome: &SessionsOutcome) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::ProposeSessions { proposal, .. } => {
+                    self.engine.sessions_committed(self.now, proposal, outcome.clone());
+                }
+                other => self.effects.push(other),
+            }
+        }
+        self.settle();
+    }
+
+    /// Tells this node's engine of what other nodes' operations made ready.
+    pub(super) fn hear_from(&mut self, other: &mut Self) {
+        let ready = std::mem::take(&mut other.state.as_mut().unwrap().elsewhere);
+        let node = self.state.as_ref().unwrap().node;
+        let ready = ready.into_iter().filter(|ready| ready.holder.node == node);
+        let ready: Vec<ClientId> = ready.map(|ready| ready.client_id).collect();
+        self.engine.sessions_ready(self.now, Some(&ready));
+        self.settle();
+    }
+
+    pub(super) fn store(&self) -> &SessionStore {
+        &self.state.as_ref().unwrap().store
+    }
+
+    pub(super) fn has_held(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::ProposeSessions { .. }))
+    }
+}

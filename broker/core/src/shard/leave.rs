@@ -1,0 +1,242 @@
+//! Ends: of connections, of Subscriptions, of sessions; and what they leave to others.
+
+use std::sync::Arc;
+
+use super::apply::{Applying, Ready};
+use super::batch::OperationOutcome;
+use super::operation::SessionRef;
+use super::publish::DueWill;
+use super::record::{Entry, Progress, Record};
+use super::sessions::Incoming;
+use super::store::{is_indexed, is_membership};
+use super::{Holder, SHARDS, SessionKey, shard_of};
+use crate::topic::is_shared;
+use crate::types::{ClientId, Millis, QoS};
+
+impl Applying<'_> {
+    /// The session's connection is gone. Without `sent_to` anything may have been sent to it.
+    pub(super) fn part(
+        &mut self,
+        client_id: &str,
+        sent_to: Option<u64>,
+        is_will_dropped: bool,
+        expiry_seconds: Option<u32>,
+    ) {
+        let now = self.now;
+        let (mut is_over, mut will, mut holder) = (false, None, None);
+        self.store.shard(client_id).change(client_id, |record| {
+            note_sent(record, sent_to);
+            holder = record.holder.take();
+            record.expiry_seconds = expiry_seconds.unwrap_or(record.expiry_seconds);
+            if is_will_dropped {
+                record.will = None;
+            }
+            is_over = record.expiry_seconds == 0;
+            record.expires_at = match record.expiry_seconds {
+                u32::MAX => Millis::NEVER,
+                seconds => now.plus_seconds(seconds),
+            };
+            // The will leaves after its delay or with the session. [MQTT-3.1.3-9]
+            record.will_at = match &record.will {
+                Some(will) => now.plus_seconds(will.delay_seconds).min(record.expires_at),
+                None => Millis::NEVER,
+            };
+            if record.will_at <= now {
+                record.will_at = Millis::NEVER;
+                will = take_will(record);
+            }
+        });
+        self.control.let_go(holder);
+        if let Some(will) = will {
+            self.publish_will(will);
+        }
+        if is_over {
+            self.end_session(client_id);
+            return;
+        }
+        self.set_member_connected(client_id, false);
+        self.hand_on_unsent(client_id);
+    }
+
+    /// Another connection has the session now. The earlier one's will is published unless it has a
+    /// delay, which the session's going on ends. [MQTT-3.1.3-9]
+    pub(super) fn take_over(&mut self, client_id: &str) {
+        let (mut will, mut holder) = (None, None);
+        self.store.shard(client_id).change(client_id, |record| {
+            holder = record.holder.take();
+            let was_connected = holder.is_some();
+            if was_connected {
+                note_sent(record, None);
+            }
+            record.will_at = Millis::NEVER;
+            let due = take_will(record);
+            will = due.filter(|due| was_connected && due.will.delay_seconds == 0);
+        });
+        self.control.let_go(holder);
+        self.tell_former(client_id, holder);
+        if let Some(will) = will {
+            self.publish_will(will);
+        }
+    }
+
+    /// A worker that has lost a session is told to look, and closes the connection.
+    fn tell_former(&mut self, client_id: &str, holder: Option<Holder>) {
+        if let Some(holder) = holder {
+            self.applied.ready.push(Ready { holder, client_id: ClientId::new(client_id) });
+        }
+    }
+
+    /// The session is over: its will is published, its groups get what they can.
+    pub(super) fn end_session(&mut self, client_id: &str) {
+        let Some(record) = self.store.remove(&mut self.control, client_id) else { return };
+        self.tell_former(client_id, record.holder);
+        let mut record = Arc::unwrap_or_clone(record);
+        if let Some(will) = take_will(&mut record) {
+            self.publish_will(will);
+        }
+        // What was sent with QoS 2 goes to nobody else. [MQTT-4.8.2-5]
+        let sent_to = record.sent_to;
+        let left = record.queue.into_iter().zip(record.first_seq..).filter(|(entry, seq)| {
+            entry.progress == Progress::Waiting && (entry.qos == QoS::AtLeastOnce || *seq > sent_to)
+        });
+        let left: Vec<Entry> = left.map(|(entry, _)| entry).collect();
+        self.hand_on(&record.client_id, left);
+    }
+
+    /// Sessions whose connections went with a process.
+    pub(super) fn process_gone(&mut self, is_gone: impl Fn(&Holder) -> bool) {
+        for number in 0..SHARDS {
+            let gone: Vec<(SessionKey, Option<Holder>)> = {
+                let shard = self.store.shard_at(number);
+                let gone = shard.iter().filter(|r| r.holder.as_ref().is_some_and(&is_gone));
+                gone.map(|record| (record.client_id.clone(), record.holder)).collect()
+            };
+            for (key, holder) in gone {
+                // It may live after all, and only be out of reach.
+                self.tell_former(key.as_str(), holder);
+                self.part(key.as_str(), None, false, None);
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        session: SessionRef<'_>,
+        filters: &[&str],
+    ) -> OperationOutcome {
+        if !self.is_current(session) {
+            return OperationOutcome::Stale;
+        }
+        let number = shard_of(session.client_id);
+        let mut has_changed = false;
+        for filter in filters {
+            let mut shard = self.store.shard_at(number);
+            let Some(record) = shard.get_mut(session.client_id) else { continue };
+            let place = record.subscriptions.iter().position(|s| *s.filter == **filter);
+            let Some(place) = place else { continue };
+            let subscription = record.subscriptions.swap_remove(place);
+            let key = record.client_id.clone();
+            let mut index = self.store.write_index();
+            if is_indexed(&subscription) {
+                shard.let_go(session.client_id, filter);
+                has_changed |= index.remove(filter, number);
+            } else if is_membership(&subscription) {
+                index.leave(filter, &key);
+                has_changed = true;
+            }
+            drop((shard, index));
+            if is_membership(&subscription) {
+                // What is sent already stays. [MQTT-3.10.4-3]
+                let left = self.take_unsent(&key, |share| share == *filter);
+                self.hand_on(&key, left);
+            }
+        }
+        if has_changed {
+            self.store.index_changed();
+        }
+        OperationOutcome::Done
+    }
+
+    /// The session's client has come or gone: it counts as a member of its groups accordingly.
+    pub(super) fn set_member_connected(&self, client_id: &str, is_connected: bool) {
+        let (key, filters) = self.shared_filters(client_id);
+        if let Some(key) = key
+            && !filters.is_empty()
+        {
+            let mut index = self.store.write_index();
+            filters.iter().for_each(|filter| index.set_connected(filter, &key, is_connected));
+            drop(index);
+            self.store.index_changed();
+        }
+    }
+
+    fn shared_filters(&self, client_id: &str) -> (Option<SessionKey>, Vec<Arc<str>>) {
+        let shard = self.store.shard(client_id);
+        let Some(record) = shard.get(client_id) else { return (None, Vec::new()) };
+        let shared = record.subscriptions.iter().filter(|s| is_shared(&s.filter));
+        (Some(record.client_id.clone()), shared.map(|s| Arc::clone(&s.filter)).collect())
+    }
+
+    /// The session's client has gone: what was not sent to it goes to members that are connected.
+    fn hand_on_unsent(&mut self, client_id: &str) {
+        let (key, filters) = self.shared_filters(client_id);
+        let Some(key) = key else { return };
+        let others: Vec<Arc<str>> = {
+            let index = self.store.read_index();
+            let has_others = |filter: &Arc<str>| {
+                let group = index.groups.get(filter);
+                group.is_some_and(|group| group.members.values().any(|member| member.is_connected))
+            };
+            filters.into_iter().filter(has_others).collect()
+        };
+        if !others.is_empty() {
+            let left = self.take_unsent(&key, |share| others.iter().any(|other| **other == *share));
+            self.hand_on(&key, left);
+        }
+    }
+
+    fn take_unsent(&mut self, key: &SessionKey, is_meant: impl Fn(&str) -> bool) -> Vec<Entry> {
+        let mut shard = self.store.shard(key.as_str());
+        let Some(record) = shard.get_mut(key.as_str()) else { return Vec::new() };
+        let before = (record.messages, record.bytes);
+        // A connected client may have been sent anything; what it has stays with it.
+        let sent_to = match record.holder {
+            Some(_) => record.next_seq().saturating_sub(1),
+            None => record.sent_to,
+        };
+        let places = record.queue.iter().zip(record.first_seq..);
+        let meant: Vec<u64> = places
+            .filter(|(entry, seq)| *seq > sent_to && entry.share.as_deref().is_some_and(&is_meant))
+            .map(|(_, seq)| seq)
+            .collect();
+        let taken = meant.into_iter().filter_map(|seq| record.finish(seq)).collect();
+        record.trim();
+        self.control.count(before, (record.messages, record.bytes));
+        taken
+    }
+
+    /// Gives messages of groups to other members, in order.
+    fn hand_on(&mut self, from: &SessionKey, left: Vec<Entry>) {
+        let (limits, log_index) = (self.limits, self.context.log_index);
+        for entry in left {
+            let (Some(message), Some(key)) = (entry.message, entry.share) else { continue };
+            if message.expires_at() > self.now {
+                let (limits, publisher) = (&limits, None);
+                let incoming =
+                    Incoming { message: &message, topic: "", publisher, limits, log_index };
+                self.share(incoming, &key, Some((from, entry.qos)));
+            }
+        }
+    }
+}
+
+/// Notes how far the client may have been sent its messages.
+fn note_sent(record: &mut Record, sent_to: Option<u64>) {
+    let last = record.next_seq().saturating_sub(1);
+    record.sent_to = record.sent_to.max(sent_to.unwrap_or(last)).min(last);
+}
+
+pub(super) fn take_will(record: &mut Record) -> Option<DueWill> {
+    let will = record.will.take()?;
+    Some(DueWill { client_id: record.client_id.clone(), username: record.username.clone(), will })
+}

@@ -1,0 +1,306 @@
+//! All durable sessions as of the last applied log entry. Pure; read by workers while the cluster
+//! thread writes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::OperationOutcome;
+use super::index::{DurableRoute, Index};
+use super::record::{Outbound, Record};
+use super::sessions::Shard;
+use super::{Holder, SHARDS, SessionKey, shard_of};
+use crate::session::SubscriptionState;
+use crate::topic::is_shared;
+use crate::types::{Millis, NodeId, PacketId, QoS};
+
+/// How much durable sessions hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionTotals {
+    /// Sessions.
+    pub sessions: u64,
+    /// Messages that wait or are on their way, in all sessions.
+    pub messages: u64,
+    /// Their bytes, counted in each session.
+    pub bytes: u64,
+    /// Operations applied since the process started.
+    pub operations: u64,
+    /// Messages that a session had no room for since the process started, counted in each.
+    pub full: u64,
+}
+
+/// A proposer as the state knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proposer {
+    pub(super) start: u64,
+    /// Its latest batch.
+    pub(super) last: u64,
+    /// What became of its batches that may come again.
+    pub(super) outcomes: BTreeMap<u64, Vec<OperationOutcome>>,
+}
+
+/// What is not in a shard.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) attachments: u64,
+    pub(super) proposers: BTreeMap<NodeId, Proposer>,
+    pub(super) totals: SessionTotals,
+    /// Sessions whose clients are connected, by process.
+    pub(super) held: BTreeMap<(NodeId, u64), u64>,
+}
+
+impl Control {
+    /// A session's client is connected to a process.
+    pub(super) fn hold(&mut self, holder: Option<Holder>) {
+        if let Some(holder) = holder {
+            *self.held.entry(process(holder)).or_default() += 1;
+        }
+    }
+
+    /// The opposite of [`Self::hold`].
+    pub(super) fn let_go(&mut self, holder: Option<Holder>) {
+        let Some(process) = holder.map(process) else { return };
+        if let Some(count) = self.held.get_mut(&process) {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&process);
+            }
+        }
+    }
+
+    /// There is one more session.
+    fn enter(&mut self, record: &Record) {
+        self.totals.sessions += 1;
+        self.hold(record.holder);
+        self.count((0, 0), (record.messages, record.bytes));
+    }
+
+    /// Brings the totals up to date with a session's queue.
+    pub(super) fn count(&mut self, before: (u64, u64), after: (u64, u64)) {
+        self.totals.messages = self.totals.messages + after.0 - before.0;
+        self.totals.bytes = self.totals.bytes + after.1 - before.1;
+    }
+}
+
+/// What the worker of a session's connection begins with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionView {
+    /// Its Subscriptions.
+    pub subscriptions: Vec<SubscriptionState>,
+    /// QoS 2 messages that the client has published and not released.
+    pub inbound_qos2: Vec<PacketId>,
+    /// Number of the first message that is not done.
+    pub first_seq: u64,
+    /// The last message that may have been sent on an earlier connection.
+    pub sent_to: u64,
+}
+
+/// All durable sessions.
+#[derive(Debug)]
+pub struct SessionStore {
+    seed: u64,
+    shards: [Mutex<Shard>; SHARDS],
+    index: RwLock<Index>,
+    /// Rises with each change of who wants which topic.
+    version: AtomicU64,
+    has_subscriptions: AtomicBool,
+    control: Mutex<Control>,
+}
+
+/// Whether messages of QoS 1 and 2 for this Subscription go by way of its shard's tree.
+pub(super) fn is_indexed(subscription: &SubscriptionState) -> bool {
+    subscription.options.qos != QoS::AtMostOnce && !is_shared(&subscription.filter)
+}
+
+/// Whether its session is a member of a durable group.
+pub(super) fn is_membership(subscription: &SubscriptionState) -> bool {
+    subscription.options.qos != QoS::AtMostOnce && is_shared(&subscription.filter)
+}
+
+impl Default for SessionStore {
+    fn default() -> Self {
+        Self::with_seed(0x5DEE_CE66_D012_4567)
+    }
+}
+
+impl SessionStore {
+    /// A store without sessions. The seed is this node's own: nothing that is replicated depends on
+    /// it; one that is unpredictable keeps clients from choosing topics whose levels collide.
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(seed))),
+            index: RwLock::new(Index::new(seed)),
+            version: AtomicU64::default(),
+            has_subscriptions: AtomicBool::default(),
+            control: Mutex::default(),
+        }
+    }
+
+    /// Whether there is a session of this Client Identifier.
+    #[must_use]
+    pub fn contains(&self, client_id: &str) -> bool {
+        self.shard(client_id).get(client_id).is_some()
+    }
+
+    /// Whether the session is this connection's still.
+    #[must_use]
+    pub fn is_held(&self, client_id: &str, attachment: u64) -> bool {
+        let shard = self.shard(client_id);
+        let record = shard.get(client_id);
+        record.is_some_and(|r| r.attachment == attachment && r.holder.is_some())
+    }
+
+    /// Rises with each change of who wants which topic: a [`DurableRoute`] of this version is as
+    /// good as a new one.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Fills in which durable sessions want a topic.
+    pub fn route(&self, topic: &str, route: &mut DurableRoute) {
+        if self.has_subscriptions.load(Ordering::Acquire) {
+            self.read_index().route(topic, route);
+        } else {
+            *route = DurableRoute::default();
+        }
+    }
+
+    /// The session, if it is still this connection's.
+    #[must_use]
+    pub fn view(&self, client_id: &str, attachment: u64) -> Option<SessionView> {
+        let shard = self.shard(client_id);
+        let record = shard.get(client_id).filter(|record| record.attachment == attachment)?;
+        Some(SessionView {
+            subscriptions: record.subscriptions.clone(),
+            inbound_qos2: record.inbound.iter().copied().collect(),
+            first_seq: record.first_seq,
+            sent_to: record.sent_to,
+        })
+    }
+
+    /// Appends what is to be sent to the client from the message `from` on, at most so many; gives
+    /// the number to go on with. `None` when the session is no longer this connection's.
+    #[must_use]
+    pub fn read(
+        &self,
+        client_id: &str,
+        attachment: u64,
+        from: u64,
+        count_max: usize,
+        into: &mut Vec<Outbound>,
+    ) -> Option<u64> {
+        let shard = self.shard(client_id);
+        let record = shard.get(client_id)?;
+        let is_held = record.attachment == attachment && record.holder.is_some();
+        is_held.then(|| record.read(from, count_max, into))
+    }
+
+    /// How much is held.
+    #[must_use]
+    pub fn totals(&self) -> SessionTotals {
+        self.control().totals
+    }
+
+    /// When a will or an expiry is due next; `None` for never.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Millis> {
+        let due = self.shards.iter().filter_map(|shard| lock(shard).next_due());
+        due.min()
+    }
+
+    /// The processes that have sessions' clients.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(NodeId, u64)> {
+        self.control().held.keys().copied().collect()
+    }
+
+    pub(super) fn shard(&self, client_id: &str) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[shard_of(client_id)])
+    }
+
+    pub(super) fn shard_at(&self, number: usize) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[number])
+    }
+
+    pub(super) fn control(&self) -> MutexGuard<'_, Control> {
+        lock(&self.control)
+    }
+
+    pub(super) fn read_index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write_index(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who wants which topic has changed.
+    pub(super) fn index_changed(&self) {
+        self.has_subscriptions.store(!self.read_index().is_empty(), Ordering::Release);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Adds a session with everything that follows from it.
+    pub(super) fn insert(&self, control: &mut Control, record: Arc<Record>) {
+        control.enter(&record);
+        if !record.subscriptions.is_empty() {
+            self.write_index().enter(&record);
+            self.index_changed();
+        }
+        self.shard(record.client_id.as_str()).insert(record);
+    }
+
+    /// Takes a session out with everything that followed from it.
+    pub(super) fn remove(&self, control: &mut Control, client_id: &str) -> Option<Arc<Record>> {
+        let record = self.shard(client_id).remove(client_id)?;
+        control.totals.sessions -= 1;
+        control.let_go(record.holder);
+        control.count((record.messages, record.bytes), (0, 0));
+        if !record.subscriptions.is_empty() {
+            self.write_index().forget(&record);
+            self.index_changed();
+        }
+        Some(record)
+    }
+
+    /// Replaces everything. Whoever asks for routes meanwhile gets those of before.
+    pub(super) fn replace(&self, mut control: Control, records: Vec<Arc<Record>>, turns: Turns) {
+        let mut index = Index::new(self.seed);
+        let mut shards: [Shard; SHARDS] = std::array::from_fn(|_| Shard::new(self.seed));
+        for record in records {
+            control.enter(&record);
+            index.enter(&record);
+            shards[shard_of(record.client_id.as_str())].insert(record);
+        }
+        for (key, last) in turns {
+            if let Some(group) = index.groups.get_mut(&key) {
+                group.last = Some(last);
+            }
+        }
+        let mut current = self.control();
+        let SessionTotals { operations, full, .. } = current.totals;
+        (control.totals.operations, control.totals.full) = (operations, full);
+        *current = control;
+        for (place, shard) in self.shards.iter().zip(shards) {
+            *lock(place) = shard;
+        }
+        *self.write_index() = index;
+        self.index_changed();
+    }
+}
+
+/// Who got a message of each group last.
+pub(super) type Turns = Vec<(Arc<str>, SessionKey)>;
+
+const fn process(holder: Holder) -> (NodeId, u64) {
+    (holder.node, holder.start)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,180 @@
+//! Operations on durable sessions on their way through the log, and what applying them here asks
+//! of this node's workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use broker_core::cluster_state::{Command, Outcome};
+use broker_core::shard::{
+    BatchOrigin, LiveMessage, OperationOutcome, Ready, SessionBatch, SessionLimits,
+};
+use broker_core::types::{ClientId, Millis, NodeId};
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+use super::network::kind;
+use super::proposals::{ProposalQueue, ProposeError};
+use crate::cluster::links::Links;
+use crate::sync::lock;
+
+/// Longest wait for another node to apply what is committed. One that is silent for longer counts
+/// as gone, as for the interest.
+const APPLIED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What this process proposes for durable sessions, in order.
+#[derive(Clone)]
+pub(super) struct SessionProposer {
+    node: NodeId,
+    start: u64,
+    limits: SessionLimits,
+    queue: ProposalQueue,
+    batches: Arc<Mutex<Batches>>,
+}
+
+/// Numbers of batches: each is queued in the order of its number.
+#[derive(Default)]
+struct Batches {
+    last: u64,
+    /// Those without an answer.
+    open: BTreeSet<u64>,
+}
+
+/// Committed operations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionsProposed {
+    /// What became of each, in order.
+    pub outcomes: Vec<OperationOutcome>,
+    /// The log entry that they were part of.
+    pub log_index: u64,
+}
+
+impl SessionProposer {
+    pub(super) fn new(
+        node: NodeId,
+        start: u64,
+        limits: SessionLimits,
+        queue: ProposalQueue,
+    ) -> Self {
+        Self { node, start, limits, queue, batches: Arc::default() }
+    }
+
+    /// Queues operations at once; the future gives what became of them.
+    pub(super) fn propose(
+        &self,
+        now: Millis,
+        operations: Bytes,
+    ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<> {
+        let mut batches = lock(&self.batches);
+        batches.last += 1;
+        let seq = batches.last;
+        batches.open.insert(seq);
+        let settled = batches.open.first().copied().unwrap_or(seq);
+        let origin = BatchOrigin { node: self.node, start: self.start, seq, settled };
+        let batch = SessionBatch { origin, now, limits: self.limits, operations };
+        // Under the lock: what has the lower number is in the queue first.
+        let proposed = self.queue.propose(&Command::Sessions(batch));
+        drop(batches);
+        let batches = Arc::clone(&self.batches);
+        async move {
+            let proposed = proposed.await;
+            lock(&batches).open.remove(&seq);
+            let proposed = proposed?;
+            match proposed.outcome {
+                Outcome::Sessions { outcomes } => {
+                    Ok(SessionsProposed { outcomes, log_index: proposed.log_index })
+                }
+                other => {
+                    let reason = format!("unexpected outcome {other:?}");
+                    Err(ProposeError::Invalid { reason })
+                }
+            }
+        }
+    }
+}
+
+/// What applying entries asks of this node's workers, until the hub takes it.
+#[derive(Debug, Default)]
+pub struct SessionEvents {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+/// Bounded by the sessions whose clients are here, and by the wills of one entry after another
+/// that the hub, on the same thread, takes as soon as it runs.
+#[derive(Debug, Default)]
+struct Waiting {
+    ready: BTreeMap<u8, BTreeSet<ClientId>>,
+    live: Vec<LiveMessage>,
+    is_everything: bool,
+}
+
+/// What the hub tells the workers.
+#[derive(Debug, Default)]
+pub struct SessionNews {
+    /// Sessions with something to send, by worker.
+    pub ready: BTreeMap<u8, BTreeSet<ClientId>>,
+    /// Wills for those who are not in the state.
+    pub live: Vec<LiveMessage>,
+    /// A snapshot has replaced the state: every session may have something to send.
+    pub is_everything: bool,
+}
+
+impl SessionEvents {
+    pub(super) fn sessions_ready(&self, node: NodeId, start: u64, sessions: Vec<Ready>) {
+        let mut waiting = lock(&self.waiting);
+        for Ready { holder, client_id } in sessions {
+            if holder.node == node && holder.start == start {
+                waiting.ready.entry(holder.worker).or_default().insert(client_id);
+            }
+        }
+        if !waiting.ready.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn live(&self, message: LiveMessage) {
+        lock(&self.waiting).live.push(message);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn everything(&self) {
+        lock(&self.waiting).is_everything = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is news. Cancel-safe.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what there is.
+    #[must_use]
+    pub fn take(&self) -> SessionNews {
+        let Waiting { ready, live, is_everything } = std::mem::take(&mut *lock(&self.waiting));
+        SessionNews { ready, live, is_everything }
+    }
+}
+
+/// Waits until an entry is applied here.
+pub(super) async fn applied_here(mut applied: watch::Receiver<u64>, log_index: u64) {
+    // The state machine lives as long as the process.
+    let _ = applied.wait_for(|applied| *applied >= log_index).await;
+}
+
+/// Waits until every node that can be reached has applied an entry.
+pub(super) async fn applied_by_peers(links: &Links, log_index: u64) {
+    let body = log_index.to_le_bytes();
+    let peers = links.status().live.into_iter().map(|peer| {
+        let asked =
+            tokio::time::timeout(APPLIED_TIMEOUT, links.request(peer.node, kind::APPLIED, &body));
+        async move {
+            match asked.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, node_id = %peer.node, "peer is gone"),
+                Err(_) => tracing::debug!(node_id = %peer.node, log_index, "peer is behind"),
+            }
+        }
+    });
+    futures::future::join_all(peers).await;
+}
