@@ -17,7 +17,7 @@ mod validate_test;
 
 pub use config::{
     Authentication, Bind, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery,
-    Durability, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
+    Durability, Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
     PeerTlsPaths, Peers, PolicyPaths, Profile, Protocol, Retained, Sessions,
     SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
@@ -25,6 +25,7 @@ pub use error::{ConfigError, ParseError};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
-    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
-    RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
+    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawLimits, RawListener,
+    RawListenerLimits, RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions,
+    RawStaticPeer, RawTls,
 };

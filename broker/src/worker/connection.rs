@@ -22,7 +22,7 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     if worker.is_stopping.get() {
         return;
     }
-    let AcceptedSocket { socket, address, listener: id, slot } = accepted;
+    let AcceptedSocket { socket, address, listener: id, slot, mut place } = accepted;
     let stream = match Stream::try_from(socket) {
         Ok(stream) => stream,
         Err(error) => {
@@ -32,19 +32,23 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     };
     let listener = &worker.shared.listeners[usize::from(id.0)];
     if !listener.has_handshake() {
-        let origin = ConnectionOrigin::default();
+        let origin =
+            ConnectionOrigin { certificate_name: None, listener: id.0, refusal: place.refusal() };
         let connection = worker.engine.borrow_mut().connection_opened(worker.now(), origin);
-        return open(worker, Socket::new(connection, id, Transport::new(stream, None, None), slot));
+        let transport = Transport::new(stream, None, None);
+        return open(worker, Socket::new(connection, id, transport, slot, place));
     }
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let listener = &worker.shared.listeners[usize::from(id.0)];
-        let handshake = shake_hands(&worker, stream, listener);
+        let handshake = shake_hands(&worker, stream, listener, &mut place);
         match tokio::time::timeout(worker.shared.connect_timeout, handshake).await {
-            Ok(Ok((transport, origin))) => {
+            Ok(Ok((transport, certificate_name))) => {
                 let now = worker.now();
+                let refusal = place.refusal();
+                let origin = ConnectionOrigin { certificate_name, listener: id.0, refusal };
                 let connection = worker.engine.borrow_mut().connection_opened(now, origin);
-                open(&worker, Socket::new(connection, id, transport, slot));
+                open(&worker, Socket::new(connection, id, transport, slot, place));
             }
             Ok(Err(error)) => {
                 worker.handle.counters.handshake_failed();

@@ -9,7 +9,7 @@ use broker_core::types::ConnectionId;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::transport::{Side, Transport};
-use crate::node::{ConnectionSlot, ListenerId};
+use crate::node::{ConnectionSlot, ListenerId, Place};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) struct Socket {
     awaits_room: Cell<bool>,
     /// The reading task, which waits for bytes or to be let go on.
     reader: RefCell<Option<Waker>>,
+    pub(super) place: Place,
     _slot: ConnectionSlot,
 }
 
@@ -73,6 +74,7 @@ impl Socket {
         listener: ListenerId,
         transport: Transport,
         slot: ConnectionSlot,
+        place: Place,
     ) -> Self {
         Self {
             connection,
@@ -82,6 +84,7 @@ impl Socket {
             is_paused: Cell::new(false),
             awaits_room: Cell::new(false),
             reader: RefCell::new(None),
+            place,
             _slot: slot,
         }
     }

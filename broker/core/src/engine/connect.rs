@@ -31,7 +31,8 @@ impl Engine {
         connection.outbound_aliases =
             OutboundAliases::new(aliases.min(self.config.topic_alias_maximum_outbound));
         let certificate_name = connection.certificate_name.clone();
-        match self.pending_connect(connect) {
+        let refusal = connection.refusal;
+        match self.pending_connect(connect, refusal) {
             Ok(pending) => {
                 let request = AuthRequest {
                     policy: Arc::clone(&pending.policy),
@@ -49,7 +50,14 @@ impl Engine {
         }
     }
 
-    fn pending_connect(&mut self, connect: &Connect<'_>) -> Result<PendingConnect, ReasonCode> {
+    fn pending_connect(
+        &mut self,
+        connect: &Connect<'_>,
+        refusal: Option<ReasonCode>,
+    ) -> Result<PendingConnect, ReasonCode> {
+        if let Some(reason_code) = refusal {
+            return Err(reason_code);
+        }
         if connect.properties.authentication_method.is_some() {
             return Err(ReasonCode::BadAuthenticationMethod);
         }
@@ -161,6 +169,7 @@ impl Engine {
     ) {
         self.counters.connects_refused += 1;
         let fault = fault.into();
+        self.counters.limits.count(fault.reason_code());
         let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
         self.send_fault(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);

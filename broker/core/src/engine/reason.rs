@@ -91,6 +91,9 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
             "this authentication method is not offered: connect without one"
         }
         ReasonCode::PacketTooLarge => "the will message is too large",
+        ReasonCode::QuotaExceeded => {
+            "a limit of connections is reached: close some, or try another broker"
+        }
         _ => return None,
     })
 }
@@ -98,6 +101,7 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
 const fn of_publish(reason_code: ReasonCode) -> Option<&'static str> {
     Some(match reason_code {
         ReasonCode::NotAuthorized => "not allowed to publish to this topic",
+        ReasonCode::QuotaExceeded => "as many messages are retained as there may be: clear some",
         ReasonCode::ImplementationSpecificError => {
             "the retained message could not be stored: publish it again"
         }

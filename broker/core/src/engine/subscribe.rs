@@ -13,7 +13,7 @@ use crate::codec::{ReasonCode, UserProperties};
 use crate::connection::{ConnectionSlot, slot_of};
 use crate::router::Subscriber;
 use crate::session::{RetainedCursor, SessionSlot, Subscription};
-use crate::topic::{LEVELS_MAX, TopicFilter, is_shared};
+use crate::topic::{TopicFilter, is_shared};
 use crate::types::{ConnectionId, Millis, PacketId, SubscriptionId};
 
 /// An answer that leaves when an interest change is known to all others.
@@ -53,6 +53,7 @@ impl Engine {
         for (position, filter) in subscribe.filters.iter().enumerate() {
             if position >= self.config.subscriptions_max {
                 // More than a session may hold: not worth a look.
+                self.counters.limits.subscriptions += 1;
                 reason_codes.push(ReasonCode::QuotaExceeded);
                 continue;
             }
@@ -63,7 +64,10 @@ impl Engine {
                     seq = seq.max(added.seq);
                     cursors.extend(cursor(added));
                 }
-                Err(reason_code) => reason_codes.push(reason_code),
+                Err(reason_code) => {
+                    self.counters.limits.count_subscription(reason_code);
+                    reason_codes.push(reason_code);
+                }
             }
         }
         let packet_id = subscribe.packet_id;
@@ -82,7 +86,7 @@ impl Engine {
         filter: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
     ) -> Result<Added, ReasonCode> {
-        TopicFilter::parse(filter.filter, LEVELS_MAX)
+        TopicFilter::parse(filter.filter, self.config.topic_levels_max)
             .map_err(|_| ReasonCode::TopicFilterInvalid)?;
         // With its `$share/name/`, as Mosquitto does: `#` is no right to share a Subscription.
         if !self.may_subscribe(slot, filter.filter) {

@@ -141,6 +141,7 @@ impl Translator<'_> {
             sessions: self.sessions(config, &mqtt),
             mqtt,
             retained: Default::default(),
+            limits: self.limits(config),
             log: self.log(config, options.verbose),
         }
     }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use broker_config::{
     Config, ORDINAL_PLACEHOLDER, RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers,
-    RawListener, RawListenerLimits, RawLog, RawMqtt, RawPeers, RawRetained, RawSessions, RawTls,
+    RawLimits, RawListener, RawListenerLimits, RawLog, RawMqtt, RawPeers, RawRetained, RawSessions,
+    RawTls,
 };
 use operator_api::cluster as api;
 use serde_json::{Map, Value};
@@ -17,7 +18,7 @@ use super::validate::{Problem, ProblemReason, ValidatedCluster};
 
 /// Tables and keys of the file that `brokerConfig` may hold; the spec or the operator decides the
 /// others.
-const OPEN_KEYS: [&str; 3] = ["workers", "mqtt", "log"];
+const OPEN_KEYS: [&str; 4] = ["workers", "mqtt", "limits", "log"];
 
 /// Where a broker finds its files and which addresses it binds: what differs between platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,11 +143,14 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             inflight_max: cluster.sessions.inflight_max,
             queued_messages_max: cluster.sessions.queued_messages_max,
             queued_bytes_max: cluster.sessions.queued_bytes_max,
+            ..RawSessions::default()
         },
         retained: RawRetained {
             messages_max: cluster.retained.messages_max,
             bytes_max: cluster.retained.bytes_max,
+            ..RawRetained::default()
         },
+        limits: RawLimits::default(),
         log: RawLog::default(),
     }
 }
@@ -183,6 +187,7 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
         limits: RawListenerLimits {
             connections: listener.limits.connections,
             connections_per_second: listener.limits.connections_per_second,
+            ..RawListenerLimits::default()
         },
     }
 }

@@ -3,12 +3,15 @@
 mod bus;
 mod conformance;
 mod connect;
+mod dawdling;
 mod deliver;
 mod describe;
+mod limits;
 mod malformed;
 mod outbound_alias;
 mod pair;
 mod policy;
+mod pressure;
 mod protocol_error;
 mod publish;
 mod reason;
