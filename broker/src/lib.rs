@@ -12,6 +12,7 @@ pub mod run;
 pub mod shutdown;
 pub mod storage;
 mod sync;
+pub mod sys;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

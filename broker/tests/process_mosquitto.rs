@@ -3,17 +3,14 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 
 use broker_config::{Authentication, RawConfig};
-use support::client::{CONNACK, Client, DISCONNECT, PUBACK, connect, packet};
+use support::client::{CONNACK, Client, DISCONNECT, connect};
 use support::eventually;
+use support::mosquitto::{Mosquitto, publish};
 use support::pki::Pki;
-use support::process::{free_port, program};
+use support::process::free_port;
 
 /// `mosquitto_passwd -b passwd bob bob`, of version 2.0.11.
 const BOB: &str = "bob:$7$101$DlWyOvsiGlykPezo$BtZGV7GZpfOKqyc5T2OKbE2gycsJkYI9wvq6ZyIg/HRPHKLmeyRZI0PZ0/pYmNrs8npSiRhd8ef/LD/9SUJkjg==\n";
@@ -24,104 +21,6 @@ const NOT_AUTHORIZED: u8 = 0x87;
 const ADMINISTRATIVE_ACTION: u8 = 0x98;
 /// Nobody is subscribed.
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
-
-/// A folder with files, and a broker that runs in it.
-struct Mosquitto {
-    folder: tempfile::TempDir,
-    child: Option<Child>,
-    lines: Arc<Mutex<Vec<String>>>,
-    address: SocketAddr,
-}
-
-impl Mosquitto {
-    fn new() -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("tmp")).unwrap();
-        Self { folder, child: None, lines: Arc::default(), address }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Writes a file, in which `PORT` stands for the port.
-    fn write(&self, name: &str, text: &str) {
-        let text = text.replace("PORT", &self.address.port().to_string());
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let port = self.address.port().to_string();
-        let mut command = program();
-        command
-            .args(arguments.iter().map(|word| word.replace("PORT", &port)))
-            .current_dir(self.folder.path())
-            .env("TMPDIR", self.path("tmp"));
-        command
-    }
-
-    /// Starts the program and waits until it listens.
-    fn start(&mut self, arguments: &[&str]) {
-        let mut child = self.command(arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&self.lines));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
-            }
-        });
-        self.child = Some(child);
-        eventually("it listens", || Client::try_plain(self.address).ok());
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
-    }
-
-    fn stop(&mut self) -> ExitStatus {
-        self.signal("TERM");
-        let child = self.child.as_mut().unwrap();
-        eventually("the process ends", || child.try_wait().unwrap())
-    }
-
-    /// Waits for a line of the log with this text.
-    fn log(&self, text: &str) -> String {
-        eventually(&format!("log line with {text:?}"), || {
-            self.lines.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
-        })
-    }
-
-    fn client(&self, name: &str, username: Option<&str>, password: &[u8]) -> Client {
-        let mut client = Client::plain(self.address);
-        assert_eq!(client.connect(name, username, password), 0);
-        client
-    }
-
-    fn refusal(&self, username: Option<&str>, password: &[u8]) -> u8 {
-        Client::plain(self.address).connect("c", username, password)
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.lines.lock().unwrap().iter().for_each(|line| eprintln!("{line}"));
-        }
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Publishes with QoS 1; the reason code of the answer.
-fn publish(client: &mut Client, topic: &str, is_retained: bool) -> u8 {
-    let length = u16::try_from(topic.len()).unwrap().to_be_bytes();
-    let body = [&length[..], topic.as_bytes(), &[0, 7, 0], b"x"].concat();
-    client.send(&packet(0x32 | u8::from(is_retained), &body));
-    client.expect(PUBACK).body.get(2).copied().unwrap_or(0)
-}
 
 #[test]
 fn password_and_acl_files_decide_and_hang_up_reads_them_again() {

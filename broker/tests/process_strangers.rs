@@ -14,12 +14,13 @@ use support::pki::{CLUSTER_ID, Pki};
 
 const OTHER_CLUSTER_ID: &str = "01KOTHER";
 
-fn refusals(broker: &Broker, common_name: &str) -> Vec<Value> {
+const DIALLED_FROM_HERE: &str = "no link with a peer dialled from here";
+const DIALLED_HERE: &str = "refused a peer that dialled here";
+
+fn refusals(broker: &Broker, message: &str, common_name: &str) -> Vec<Value> {
     let lines = broker.process.lines().into_iter();
     let is_refusal = |line: &Value| {
-        line["message"] == "no link with a peer dialled from here"
-            && line["level"] == "WARN"
-            && line["common_name"] == common_name
+        line["message"] == message && line["level"] == "WARN" && line["common_name"] == common_name
     };
     lines.filter(is_refusal).collect()
 }
@@ -49,16 +50,29 @@ fn peers_of_another_cluster_or_authority_are_named_in_the_log_and_the_cluster_go
     brokers[2].process.wait();
     brokers[2].restart();
 
-    let refused =
-        |name: &str| eventually(&format!("{name} is named"), || refusals(&brokers[2], name).pop());
+    let refused = |name: &str| {
+        eventually(&format!("{name} is named"), || {
+            refusals(&brokers[2], DIALLED_FROM_HERE, name).pop()
+        })
+    };
     for (stranger, cluster_id) in [("fleet-7", OTHER_CLUSTER_ID), ("fleet-8", CLUSTER_ID)] {
         let line = refused(stranger);
         assert_eq!(line["cluster_id"], cluster_id.to_ascii_lowercase(), "{line}");
         assert!(line["reason"].as_str().unwrap().starts_with("certificate refused: "), "{line}");
     }
+    assert!(refused("fleet-8")["reason"].as_str().unwrap().contains("peer authority"));
+    // The impostor ends the handshake before it shows who it is; that it came is told all the same.
+    let came = eventually("the impostor's call is told", || {
+        let mut unnamed = refusals(&brokers[0], DIALLED_HERE, "");
+        unnamed.pop()
+    });
+    let reason = came["reason"].as_str().unwrap();
+    assert!(reason.contains("does not accept this broker's certificate"), "{came}");
     // They don't take this cluster for theirs either.
     for stranger in [&foreigner, &impostor] {
-        eventually("the stranger names who it is not with", || refusals(stranger, "fleet-0").pop());
+        eventually("the stranger names who it is not with", || {
+            refusals(stranger, DIALLED_FROM_HERE, "fleet-0").pop()
+        });
     }
 
     let (before, wanted) = (policy(&["pump"]), policy(&["pump", "valve"]));

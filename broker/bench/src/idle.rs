@@ -10,9 +10,8 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use crate::connection::{Connection, scratch};
-use crate::load::FILES_RESERVED;
 use crate::output::OutputArgs;
-use crate::process::{raise_open_files, settled};
+use crate::process::{allow_connections, runtime, settled};
 use crate::target::{Target, TargetArgs};
 use crate::wire::{PINGREQ, PINGRESP};
 
@@ -106,14 +105,8 @@ pub fn main(args: &IdleArgs) -> Result<()> {
 /// # Errors
 /// The limit of open files is too low, or a connection could not be opened.
 pub fn run(settings: &Settings) -> Result<Report> {
-    let wanted = settings.connections as u64 + FILES_RESERVED;
-    let limit = raise_open_files(wanted);
-    ensure!(limit >= wanted, "{wanted} open files are needed and {limit} allowed: see ulimit -n");
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start a runtime")?
-        .block_on(open_and_hold(settings))
+    allow_connections(settings.connections)?;
+    runtime()?.block_on(open_and_hold(settings))
 }
 
 async fn open_and_hold(settings: &Settings) -> Result<Report> {

@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How often a process is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(250);
 /// A process that uses less between two looks does no work any more: a twentieth of a core.
 const QUIET: Duration = Duration::from_millis(12);
+
+/// Files that a process needs beside its connections.
+pub(crate) const FILES_RESERVED: u64 = 256;
 
 /// What a process has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,25 @@ pub async fn settled(pid: u32, within: Duration) -> Result<Usage> {
         }
         before = now;
     }
+}
+
+/// A runtime of one thread.
+///
+/// # Errors
+/// The system gives it no event queue.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")
+}
+
+/// Sees to it that this process may open as many connections.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn allow_connections(connections: usize) -> Result<()> {
+    let wanted = connections as u64 + FILES_RESERVED;
+    let limit = raise_open_files(wanted);
+    ensure!(limit >= wanted, "{wanted} open files are needed and {limit} allowed: see ulimit -n");
+    Ok(())
 }
 
 /// Raises this process's limit of open files to `wanted`, or as far as the system lets it, and returns the limit that then

@@ -8,9 +8,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::connection::{Connection, Scratch, scratch};
-use crate::load::{self, FILES_RESERVED, Plan, Topology};
+use crate::load::{self, Plan, Topology};
 use crate::output::OutputArgs;
-use crate::process::{raise_open_files, settled};
+use crate::process::{allow_connections, runtime, settled};
 use crate::target::{Target, TargetArgs};
 use crate::wire::{self, FAILURE, SUBACK};
 
@@ -117,18 +117,12 @@ pub fn main(args: &SubscribeArgs) -> Result<()> {
 /// # Errors
 /// The limit of open files is too low, a connection could not be opened, or a filter was refused.
 pub fn run(settings: &Settings) -> Result<Report> {
-    let wanted = settings.connections as u64 + FILES_RESERVED;
-    let limit = raise_open_files(wanted);
-    ensure!(limit >= wanted, "{wanted} open files are needed and {limit} allowed: see ulimit -n");
+    allow_connections(settings.connections)?;
     let load = |settings: &Settings| {
         (!settings.load.is_zero()).then(|| load::run(&load_settings(settings))).transpose()
     };
     let load_before = load(settings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start a runtime")?;
-    let (held, mut report) = runtime.block_on(subscribe_all(settings))?;
+    let (held, mut report) = runtime()?.block_on(subscribe_all(settings))?;
     report.load_before = load_before;
     report.load_after = load(settings)?;
     drop(held);

@@ -38,6 +38,8 @@ pub struct Config {
     pub retained: Retained,
     /// Limits of the whole process.
     pub limits: Limits,
+    /// Between two times that values below `$SYS` are told; `None`: there are none.
+    pub sys_interval: Option<Duration>,
     /// What is logged, and how.
     pub log: Log,
 }

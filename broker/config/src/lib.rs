@@ -9,6 +9,7 @@ mod error;
 mod name;
 mod parse;
 mod raw;
+mod raw_features;
 mod validate;
 mod validate_cluster;
 
@@ -29,3 +30,4 @@ pub use raw::{
     RawListenerLimits, RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions,
     RawStaticPeer, RawTls,
 };
+pub use raw_features::RawSys;

@@ -11,6 +11,7 @@ use crate::config::{
     Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
     Protocol, SharedSubscriptionStrategy,
 };
+use crate::raw_features::RawSys;
 
 /// `broker.toml` before its relations are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct RawConfig {
     /// where it says something; as all that came later.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: RawLimits,
+    /// What the broker says of itself under `$SYS`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sys: RawSys,
     /// What is logged, and how.
     #[serde(default)]
     pub log: RawLog,

@@ -75,6 +75,8 @@ impl TryFrom<RawConfig> for Config {
                     .map(|seconds| Duration::from_secs(seconds.into())),
             },
             limits: limits(&raw.limits)?,
+            sys_interval: (raw.sys.interval_seconds > 0)
+                .then(|| Duration::from_secs(raw.sys.interval_seconds.into())),
             log: Log { format: raw.log.format, level: raw.log.level },
         })
     }

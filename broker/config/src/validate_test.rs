@@ -337,3 +337,14 @@ fn limits_are_written_where_they_say_something_and_have_ranges() {
         assert!(matches!(error, ConfigError::Range { .. }), "{error}");
     }
 }
+
+#[test]
+fn sys_topics_are_told_every_ten_seconds_unless_another_interval_or_none_is_asked_for() {
+    let interval = |text: &str| Config::parse(text).map(|config| config.sys_interval);
+    let seconds = |seconds| Ok(Some(std::time::Duration::from_secs(seconds)));
+    assert_eq!(interval(MINIMAL), seconds(10));
+    assert_eq!(interval(&format!("{MINIMAL}\n[sys]\ninterval_seconds = 60\n")), seconds(60));
+    assert_eq!(interval(&format!("{MINIMAL}\n[sys]\ninterval_seconds = 0\n")), Ok(None));
+    let text = format!("{MINIMAL}\n[sys]\ninterval = 60\n");
+    assert!(Config::parse(&text).unwrap_err().to_string().contains("interval_seconds"));
+}

@@ -14,7 +14,7 @@ const REFUSE_PERCENT: u64 = 85;
 /// isn't passed again at once.
 const RETURN_PERCENT: u64 = 5;
 /// Percent of the budget from which it matters what is held.
-const LOOK_PERCENT: u64 = 50;
+const LOOK_PERCENT: u64 = 60;
 
 /// What was found at one moment, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

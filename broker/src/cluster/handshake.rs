@@ -18,7 +18,8 @@ use super::connection::Peer;
 use super::frame::{Frame, FrameKind, append_frame, split_frame};
 use super::link_types::{LinksConfig, Refusal};
 use crate::tls::{
-    CertificateNames, PeerTls, certificate_names, peer_server_name, refused_certificate,
+    CertificateNames, PeerTls, alert_received, certificate_names, peer_server_name,
+    refused_certificate,
 };
 
 /// Oldest version of the link protocol that this node speaks.
@@ -153,13 +154,19 @@ fn broken(error: std::io::Error) -> HandshakeError {
 }
 
 fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
-    match refused_certificate(error) {
-        Some(refused) => {
-            let reason = format!("certificate refused: {refused}");
-            HandshakeError::Refused(refusal(address, &refused.names, None, reason))
-        }
-        None => HandshakeError::Broken(format!("TLS handshake: {error}")),
+    if let Some(refused) = refused_certificate(error) {
+        let reason = format!("certificate refused: {refused}");
+        return HandshakeError::Refused(refusal(address, &refused.names, None, reason));
     }
+    if let Some(alert) = alert_received(error) {
+        let reason = format!(
+            "it does not accept this broker's certificate (TLS alert {alert:?}): its peer authority is \
+             another than this cluster's, or its clock is wrong"
+        );
+        let unnamed = CertificateNames::default();
+        return HandshakeError::Refused(refusal(address, &unnamed, None, reason));
+    }
+    HandshakeError::Broken(format!("TLS handshake: {error}"))
 }
 
 fn names_of(certificates: Option<&[CertificateDer<'static>]>) -> CertificateNames {

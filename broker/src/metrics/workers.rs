@@ -24,6 +24,26 @@ impl Metrics {
         )?;
         page.family(
             Kind::Counter,
+            "payload_bytes_total",
+            "Bytes of payload in PUBLISH packets.",
+            "direction",
+            &[
+                ("received", sum(|r| r.engine.payload_bytes_received)),
+                ("sent", sum(|r| r.engine.payload_bytes_sent)),
+            ],
+        )?;
+        page.family(
+            Kind::Counter,
+            "other_packets_total",
+            "MQTT packets of other types than PUBLISH.",
+            "direction",
+            &[
+                ("received", sum(|r| r.engine.other_packets_received)),
+                ("sent", sum(|r| r.engine.other_packets_sent)),
+            ],
+        )?;
+        page.family(
+            Kind::Counter,
             "messages_dropped_total",
             "Messages not accepted or delivered.",
             "reason",
@@ -108,6 +128,18 @@ impl Metrics {
             &each(|r| r.sockets),
         )?;
         page.family(Kind::Gauge, "sessions", "Sessions.", "worker", &each(|r| r.engine.sessions))?;
+        page.single(
+            Kind::Gauge,
+            "clients_connected",
+            "Sessions whose clients are connected.",
+            sum(|r| r.engine.clients_connected),
+        )?;
+        page.single(
+            Kind::Counter,
+            "sessions_expired_total",
+            "Sessions that ended as their expiry interval had passed.",
+            sum(|r| r.engine.sessions_expired),
+        )?;
         page.family(
             Kind::Gauge,
             "subscriptions",

@@ -112,9 +112,8 @@ impl Admission {
         let mut place = Place {
             admission: Arc::clone(self),
             is_counted: false,
-            address: None,
-            user: RefCell::default(),
             refusal: None,
+            counted: RefCell::default(),
         };
         if self.pressure.load(Ordering::Relaxed) != 0 {
             place.refuse(ReasonCode::ServerBusy, &self.refused.memory);
@@ -158,9 +157,16 @@ pub struct Place {
     admission: Arc<Admission>,
     /// Whether it is one of all connections: who is refused is not.
     is_counted: bool,
-    address: Option<IpAddr>,
-    user: RefCell<Option<(Arc<str>, ClientId)>>,
     refusal: Option<ReasonCode>,
+    /// What it is counted under; most connections have none of it.
+    counted: RefCell<Option<Box<Counted>>>,
+}
+
+/// What a connection is counted under.
+#[derive(Debug, Default)]
+struct Counted {
+    address: Option<IpAddr>,
+    user: Option<(Arc<str>, ClientId)>,
 }
 
 impl Place {
@@ -198,7 +204,7 @@ impl Place {
     pub fn came_from(&mut self, address: IpAddr) {
         let admission = Arc::clone(&self.admission);
         let max = admission.limits.per_address;
-        if max == u32::MAX || self.address.is_some() || self.refusal.is_some() {
+        if max == u32::MAX || self.counted.get_mut().is_some() || self.refusal.is_some() {
             return;
         }
         // An IPv4 client of a socket for both is the same client.
@@ -210,7 +216,7 @@ impl Place {
             return self.refuse(ReasonCode::QuotaExceeded, &admission.refused.per_address);
         }
         *count += 1;
-        self.address = Some(address);
+        self.counted.get_mut().get_or_insert_default().address = Some(address);
     }
 
     /// Its client has proved to be this user, whose own quota may be given. Whether the user may
@@ -218,7 +224,8 @@ impl Place {
     /// holds takes that over, and is no more.
     pub fn log_in(&self, username: &Arc<str>, client_id: &ClientId, quota: Option<u32>) -> bool {
         let max = quota.unwrap_or(u32::MAX).min(self.admission.limits.per_user);
-        if max == u32::MAX || self.user.borrow().is_some() {
+        let mut counted = self.counted.borrow_mut();
+        if max == u32::MAX || counted.as_ref().is_some_and(|counted| counted.user.is_some()) {
             return true;
         }
         let mut users = lock(&self.admission.users);
@@ -228,7 +235,7 @@ impl Place {
             return false;
         }
         *clients.entry(client_id.clone()).or_default() += 1;
-        self.user.replace(Some((Arc::clone(username), client_id.clone())));
+        counted.get_or_insert_default().user = Some((Arc::clone(username), client_id.clone()));
         true
     }
 }
@@ -239,10 +246,11 @@ impl Drop for Place {
         if self.refusal.is_some() {
             self.admission.told.fetch_sub(1, Ordering::Relaxed);
         }
-        if let Some(address) = self.address {
+        let Some(counted) = self.counted.take() else { return };
+        if let Some(address) = counted.address {
             self.admission.leave_address(address);
         }
-        if let Some((username, client_id)) = self.user.take() {
+        if let Some((username, client_id)) = counted.user {
             self.admission.log_out(&username, &client_id);
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use broker_core::engine::{
     Claim, ClaimOutcome, CommitOutcome, Destination, InterestChange, InterestSeq, Pressure,
-    ProposalId, RemoteInterest,
+    ProposalId, RemoteInterest, SysValue,
 };
 use broker_core::retained::RetainedChange;
 use broker_core::session::SessionState;
@@ -189,6 +189,8 @@ pub enum ToWorker {
         /// What came of it.
         outcome: CommitOutcome,
     },
+    /// Values of the broker that have changed, for whoever is subscribed to them.
+    Sys(Arc<[SysValue]>),
     /// Move clients away (0x8B), at most so many a second; 0 ends the drain.
     Drain {
         /// This worker's share of the pace.

@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod mosquitto;
 mod stop;
+mod sys;
 mod workers;
 
 use std::net::SocketAddr;
@@ -261,7 +262,8 @@ async fn start(
     let watch = Watch::new(&config);
     let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
-    let counters = listeners.iter().map(BoundListener::published).collect();
+    let counters: Vec<_> = listeners.iter().map(BoundListener::published).collect();
+    let accepted = counters.iter().map(|(_, counters)| Arc::clone(counters)).collect();
 
     let (hub_sender, hub_queue) = mpsc::channel(HUB_QUEUE_MESSAGES_MAX);
     let (handles, inboxes) = workers::queues(config::workers(&config));
@@ -281,6 +283,7 @@ async fn start(
     shared.engine.queued_bytes_total_max =
         config::queued_bytes_total_max(&config, watch.budget, handles.len());
     shared.engine.node = identity.node_id;
+    let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
     let admin = match &config.cluster {
@@ -307,6 +310,7 @@ async fn start(
     }
     broker.tasks.spawn(crate::tls::watch(Arc::clone(&broker.tls)));
     watch.start(&mut broker);
+    sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
     for listener in listeners {
         let admission = Arc::clone(&watch.admission);
         let run = listener::run(listener, broker.workers.handles(), admission, gate.clone());

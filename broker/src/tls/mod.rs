@@ -18,7 +18,7 @@ mod store_test;
 pub use error::TlsError;
 pub use files::TlsFiles;
 pub use identity::common_name;
-pub(crate) use peer::{CertificateNames, certificate_names, refused_certificate};
+pub(crate) use peer::{CertificateNames, alert_received, certificate_names, refused_certificate};
 pub use peer::{PeerTls, PeerTlsError, peer_server_name};
 pub use store::{ListenerTls, TlsStore};
 pub use watch::{WATCH_INTERVAL, watch};

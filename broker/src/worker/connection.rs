@@ -2,16 +2,17 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use broker_core::engine::{ConnectionOrigin, Intake};
+use broker_core::engine::ConnectionOrigin;
+use broker_core::types::ConnectionId;
 
 use super::handshake::shake_hands;
-use super::socket::{Phase, ReadProgress, Socket};
+use super::readers::receive;
+use super::socket::{Phase, Socket};
 use super::state::Worker;
 use super::transport::{Stream, Transport};
-use crate::node::AcceptedSocket;
+use crate::node::{AcceptedSocket, ConnectionSlot, ListenerId, Place};
 
 /// How long a closed connection's socket is read on, so that the client gets what was written last:
 /// closing a socket with unread bytes makes the kernel throw away what it has not sent.
@@ -35,8 +36,7 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
         let origin =
             ConnectionOrigin { certificate_name: None, listener: id.0, refusal: place.refusal() };
         let connection = worker.engine.borrow_mut().connection_opened(worker.now(), origin);
-        let transport = Transport::new(stream, None, None);
-        return open(worker, Socket::new(connection, id, transport, slot, place));
+        return open(worker, (connection, id), Transport::new(stream, None, None), (slot, place));
     }
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
@@ -48,7 +48,7 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
                 let refusal = place.refusal();
                 let origin = ConnectionOrigin { certificate_name, listener: id.0, refusal };
                 let connection = worker.engine.borrow_mut().connection_opened(now, origin);
-                open(&worker, Socket::new(connection, id, transport, slot, place));
+                open(&worker, (connection, id), transport, (slot, place));
             }
             Ok(Err(error)) => {
                 worker.handle.counters.handshake_failed();
@@ -62,8 +62,14 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     });
 }
 
-fn open(worker: &Rc<Worker>, socket: Socket) {
-    let socket = Rc::new(socket);
+fn open(
+    worker: &Rc<Worker>,
+    (connection, listener): (ConnectionId, ListenerId),
+    transport: Transport,
+    (slot, place): (ConnectionSlot, Place),
+) {
+    let waker = worker.woken.waker(connection);
+    let socket = Rc::new(Socket::new(connection, listener, transport, waker, (slot, place)));
     worker.add_socket(&socket);
     let early = {
         let mut scratch = worker.scratch.borrow_mut();
@@ -75,54 +81,7 @@ fn open(worker: &Rc<Worker>, socket: Socket) {
     }
     // Session tickets, where the handshake has left some.
     worker.write(&socket);
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
-        poll_fn(|context| poll_reading(&worker, &socket, context)).await;
-        worker.forget(&socket);
-    });
-}
-
-fn receive(worker: &Worker, socket: &Socket, bytes: &[u8]) {
-    let now = worker.now();
-    match worker.engine.borrow_mut().receive(now, socket.connection, bytes) {
-        Intake::Open => {}
-        Intake::Paused => socket.pause(),
-    }
-}
-
-/// Reads as long as there is something; ready when the connection is over.
-fn poll_reading(worker: &Worker, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
-    loop {
-        if socket.phase() == Phase::Gone {
-            return Poll::Ready(());
-        }
-        if socket.is_paused() {
-            socket.park_reader(context);
-            return Poll::Pending;
-        }
-        if worker.is_held_back() {
-            worker.hold_back(context);
-            return Poll::Pending;
-        }
-        let mut scratch = worker.scratch.borrow_mut();
-        let take = |bytes: &[u8]| receive(worker, socket, bytes);
-        let Poll::Ready(progress) = socket.poll_read(context, &mut scratch, take) else {
-            // Also woken when the engine closes the connection.
-            socket.park_reader(context);
-            return Poll::Pending;
-        };
-        worker.flush.set();
-        match progress {
-            ReadProgress::Ended => return Poll::Ready(()),
-            // Asking again registers the task without another system call.
-            ReadProgress::Drained => {}
-            ReadProgress::Filled => {
-                // There may be more: after the others had their turn.
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-    }
+    socket.wake_reader();
 }
 
 /// Waits until the socket takes bytes again, then has its output written.
@@ -142,7 +101,6 @@ pub(super) fn write_when_there_is_room(worker: &Rc<Worker>, socket: &Rc<Socket>)
 /// Ends a socket whose connection the engine has forgotten.
 pub(super) fn linger(worker: &Rc<Worker>, socket: &Rc<Socket>) {
     socket.shut_down();
-    socket.wake_reader();
     worker.lingering.set(worker.lingering.get() + 1);
     let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));
     tokio::task::spawn_local(async move {
@@ -159,7 +117,6 @@ pub(super) fn close_in_time(worker: &Rc<Worker>, socket: &Rc<Socket>) {
         tokio::time::sleep(LINGER).await;
         if socket.phase() == Phase::Closing {
             worker.forget(&socket);
-            socket.wake_reader();
         }
     });
 }

@@ -93,8 +93,7 @@ impl Worker {
                     return write_when_there_is_room(self, socket);
                 }
                 Err(_) => {
-                    self.forget(socket);
-                    return socket.wake_reader();
+                    return self.forget(socket);
                 }
             }
         }

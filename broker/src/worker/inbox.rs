@@ -78,6 +78,7 @@ impl Worker {
                 self.hub.push(ToHub::PolicyEnforced { worker: self.id(), revision });
             }
             ToWorker::Committed { proposal, outcome } => engine.committed(now, proposal, outcome),
+            ToWorker::Sys(values) => engine.publish_sys(now, &values),
             ToWorker::Drain { clients_per_second } => {
                 drop(engine);
                 set_pace(self, clients_per_second);

@@ -4,8 +4,7 @@
 //! out of it. A pass of the worker is: the sockets that have bytes are read one after the other into
 //! a shared buffer and the engine appends what follows to the output of whoever it concerns; then
 //! the flush task, woken once, writes each touched socket once and hands each destination one
-//! batch. The runtime runs ready tasks in the order in which they became ready, so the flush comes
-//! after the reads that were ready before it.
+//! batch. One task reads all sockets that were woken, so the flush comes after them.
 
 mod authentication;
 mod connection;
@@ -16,6 +15,7 @@ mod inbox;
 mod outbox;
 mod password;
 mod proxy_protocol;
+mod readers;
 mod signal;
 mod socket;
 mod state;
@@ -101,6 +101,7 @@ async fn run(
     let config = EngineConfig { seed: seed()?, worker, ..shared.engine.clone() };
     let engine = Engine::new(config, Arc::clone(&shared.policy), Arc::clone(&shared.retained));
     let worker = Rc::new(Worker::new(shared, handle, engine));
+    tokio::task::spawn_local(readers::run(Rc::clone(&worker)));
     tokio::task::spawn_local(flush::run(Rc::clone(&worker)));
     tokio::task::spawn_local(timer::run(Rc::clone(&worker)));
     worker.spawn_outboxes();

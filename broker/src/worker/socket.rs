@@ -32,9 +32,9 @@ pub(super) struct Socket {
     is_paused: Cell<bool>,
     /// A task waits until the socket takes bytes again.
     awaits_room: Cell<bool>,
-    /// The reading task, which waits for bytes or to be let go on.
-    reader: RefCell<Option<Waker>>,
     pub(super) place: Place,
+    /// Has the socket read.
+    waker: Waker,
     _slot: ConnectionSlot,
 }
 
@@ -60,7 +60,7 @@ impl Scratch {
 
 /// What a read has brought.
 pub(super) enum ReadProgress {
-    /// All that was there; the task is woken when there is more.
+    /// All that was there; the waker is woken when there is more.
     Drained,
     /// As much as the buffer holds: there may be more right now.
     Filled,
@@ -73,8 +73,8 @@ impl Socket {
         connection: ConnectionId,
         listener: ListenerId,
         transport: Transport,
-        slot: ConnectionSlot,
-        place: Place,
+        waker: Waker,
+        (slot, place): (ConnectionSlot, Place),
     ) -> Self {
         Self {
             connection,
@@ -83,8 +83,8 @@ impl Socket {
             phase: Cell::new(Phase::Open),
             is_paused: Cell::new(false),
             awaits_room: Cell::new(false),
-            reader: RefCell::new(None),
             place,
+            waker,
             _slot: slot,
         }
     }
@@ -105,25 +105,20 @@ impl Socket {
         self.is_paused.set(true);
     }
 
-    /// Lets reading go on, and wakes the reading task where it was parked.
+    /// Lets reading go on.
     pub(super) fn resume(&self) {
         self.is_paused.set(false);
         self.wake_reader();
     }
 
-    /// Remembers the reading task, to be woken by [`Socket::wake_reader`].
-    pub(super) fn park_reader(&self, context: &Context<'_>) {
-        let mut reader = self.reader.borrow_mut();
-        match reader.as_mut() {
-            Some(known) => known.clone_from(context.waker()),
-            None => *reader = Some(context.waker().clone()),
-        }
+    /// What has the socket read when it is woken.
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
+    /// Has the socket read, after those that were woken before.
     pub(super) fn wake_reader(&self) {
-        if let Some(waker) = self.reader.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
+        self.waker.wake_by_ref();
     }
 
     /// Notes that a task waits for room; `false` when one does already.
@@ -139,7 +134,7 @@ impl Socket {
         self.awaits_room.get()
     }
 
-    /// Reads once and hands what came to `take`, in one or more pieces. Registers the task when
+    /// Reads once and hands what came to `take`, in one or more pieces. Registers the waker when
     /// there is nothing.
     pub(super) fn poll_read(
         &self,

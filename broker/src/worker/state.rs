@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use broker_core::engine::{Destination, Engine};
@@ -12,6 +13,7 @@ use super::authentication::Proofs;
 use super::drain::Pace;
 use super::handshake::Handshakes;
 use super::outbox::Outbox;
+use super::readers::Woken;
 use super::signal::Signal;
 use super::socket::{Phase, Scratch, Socket};
 use super::timer::Timer;
@@ -35,9 +37,11 @@ pub(super) struct Worker {
     pub(super) is_stopping: Cell<bool>,
     /// Sockets that the engine has forgotten and that wait for their clients to close.
     pub(super) lingering: Cell<usize>,
+    /// Sockets to be read.
+    pub(super) woken: Arc<Woken>,
     sockets: RefCell<Sockets>,
-    /// Reading tasks that wait until the outboxes are empty.
-    held_back: RefCell<Vec<Waker>>,
+    /// The reading task, where it waits until the outboxes are empty.
+    held_back: RefCell<Option<Waker>>,
     /// The time of this pass, once somebody asked.
     now: Cell<Option<Millis>>,
 }
@@ -74,6 +78,7 @@ impl Worker {
             pace: Pace::default(),
             is_stopping: Cell::new(false),
             lingering: Cell::new(0),
+            woken: Arc::default(),
             sockets: RefCell::default(),
             held_back: RefCell::default(),
             now: Cell::new(None),
@@ -145,12 +150,14 @@ impl Worker {
     }
 
     pub(super) fn hold_back(&self, context: &Context<'_>) {
-        self.held_back.borrow_mut().push(context.waker().clone());
+        *self.held_back.borrow_mut() = Some(context.waker().clone());
     }
 
     fn let_go(&self) {
-        if !self.is_held_back() {
-            self.held_back.borrow_mut().drain(..).for_each(Waker::wake);
+        if !self.is_held_back()
+            && let Some(reader) = self.held_back.take()
+        {
+            reader.wake();
         }
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod hub;
+pub(crate) mod mosquitto;
 pub(crate) mod node;
 pub(crate) mod pki;
 pub(crate) mod process;

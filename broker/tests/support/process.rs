@@ -52,6 +52,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         sessions: Default::default(),
         retained: Default::default(),
         limits: Default::default(),
+        sys: Default::default(),
         log: Default::default(),
     }
 }

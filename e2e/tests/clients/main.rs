@@ -5,6 +5,7 @@
 mod alone;
 mod bare;
 mod cluster;
+mod edit;
 mod mosquitto_rr;
 mod mqttjs;
 mod restart;

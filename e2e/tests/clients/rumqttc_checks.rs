@@ -33,7 +33,7 @@ impl People {
         })
     }
 
-    fn options<'a>(&'a self, version: Version, client_id: &'a str) -> Options<'a> {
+    pub(crate) fn options<'a>(&'a self, version: Version, client_id: &'a str) -> Options<'a> {
         Options { version, client_id, login: None, keeps_session: false, will: None }
     }
 
@@ -42,7 +42,7 @@ impl People {
         self.pump_with(broker, self.options(version, "rumqttc-pump")).await
     }
 
-    async fn pump_with(&self, broker: usize, options: Options<'_>) -> Result<Client> {
+    pub(crate) async fn pump_with(&self, broker: usize, options: Options<'_>) -> Result<Client> {
         let options = Options { login: Some(("pump-17", &self.password)), ..options };
         Client::connect(self.brokers[broker], &self.pump, options).await
     }

@@ -104,13 +104,6 @@ impl AdminError {
     /// The message with those of its sources, for people.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
-        text
+        crate::error_chain::chain(self)
     }
 }

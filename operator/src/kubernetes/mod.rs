@@ -9,7 +9,6 @@ mod entry;
 mod error;
 mod events;
 pub mod lease;
-mod random;
 mod rights;
 mod run;
 mod scope;

@@ -113,7 +113,7 @@ impl StateDir {
             .write(true)
             .open(&path)
             .map_err(failed("open"))?;
-        match take(&file) {
+        match take(&file, || std::thread::sleep(LOCK_PAUSE)) {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -172,10 +172,10 @@ impl StateDir {
 }
 
 /// Takes the lock; whoever only looks whether it is taken holds it for a moment, and is waited for.
-fn take(file: &File) -> Result<(), std::fs::TryLockError> {
+fn take(file: &File, mut pause: impl FnMut()) -> Result<(), std::fs::TryLockError> {
     for _ in 0..LOCK_ATTEMPTS {
         match file.try_lock() {
-            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(std::fs::TryLockError::WouldBlock) => pause(),
             taken => return taken,
         }
     }
@@ -243,15 +243,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::new(dir.path()).unwrap();
         drop(state.lock().unwrap());
-        // What `is_running` holds while it looks, for longer than it ever does.
-        let looking = File::open(state.path(LOCK)).unwrap();
-        looking.try_lock_shared().unwrap();
-        let ends = std::thread::spawn(move || {
-            std::thread::sleep(LOCK_PAUSE * 3);
-            drop(looking);
-        });
-        state.lock().unwrap();
-        ends.join().unwrap();
+        // What `is_running` holds while it looks.
+        let mut looking = Some(File::open(state.path(LOCK)).unwrap());
+        looking.as_ref().unwrap().try_lock_shared().unwrap();
+        let lock = File::open(state.path(LOCK)).unwrap();
+        take(&lock, || looking = None).unwrap();
+        assert!(looking.is_none(), "it was waited for");
     }
 
     #[test]

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::load::FILES_RESERVED;
 use crate::output::Format;
-use crate::process::raise_open_files;
+use crate::process::{FILES_RESERVED, raise_open_files};
 use crate::wire::Version;
 use broker::{Broker, Programs};
 use measure::Effort;

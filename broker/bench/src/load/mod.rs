@@ -25,7 +25,7 @@ pub use report::{BrokerCost, Report};
 pub use sender::Sender;
 
 use crate::output::OutputArgs;
-use crate::process::{raise_open_files, usage};
+use crate::process::{allow_connections, usage};
 use crate::stamp::Stamp;
 use crate::tally::Tally;
 use crate::target::{Target, TargetArgs};
@@ -35,8 +35,6 @@ use shared::{Phase, Shared};
 
 /// The largest window: brokers take 1,024 unacknowledged messages or more unless they say less.
 const WINDOW_MAX: i64 = 1000;
-/// Files that a process needs beside its connections.
-pub(crate) const FILES_RESERVED: u64 = 256;
 
 /// Publishes and receives for some seconds, and reports messages per second, latency and, with --pid, what it cost the broker.
 ///
@@ -191,9 +189,7 @@ pub fn main(args: &LoadArgs) -> Result<()> {
 /// # Errors
 /// A connection could not be opened or broke, or nothing was delivered.
 pub fn run(settings: &Settings) -> Result<Report> {
-    let wanted = settings.plan.connections() as u64 + FILES_RESERVED;
-    let limit = raise_open_files(wanted);
-    ensure!(limit >= wanted, "{wanted} open files are needed and {limit} allowed: see ulimit -n");
+    allow_connections(settings.plan.connections())?;
     let shared = Shared::new();
     let threads = start(settings, &shared)?;
     let measured = measure(settings, &shared, &threads);

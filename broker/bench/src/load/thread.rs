@@ -19,6 +19,7 @@ use super::sender::Sender;
 use super::shared::{Phase, Shared};
 use super::{Settings, connect};
 use crate::connection::{Connection, scratch};
+use crate::process::runtime;
 use crate::tally::Tally;
 use crate::window::Window;
 use crate::wire::PINGREQ;
@@ -44,10 +45,7 @@ pub(super) fn run(
     ready: &SyncSender<Result<()>>,
     start: &Start<()>,
 ) -> Result<Tally> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start a runtime")?;
+    let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let windows: Vec<Windows> = groups.clone().map(|_| settings.windows()).collect();
         let opened = open_all(settings, &groups).await;

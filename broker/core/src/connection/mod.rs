@@ -111,7 +111,7 @@ pub(crate) struct Connection {
     /// Input waits until memory is less scarce.
     pub(crate) is_pressed: bool,
     /// Bytes published since memory is scarce, in the current interval.
-    pub(crate) pressed_bytes: u64,
+    pub(crate) pressed_bytes: u32,
     pub(crate) certificate_name: Option<Arc<str>>,
     /// The listener's number.
     pub(crate) listener: u8,

@@ -5,16 +5,15 @@
 use std::sync::Arc;
 
 use super::connect::recheck;
-use super::{Claim, ClaimOutcome, Engine, Profile};
+use super::{Claim, ClaimOutcome, Engine};
 use crate::codec::ReasonCode;
-use crate::codec::packet::{ConnAck, ConnAckProperties, Packet};
 use crate::connection::{Identity, PendingConnect, Stage, slot_of};
 use crate::engine::subscribe::Waiting;
 use crate::engine::{AuthProof, Effect};
 use crate::session::{
     InFlight, InboundQoS2, Queue, Session, SessionSlot, SessionState, Subscription,
 };
-use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
+use crate::types::{ClientId, ConnectionId, Millis};
 
 impl Engine {
     /// Answers [`Effect::Claim`]. If the connection is gone, the session stays, offline.
@@ -106,6 +105,7 @@ impl Engine {
         }
         if let Some(connection) = self.connections.get_mut(id) {
             connection.session = Some(slot);
+            self.counters.clients_connected += 1;
         }
         self.set_rate_limit(slot);
         self.set_member_connected(slot, true);
@@ -191,71 +191,14 @@ impl Engine {
             connection.keep_alive_millis = u32::from(keep_alive) * 1500;
             connection.last_received = now;
         }
-        self.send_connack(id, session, &pending, keep_alive);
+        if !self.send_connack(id, session, &pending, keep_alive) {
+            return self.refuse_unanswered(now, id);
+        }
         self.counters.connects_accepted += 1;
         if keep_alive > 0 {
             self.arm_connection(id, now.plus(u64::from(keep_alive) * 1500));
         }
         self.pump(now, session);
         self.resume(now, id);
-    }
-
-    /// 3.1.1 cannot be told of another Keep Alive, so it keeps its own.
-    fn granted_keep_alive(&self, pending: &PendingConnect, version: ProtocolVersion) -> u16 {
-        let (asked, most) = (pending.keep_alive_seconds, self.config.keep_alive_seconds_max);
-        match most {
-            0 => asked,
-            _ if !version.is_v5() => asked,
-            _ if asked == 0 => most,
-            _ => asked.min(most),
-        }
-    }
-
-    fn send_connack(
-        &mut self,
-        id: ConnectionId,
-        session: SessionSlot,
-        pending: &PendingConnect,
-        keep_alive: u16,
-    ) {
-        let Some(session) = self.sessions.get(session) else { return };
-        let response_information = self.response_information(pending);
-        let has_other_expiry = session.expiry_seconds != pending.session_expiry_seconds;
-        self.counters.limits.session_expiry += u64::from(has_other_expiry);
-        self.counters.limits.keep_alive += u64::from(keep_alive != pending.keep_alive_seconds);
-        let packet_bytes_max = self
-            .connections
-            .get(id)
-            .map_or(self.config.packet_bytes_max, |connection| self.packet_bytes_max(connection));
-        let client_id = session.client_id.clone();
-        let properties = ConnAckProperties {
-            session_expiry_seconds: has_other_expiry.then_some(session.expiry_seconds),
-            receive_maximum: Some(self.config.receive_maximum),
-            packet_bytes_max: Some(packet_bytes_max),
-            assigned_client_id: pending.is_client_id_assigned.then(|| client_id.as_str()),
-            topic_alias_maximum: Some(self.config.topic_alias_maximum),
-            server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
-                .then_some(keep_alive),
-            response_information: response_information.as_deref(),
-            ..ConnAckProperties::default()
-        };
-        let properties = match self.config.profile {
-            Profile::Dunlin => properties,
-            Profile::Mosquitto => properties.as_mosquitto(),
-        };
-        let session_present = pending.session_present;
-        let packet = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
-        if !self.send(slot_of(id), &Packet::ConnAck(packet)) && response_information.is_some() {
-            let properties = ConnAckProperties { response_information: None, ..properties };
-            self.send(slot_of(id), &Packet::ConnAck(ConnAck { properties, ..packet }));
-        }
-    }
-
-    /// Spec: MQTT 5.0 section 4.10.1 [MQTT-3.1.2-28].
-    fn response_information(&self, pending: &PendingConnect) -> Option<String> {
-        let pattern = self.config.response_information.as_deref();
-        let pattern = pattern.filter(|_| pending.wants_response_information)?;
-        let text = pattern.replace("%c", pending.client_id.as_str());
-        (text.len() <= usize::from(u16::MAX)).then_some(text)
     }
 }

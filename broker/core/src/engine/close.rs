@@ -6,6 +6,7 @@ use super::{Effect, Engine};
 use crate::codec::packet::{Disconnect, Packet};
 use crate::connection::{Stage, Will, slot_of};
 use crate::session::{Delivery, Session, SessionSlot};
+use crate::topic::is_shared;
 use crate::types::{ConnectionId, Millis};
 
 /// What becomes of the Will Message. Spec: MQTT 5.0 section 3.1.2.5.
@@ -74,6 +75,7 @@ impl Engine {
             self.orphaned_claims.insert(id, pending.client_id);
         }
         if let Some(slot) = session {
+            self.counters.clients_connected -= 1;
             self.detach(now, slot, will);
         }
     }
@@ -114,6 +116,7 @@ impl Engine {
         }
         let Some(session) = self.sessions.get_mut(slot) else { return };
         if session.expires_at <= now {
+            self.counters.sessions_expired += 1;
             self.end_session(now, slot);
         } else {
             let at = session.expires_at.min(session.will_at);
@@ -142,6 +145,8 @@ impl Engine {
             self.router.unsubscribe(&subscription.filter, slot);
         }
         self.counters.subscriptions -= session.subscriptions.len() as u64;
+        let shared = session.subscriptions.iter().filter(|sub| is_shared(&sub.filter)).count();
+        self.counters.shared_subscriptions -= shared as u64;
         self.counters.queued_messages -= session.queue.len() as u64;
         self.counters.queued_bytes -= session.queue.bytes() as u64;
         self.counters.in_flight_bytes -= session.in_flight_counted;

@@ -13,6 +13,14 @@ pub struct Counters {
     pub publishes_received: [u64; 3],
     /// PUBLISH packets appended to clients' output, by QoS; redeliveries included.
     pub publishes_sent: [u64; 3],
+    /// Bytes of payload in the PUBLISH packets received.
+    pub payload_bytes_received: u64,
+    /// Bytes of payload in those appended to clients' output.
+    pub payload_bytes_sent: u64,
+    /// Packets of other types received from clients.
+    pub other_packets_received: u64,
+    /// Packets of other types appended to clients' output.
+    pub other_packets_sent: u64,
     /// Messages put into forward batches, counted once per destination.
     pub forwards_sent: u64,
     /// Messages taken from forward batches.
@@ -36,8 +44,14 @@ pub struct Counters {
     pub connections: u64,
     /// Sessions now, those of offline clients included.
     pub sessions: u64,
-    /// Subscriptions now.
+    /// Sessions now whose clients are connected.
+    pub clients_connected: u64,
+    /// Sessions that ended as their expiry interval had passed.
+    pub sessions_expired: u64,
+    /// Subscriptions now, shared ones included.
     pub subscriptions: u64,
+    /// Shared Subscriptions now, counted once for each member.
+    pub shared_subscriptions: u64,
     /// Messages that wait in sessions now.
     pub queued_messages: u64,
     /// Their bytes.

@@ -262,6 +262,7 @@ impl Engine {
             return Sent::TooLarge;
         }
         self.counters.publishes_sent[usize::from(header.qos.as_u8())] += 1;
+        self.counters.payload_bytes_sent += publish.payload.len() as u64;
         Sent::Yes
     }
 

@@ -4,17 +4,18 @@
 //! driver owns sockets and clocks. After each call, or each series of calls, it drains
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
 //!
-//! Steps, a file each: `receive` cuts packets, `connect` and `attach` begin a session's time on a
-//! connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
+//! Steps, a file each: `receive` cuts packets, `connect`, `attach` and `connack` begin a session's time
+//! on a connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
-//! Subscriptions, `rate` and `pressure` hold publishers back, `timeout`, `policy` and `commit` react to what happens elsewhere; `reason` has the
-//! words of refusals.
+//! Subscriptions, `rate` and `pressure` hold publishers back, `timeout`, `policy` and `commit` react to
+//! what happens elsewhere; `reason` has the words of refusals; `sys` says what the broker tells of itself.
 
 mod ack;
 mod attach;
 mod close;
 mod commit;
 mod config;
+mod connack;
 mod connect;
 mod counters;
 mod deliver;
@@ -34,6 +35,7 @@ mod retained;
 mod route;
 mod shared;
 mod subscribe;
+mod sys;
 mod take_over;
 mod timeout;
 mod timers;
@@ -54,6 +56,7 @@ pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
 pub use pressure::Pressure;
 pub use rate::ListenerRates;
+pub use sys::{SYS_PREFIX, SysValue};
 
 use crate::connection::{Connections, RateLimit};
 use crate::retained::RetainedSource;

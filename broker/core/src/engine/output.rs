@@ -80,11 +80,14 @@ impl Engine {
         if out.len() - start > packet_bytes_max as usize {
             out.truncate(start);
         }
-        out.len() > start
+        let is_sent = out.len() > start;
+        self.counters.other_packets_sent += u64::from(is_sent);
+        is_sent
     }
 
     /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP. Written here: at QoS 1 and 2 these are most of
-    /// the packets. Spec: MQTT 5.0 sections 3.4 to 3.7; Success is left out.
+    /// the packets. Spec: MQTT 5.0 sections 3.4 to 3.7; Success is left out. Its at most 5 bytes are
+    /// what the shortest CONNACK has, so a client that is in accepts them [MQTT-3.1.2-24].
     pub(super) fn send_ack(
         &mut self,
         slot: ConnectionSlot,
@@ -99,6 +102,7 @@ impl Engine {
         } else {
             out.extend_from_slice(&[packet as u8, 2, high, low]);
         }
+        self.counters.other_packets_sent += 1;
     }
 
     pub(super) fn version(&self, slot: ConnectionSlot) -> ProtocolVersion {

@@ -54,18 +54,20 @@ impl Engine {
         if connection.pressed_bytes == 0 {
             self.pressure.publishers.push(id);
         }
-        connection.pressed_bytes += bytes as u64;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        connection.pressed_bytes = connection.pressed_bytes.saturating_add(bytes);
     }
 
     fn press_heaviest(&mut self) {
         let publishers = std::mem::take(&mut self.pressure.publishers);
-        let bytes = |id: &ConnectionId| self.connections.get(*id).map_or(0, |c| c.pressed_bytes);
+        let bytes =
+            |id: &ConnectionId| self.connections.get(*id).map_or(0, |c| c.pressed_bytes.into());
         let total: u64 = publishers.iter().map(bytes).sum();
         let average = total / publishers.len().max(1) as u64;
         for id in publishers {
             let Some(connection) = self.connections.get_mut(id) else { continue };
             let published = std::mem::take(&mut connection.pressed_bytes);
-            if published >= average && !connection.is_closing() {
+            if u64::from(published) >= average && !connection.is_closing() {
                 connection.is_pressed = true;
                 self.pressure.pressed.push(id);
                 self.counters.pressure_pauses += 1;

@@ -7,7 +7,7 @@ use broker_policy::{Action, Authorizer};
 use super::output::AckPacket;
 use super::reason::{self, Fault};
 use super::route::Publisher;
-use super::{DropReason, Effect, Engine, Profile, ProposalId};
+use super::{DropReason, Effect, Engine, Profile, ProposalId, SYS_PREFIX};
 use crate::codec::ReasonCode;
 use crate::codec::packet::{Packet, Publish, PublishAck};
 use crate::connection::{AckKind, ConnectionSlot, PendingAck, slot_of};
@@ -60,6 +60,7 @@ impl Engine {
             return Err(ReasonCode::ProtocolError.into());
         };
         self.counters.publishes_received[usize::from(publish.qos.as_u8())] += 1;
+        self.counters.payload_bytes_received += publish.payload.len() as u64;
         let Some(packet_id) = publish.packet_id else {
             if self.publish(now, slot, session, publish) != ReasonCode::NotAuthorized
                 && publish.retain
@@ -172,7 +173,8 @@ impl Engine {
     }
 
     pub(super) fn may_publish(authorizer: &Authorizer, topic: &str) -> bool {
-        !topic.starts_with(CONTROL_PREFIX) && authorizer.allows(Action::Publish, topic)
+        let is_reserved = topic.starts_with(CONTROL_PREFIX) || topic.starts_with(SYS_PREFIX);
+        !is_reserved && authorizer.allows(Action::Publish, topic)
     }
 
     /// Has the cluster keep the message, or take the topic's message away if this one is empty.

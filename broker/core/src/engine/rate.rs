@@ -28,6 +28,7 @@ impl Engine {
         bytes: usize,
     ) {
         if !matches!(packet, Packet::Publish(_)) {
+            self.counters.other_packets_received += 1;
             return;
         }
         let Some(connection) = self.connections.get_mut(id) else { return };

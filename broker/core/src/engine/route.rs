@@ -84,7 +84,7 @@ impl Engine {
         is_wanted
     }
 
-    fn deliver_to_all(
+    pub(super) fn deliver_to_all(
         &mut self,
         now: Millis,
         outgoing: &mut Outgoing<'_>,

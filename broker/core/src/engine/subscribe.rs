@@ -122,6 +122,7 @@ impl Engine {
         match session.subscription(&subscription.filter) {
             Some(at) => session.subscriptions[at] = subscription,
             None => {
+                self.counters.shared_subscriptions += u64::from(is_shared(&subscription.filter));
                 session.subscriptions.push(subscription);
                 self.counters.subscriptions += 1;
             }
@@ -138,6 +139,7 @@ impl Engine {
         self.router.unsubscribe(&subscription.filter, slot);
         self.counters.subscriptions -= 1;
         if is_shared(&subscription.filter) {
+            self.counters.shared_subscriptions -= 1;
             let left = self.take_queued(slot, |share| *share == *subscription.filter);
             self.redispatch(now, left);
         }

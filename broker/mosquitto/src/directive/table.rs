@@ -47,7 +47,6 @@ const PSK: &str = "pre-shared keys are not supported; use certificates";
 const ENGINE: &str = "keys in an engine are not supported; give the key in a PEM file";
 const PROXY: &str = "a proxy's word about TLS is not taken; terminate TLS here";
 const LOGS: &str = "the log goes to standard error";
-const SYS: &str = "there are no $SYS topics yet";
 const NOT_YET: &str = "it has no effect yet";
 
 /// Sorted by name.
@@ -177,7 +176,7 @@ pub const DIRECTIVES: &[Directive] = &[
     applied("socket_domain", Word(&["ipv4", "ipv6"]), Listener),
     bridge("start_type", Word(&["automatic", "lazy", "once"])),
     harmless("store_clean_interval", Any, Global),
-    warned("sys_interval", Integer(0, U16), Global, "0", SYS),
+    applied("sys_interval", Integer(0, U16), Global),
     bridge("threshold", Integer(-INT, INT)),
     refused("tls_engine", Text, Listener, "", ENGINE),
     refused("tls_engine_kpass_sha1", Text, Listener, "", ENGINE),

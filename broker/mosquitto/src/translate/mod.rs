@@ -8,7 +8,7 @@ mod policy;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use broker_config::{Config, Durability, Profile, RawConfig, RawMqtt};
+use broker_config::{Config, Durability, Profile, RawConfig, RawMqtt, RawSys};
 
 use crate::conf::{self, Position, Source};
 use crate::fault::{Fault, Faults};
@@ -142,6 +142,7 @@ impl Translator<'_> {
             mqtt,
             retained: Default::default(),
             limits: self.limits(config),
+            sys: sys(config),
             log: self.log(config, options.verbose),
         }
     }
@@ -181,6 +182,11 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+fn sys(config: &MosquittoConfig) -> RawSys {
+    let asked = config.global.integer("sys_interval").and_then(|n| u16::try_from(n).ok());
+    asked.map_or_else(RawSys::default, |interval_seconds| RawSys { interval_seconds })
 }
 
 fn data_dir(config: &MosquittoConfig, is_persistent: bool, transient_dir: &Path) -> PathBuf {

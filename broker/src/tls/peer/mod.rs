@@ -11,7 +11,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::config::provider;
-pub(crate) use verifier::{CertificateNames, certificate_names, refused_certificate};
+pub(crate) use verifier::{
+    CertificateNames, alert_received, certificate_names, refused_certificate,
+};
 use verifier::{NamingClientVerifier, NamingServerVerifier};
 
 /// What follows the cluster's identity in the name that every peer certificate carries.

@@ -8,7 +8,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
+    AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, OtherError,
+    SignatureScheme,
 };
 
 use super::PEER_SUFFIX;
@@ -59,11 +60,34 @@ impl std::error::Error for RefusedCertificate {}
 
 fn name_refusal(certificate: &CertificateDer<'_>, error: rustls::Error) -> rustls::Error {
     let reason = match &error {
-        rustls::Error::InvalidCertificate(reason) => reason.to_string(),
+        rustls::Error::InvalidCertificate(reason) => format!("{reason}{}", remedy(reason)),
         other => other.to_string(),
     };
     let refused = RefusedCertificate { names: certificate_names(certificate), reason };
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
+}
+
+/// What to change, where that follows from the error. An authority of the same name with another key
+/// makes a bad signature, one of another name an unknown issuer.
+fn remedy(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::BadSignature | CertificateError::UnknownIssuer => {
+            "; it is not signed by this cluster's peer authority: give the broker a certificate that is"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "; give the broker a renewed certificate"
+        }
+        _ => "",
+    }
+}
+
+/// The alert by which the other side ended a TLS handshake, where one came: its reason lies with what
+/// this side showed.
+pub(crate) fn alert_received(error: &std::io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
 }
 
 /// The refusal inside an error of a TLS handshake, where a certificate is the reason.
@@ -74,6 +98,33 @@ pub(crate) fn refused_certificate(error: &std::io::Error) -> Option<&RefusedCert
         }
         _ => None,
     }
+}
+
+/// Leaves the check of signatures and its schemes to the verifier inside.
+macro_rules! signatures_by_inner {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            self.inner.verify_tls12_signature(message, certificate, signature)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            self.inner.verify_tls13_signature(message, certificate, signature)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.inner.supported_verify_schemes()
+        }
+    };
 }
 
 #[derive(Debug)]
@@ -95,27 +146,7 @@ impl ServerCertVerifier for NamingServerVerifier {
             .map_err(|error| name_refusal(end_entity, error))
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
+    signatures_by_inner!();
 }
 
 #[derive(Debug)]
@@ -139,25 +170,5 @@ impl ClientCertVerifier for NamingClientVerifier {
             .map_err(|error| name_refusal(end_entity, error))
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
+    signatures_by_inner!();
 }

@@ -151,6 +151,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             ..RawRetained::default()
         },
         limits: RawLimits::default(),
+        sys: Default::default(),
         log: RawLog::default(),
     }
 }

@@ -6,6 +6,7 @@
 pub mod accepted;
 pub mod build;
 pub mod configuration;
+mod identity;
 pub mod names;
 pub mod refused;
 pub mod status;
@@ -16,5 +17,6 @@ pub(crate) mod fixture;
 #[cfg(test)]
 mod status_test;
 
+pub use identity::new_cluster_id;
 pub use names::ClusterNames;
 pub use validate::{ClusterFacts, Problem, ProblemReason, ValidatedCluster, validate};

@@ -12,7 +12,7 @@ use super::refused::certificates_invalid;
 use super::validate::ValidatedCluster;
 use crate::condition::{Finding, Verdict, set_conditions};
 use crate::membership::{Step, majority};
-use crate::rollout::{NextStep, Observed, Readiness, Wanted};
+use crate::rollout::{NextStep, Observed, Wanted};
 
 /// The short form of a policy revision, as statuses show it.
 #[must_use]
@@ -97,7 +97,7 @@ pub fn build(input: &StatusInput<'_>) -> MqttClusterStatus {
     let is_reached = status.version.as_deref() == Some(&*wanted.version) && found.all_current();
     status.target_version = (!is_reached).then(|| wanted.version.clone());
     status.replicas = i32::try_from(brokers.iter().filter(|b| b.instance.is_some()).count()).ok();
-    status.ready_brokers = Some(format!("{}/{}", found.serving.len(), cluster.replicas));
+    status.ready_brokers = Some(format!("{}/{}", found.ready_count(), cluster.replicas));
     status.selector = Some(cluster.names.selector());
     let connections: u64 = found.answers().map(|answer| answer.connections).sum();
     status.connections = i64::try_from(connections).ok();
@@ -148,6 +148,10 @@ fn report(broker: &Observed) -> BrokerReport {
     }
 }
 
+fn serves(answer: &BrokerStatus) -> bool {
+    answer.state == BrokerState::Serving && answer.ready
+}
+
 /// What was found, with what the findings ask for more than once.
 struct Found<'a> {
     input: &'a StatusInput<'a>,
@@ -162,9 +166,7 @@ impl<'a> Found<'a> {
         let answers = || input.brokers.iter().filter_map(|broker| broker.status.as_ref().ok());
         Self {
             input,
-            serving: answers()
-                .filter(|answer| answer.state == BrokerState::Serving && answer.ready)
-                .collect(),
+            serving: answers().filter(|answer| serves(answer)).collect(),
             leader: answers()
                 .filter(|answer| answer.raft.role == Role::Leader)
                 .max_by_key(|answer| answer.raft.term),
@@ -182,6 +184,14 @@ impl<'a> Found<'a> {
         let is_common = self.input.brokers.iter().all(|broker| broker.status.is_ok())
             && versions.all(|version| version == first);
         is_common.then(|| first.clone())
+    }
+
+    /// How many brokers serve and are known to the platform as ready: only to those does a Service lead clients.
+    fn ready_count(&self) -> usize {
+        let is_ready = |broker: &&Observed| {
+            broker.is_ready_for_platform() && broker.status.as_ref().is_ok_and(serves)
+        };
+        self.input.brokers.iter().filter(is_ready).count()
     }
 
     fn all_current(&self) -> bool {
@@ -231,8 +241,8 @@ impl<'a> Found<'a> {
             let (reason, message) = (upgrading.reason.clone(), upgrading.message.clone());
             return Finding::new("Ready", false, reason, message);
         }
-        if self.serving.len() < wanted {
-            let message = format!("{} of {wanted} brokers serve", self.serving.len());
+        if self.ready_count() < wanted {
+            let message = format!("{} of {wanted} brokers serve", self.ready_count());
             return Finding::new("Ready", false, "BrokersNotServing", message);
         }
         if let Some(failing) = failing.next() {
@@ -316,10 +326,7 @@ impl<'a> Found<'a> {
             return Finding::new(type_, false, "NoBrokerServes", "no broker serves yet");
         }
         let short = short_revision(wanted);
-        let silent = |broker: &&Observed| {
-            let readiness = broker.instance.as_ref().map(|instance| instance.readiness);
-            broker.status.is_err() && matches!(readiness, Some(Readiness::Ready(_)))
-        };
+        let silent = |broker: &&Observed| broker.status.is_err() && broker.is_ready_for_platform();
         let silent: Vec<&str> =
             self.input.brokers.iter().filter(silent).map(|broker| broker.name.as_str()).collect();
         if behind.is_empty() && !silent.is_empty() {

@@ -188,6 +188,12 @@ fn ready_names_what_is_missing() {
     assert_eq!((policy.status.as_str(), policy.reason.as_str()), ("False", "BrokerSilent"));
     assert!(policy.message.contains("no answer from fleet-0"), "{}", policy.message);
 
+    // It says that it is ready before the platform has seen so: no Service leads clients to it.
+    let mut not_seen = well();
+    not_seen.brokers[0].instance.as_mut().unwrap().readiness = Readiness::Unready(now());
+    assert_eq!(not_seen.ready_reason(), "BrokersNotServing");
+    assert_eq!(not_seen.status().ready_brokers.as_deref(), Some("2/3"));
+
     let mut lost = unreachable;
     lost.brokers[2].status = Err("connection refused".into());
     assert_eq!(lost.ready_reason(), "QuorumLost");

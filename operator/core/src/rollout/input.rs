@@ -3,6 +3,8 @@
 use broker_admin_api::{BrokerState, BrokerStatus, Role};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cluster::ValidatedCluster;
+
 /// What every broker shall run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -27,6 +29,20 @@ pub struct Settings {
     pub minimum_stable: SignedDuration,
     /// How long a broker may take to become ready before the roll stops.
     pub ready_within: SignedDuration,
+}
+
+impl Settings {
+    /// What a cluster asks for.
+    #[must_use]
+    pub fn of(cluster: &ValidatedCluster) -> Self {
+        let default = Self::default();
+        let minimum_stable = SignedDuration::try_from(cluster.rollout.minimum_stable);
+        Self {
+            is_paused: cluster.rollout.paused,
+            minimum_stable: minimum_stable.unwrap_or(default.minimum_stable),
+            ..default
+        }
+    }
 }
 
 impl Default for Settings {
@@ -82,6 +98,12 @@ impl Observed {
             return Some(super::RestartReason::VersionChanged);
         }
         (instance.template != wanted.template).then_some(super::RestartReason::TemplateChanged)
+    }
+
+    /// Whether the platform has seen it become ready: what the broker says of itself may be ahead of that.
+    pub(crate) fn is_ready_for_platform(&self) -> bool {
+        let readiness = self.instance.as_ref().map(|instance| instance.readiness);
+        matches!(readiness, Some(Readiness::Ready(_)))
     }
 
     pub(super) fn is_leader(&self) -> bool {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use broker_policy::PasswordHash;
 use operator_api::MqttUser;
-use operator_api::cluster::AuthenticationMethod;
+use operator_api::cluster::{AuthenticationMethod, Listener};
 
 use crate::cluster::ValidatedCluster;
 use crate::policy::{PasswordOrigin, Problem, ProblemReason, hash_password, salt_of_user};
@@ -98,13 +98,22 @@ pub fn stored_hash(data: &SecretData) -> Option<PasswordHash> {
     PasswordHash::parse(std::str::from_utf8(data.get(PASSWORD_HASH)?).ok()?).ok()
 }
 
-/// Where clients of a way of authentication connect: the first listener that takes it, by
+/// The listener that clients of a way of authentication are sent to: the first one that takes it, by
 /// preference an encrypted one.
 #[must_use]
+pub fn client_listener(
+    cluster: &ValidatedCluster,
+    method: AuthenticationMethod,
+) -> Option<&Listener> {
+    let suits =
+        || cluster.listeners.iter().filter(|l| l.authentication_methods().contains(&method));
+    suits().find(|listener| listener.protocol.is_tls()).or_else(|| suits().next())
+}
+
+/// Where clients of a way of authentication connect inside Kubernetes; empty where no listener takes it.
+#[must_use]
 pub fn uri(cluster: &ValidatedCluster, method: AuthenticationMethod) -> String {
-    let suits = cluster.listeners.iter().filter(|l| l.authentication_methods().contains(&method));
-    let best = suits.max_by_key(|listener| listener.protocol.is_tls());
-    best.map_or_else(String::new, |listener| {
+    client_listener(cluster, method).map_or_else(String::new, |listener| {
         format!("{}://{}", listener.protocol.scheme(), cluster.listener_address(listener))
     })
 }
@@ -203,7 +212,8 @@ mod tests {
         let cluster = validated(
             "{version: 0.1.0, listeners: [
                 {name: plain, protocol: mqtt, port: 1883, acknowledgePlaintext: true},
-                {name: tls, port: 8883}]}",
+                {name: tls, port: 8883},
+                {name: other, port: 8884}]}",
         );
         for method in [AuthenticationMethod::X509, AuthenticationMethod::Password] {
             assert_eq!(uri(&cluster, method), "mqtts://fleet-tls.iot.svc:8883");

@@ -1,8 +1,6 @@
 //! Takes the one step that the planners chose: asks a broker, or replaces its pod. IO.
 
-use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, NodeId, PromoteRequest, RemoveRequest, TransferRequest,
-};
+use broker_admin_api::NodeId;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use operator_api::MqttCluster;
@@ -15,6 +13,7 @@ use super::super::scope::Scope;
 use super::brokers::{Prepared, endpoint};
 use super::plan::Plan;
 use crate::broker_admin::BrokerEndpoint;
+use crate::membership_change::{self, Changed};
 
 /// What came of acting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,47 +97,14 @@ type Outcome = Result<String, String>;
 
 /// Changes who belongs to the brokers' group.
 async fn change(scope: &Scope, prepared: &Prepared, step: &Step) -> Outcome {
-    let admin = &prepared.admin;
     let at = |broker: &str| at(scope, prepared, broker);
-    match step {
-        Step::Bootstrap { broker, node_id } => {
-            let cluster_id = prepared.cluster.cluster_id.clone();
-            let request = BootstrapRequest { cluster_id, node_id: *node_id };
-            let answer = admin.bootstrap(&at(broker)?, &request).await;
-            answer.map(|_| format!("{broker} founded the cluster")).map_err(|e| e.chain())
-        }
-        Step::AddLearner { leader, broker, node_id, expected_membership_log_index } => {
-            let request = AddLearnerRequest {
-                node_id: *node_id,
-                name: broker.clone(),
-                expected_membership_log_index: *expected_membership_log_index,
-            };
-            let answer = admin.add_learner(&at(leader)?, &request).await;
-            answer.map(|_| format!("{broker} joins without a vote")).map_err(|e| e.chain())
-        }
-        Step::Promote { leader, broker, node_id, expected_membership_log_index } => {
-            let request = PromoteRequest {
-                node_id: *node_id,
-                expected_membership_log_index: *expected_membership_log_index,
-            };
-            let answer = admin.promote(&at(leader)?, &request).await;
-            answer.map(|_| format!("{broker} has a vote")).map_err(|e| e.chain())
-        }
-        Step::Remove { leader, broker, node_id, reason, expected_membership_log_index } => {
-            let request = RemoveRequest {
-                node_id: *node_id,
-                expected_membership_log_index: *expected_membership_log_index,
-            };
-            let answer = admin.remove(&at(leader)?, &request).await;
-            answer
-                .map(|_| format!("{broker} ({node_id}) is no member any more: {reason}"))
-                .map_err(|e| e.chain())
-        }
-        Step::TransferLeadership { leader, to } => transfer(scope, prepared, leader, *to).await,
-        Step::RecordFounded | Step::Wait { .. } | Step::Aligned | Step::Refuse { .. } => {
-            Ok(String::new())
-        }
-    }
+    let cluster_id = &prepared.cluster.cluster_id;
+    let changed = membership_change::change(&*prepared.admin, at, cluster_id, step).await?;
+    Ok(changed.map_or_else(String::new, |changed| note(&changed)))
+}
+
+fn note(changed: &Changed) -> String {
+    format!("{} {}", changed.broker, changed.what)
 }
 
 /// Replaces the pod that is next, or has its leadership handed over first.
@@ -164,9 +130,8 @@ async fn replace(
 }
 
 async fn transfer(scope: &Scope, prepared: &Prepared, leader: &str, to: NodeId) -> Outcome {
-    let request = TransferRequest { to: Some(to) };
-    let answer = prepared.admin.transfer(&at(scope, prepared, leader)?, &request).await;
-    answer.map(|_| format!("{leader} hands leadership over to {to}")).map_err(|e| e.chain())
+    let at = at(scope, prepared, leader)?;
+    membership_change::transfer(&*prepared.admin, &at, to).await.map(|changed| note(&changed))
 }
 
 fn at(scope: &Scope, prepared: &Prepared, broker: &str) -> Result<BrokerEndpoint, String> {

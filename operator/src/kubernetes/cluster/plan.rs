@@ -1,6 +1,6 @@
 //! What the planners say about a cluster as it was found. Pure but for the caches it reads.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use operator_api::MqttClusterStatus;
 use operator_api::cluster::PlannedStep;
 use operator_core::cluster::ValidatedCluster;
@@ -52,12 +52,7 @@ impl Plan {
             policy_revision: policy.wanted_revision.clone(),
             is_membership_aligned: membership == membership::Step::Aligned,
         };
-        let settings = Settings {
-            is_paused: cluster.rollout.paused,
-            minimum_stable: SignedDuration::try_from(cluster.rollout.minimum_stable)
-                .unwrap_or(SignedDuration::from_secs(10)),
-            ..Settings::default()
-        };
+        let settings = Settings::of(cluster);
         let count = usize::from(cluster.replicas).min(brokers.len());
         let wanted_brokers = &brokers[..count];
         // Right after a start the policy is not compiled yet, and nobody could be seen enforcing it.

@@ -8,23 +8,22 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt};
+use operator_api::MqttUser;
 use operator_api::cluster::AuthenticationMethod;
 use operator_api::user::CertificateReport;
-use operator_api::{MqttUser, measure};
 use operator_core::cluster::names::{INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGER, NAME_LABEL};
-use operator_core::policy::{Problem, ProblemReason, UserCredential};
-use operator_core::user::credentials::{PASSWORD_RANDOM_BYTES, stored_hash, uri};
-use operator_core::user::{PasswordRequest, SecretData, password_secret, x509_secret};
-use operator_pki::{LeafRequest, ensure_leaf};
+use operator_core::policy::{Problem, UserCredential};
+use operator_core::user::SecretData;
+use operator_core::user::credentials::uri;
 
 use super::super::apply::{apply, ensure_controlled_by};
 use super::super::cluster::brokers::Prepared;
 use super::super::cluster::data_of;
-use super::super::random;
 use super::super::scope::Scope;
+use crate::user_credentials::{IssueRequest, issue_certificate, issue_password, kept, missing};
 
 /// How many Secrets are written at the same time.
 const WRITES_AT_ONCE: usize = 16;
@@ -166,13 +165,21 @@ async fn ensure(
         return failed(inputs, error.chain(), kept(user, None, None));
     }
     let existing = live.as_deref().map(data_of);
-    let made = if user.spec.authentication.x509.is_some() {
-        x509(prepared, &inputs.uri, user, existing.as_ref(), now)
-    } else {
-        password(scope, (prepared, &inputs.uri), user, existing.as_ref())
+    let request = IssueRequest {
+        user,
+        cluster_id: &prepared.cluster.cluster_id,
+        authority: &prepared.authority,
+        uri: &inputs.uri,
+        existing: existing.as_ref(),
     };
-    let made = match made {
-        Ok(made) => made,
+    let issued = match user.spec.authentication.x509 {
+        Some(_) => issue_certificate(&request, now),
+        None => {
+            given_password(scope, user).and_then(|given| issue_password(&request, given.as_deref()))
+        }
+    };
+    let issued = match issued {
+        Ok(issued) => issued,
         Err(problem) => {
             return Credentials {
                 credential: kept(user, before, existing.as_ref()),
@@ -183,34 +190,15 @@ async fn ensure(
             };
         }
     };
-    if let Err(error) = apply(scope, &secret(user, &made.data), live.as_deref()).await {
+    if let Err(error) = apply(scope, &secret(user, &issued.data), live.as_deref()).await {
         return failed(inputs, error.chain(), kept(user, before, existing.as_ref()));
     }
     Credentials {
-        credential: made.credential,
+        credential: issued.credential,
         problem: None,
-        certificate: made.certificate,
-        renew_at: made.renew_at,
+        certificate: issued.certificate,
+        renew_at: issued.renew_at,
         inputs,
-    }
-}
-
-/// The password that a Secret holds already: it stays while a new one can't be had.
-fn stored(data: &SecretData) -> UserCredential {
-    stored_hash(data).map_or(UserCredential::Missing, UserCredential::Password)
-}
-
-/// What a user keeps proving itself with while its Secret can't be brought up to date.
-fn kept(
-    user: &MqttUser,
-    before: Option<UserCredential>,
-    existing: Option<&SecretData>,
-) -> UserCredential {
-    match (before, existing) {
-        _ if user.spec.authentication.x509.is_some() => UserCredential::Certificate,
-        (Some(before @ UserCredential::Password(_)), _) => before,
-        (_, Some(existing)) => stored(existing),
-        (_, None) => UserCredential::Missing,
     }
 }
 
@@ -220,40 +208,11 @@ const RETRY: Duration = Duration::from_secs(5);
 fn failed(inputs: Inputs, message: String, credential: UserCredential) -> Credentials {
     Credentials {
         credential,
-        problem: Some(problem(message)),
+        problem: Some(missing(message)),
         certificate: None,
         renew_at: Timestamp::now().checked_add(RETRY).ok(),
         inputs,
     }
-}
-
-struct Made {
-    data: SecretData,
-    credential: UserCredential,
-    certificate: Option<CertificateReport>,
-    renew_at: Option<Timestamp>,
-}
-
-fn password(
-    scope: &Scope,
-    (prepared, uri): (&Prepared, &str),
-    user: &MqttUser,
-    existing: Option<&SecretData>,
-) -> Result<Made, Problem> {
-    let given = given_password(scope, user)?;
-    let mut random = [0; PASSWORD_RANDOM_BYTES];
-    random::fill(&mut random);
-    let data = password_secret(&PasswordRequest {
-        user,
-        cluster_id: &prepared.cluster.cluster_id,
-        uri,
-        ca: prepared.authority.root_pem(),
-        existing,
-        chosen: given.as_deref(),
-        random,
-    })?;
-    let credential = stored(&data);
-    Ok(Made { data, credential, certificate: None, renew_at: None })
 }
 
 /// The password in the Secret that the user names; `None` when it names none.
@@ -265,7 +224,7 @@ fn given_password(scope: &Scope, user: &MqttUser) -> Result<Option<Vec<u8>>, Pro
     let namespace = user.namespace().unwrap_or_default();
     let at = ObjectRef::<Secret>::new(&reference.name).within(&namespace);
     let Some(secret) = scope.caches.given_secrets.get(&at) else {
-        return Err(problem(format!(
+        return Err(missing(format!(
             "the Secret {} is not there: create it with the label mqtt.dunlin.io/watch=true",
             reference.name
         )));
@@ -273,38 +232,8 @@ fn given_password(scope: &Scope, user: &MqttUser) -> Result<Option<Vec<u8>>, Pro
     let key = reference.key.as_deref().unwrap_or("password");
     match data_of(&secret).remove(key) {
         Some(password) => Ok(Some(password)),
-        None => Err(problem(format!("the Secret {} has no key {key}: add it", reference.name))),
+        None => Err(missing(format!("the Secret {} has no key {key}: add it", reference.name))),
     }
-}
-
-fn x509(
-    prepared: &Prepared,
-    uri: &str,
-    user: &MqttUser,
-    existing: Option<&SecretData>,
-    now: Timestamp,
-) -> Result<Made, Problem> {
-    let spec = user.spec.authentication.x509.clone().unwrap_or_default();
-    if spec.csr_secret_ref.is_some() {
-        return Err(problem(
-            "csrSecretRef is not supported yet: leave it out, and a key pair is made".to_owned(),
-        ));
-    }
-    let lifetime = measure::duration(&spec.lifetime).unwrap_or(Duration::from_hours(2160));
-    let wanted = LeafRequest::client(&user.username(), lifetime);
-    let leaf = ensure_leaf(existing, &prepared.authority, &wanted, now)
-        .map_err(|error| problem(format!("the certificate can't be issued: {error}")))?
-        .into_value();
-    let certificate = CertificateReport {
-        serial_number: Some(leaf.facts.serial_number.clone()),
-        not_after: Some(Time(leaf.facts.not_after)),
-    };
-    Ok(Made {
-        renew_at: Some(leaf.facts.renew_at()),
-        data: x509_secret(user, uri, leaf.secret_data()),
-        credential: UserCredential::Certificate,
-        certificate: Some(certificate),
-    })
 }
 
 fn secret(user: &MqttUser, data: &SecretData) -> Secret {
@@ -325,8 +254,4 @@ fn secret(user: &MqttUser, data: &SecretData) -> Secret {
         data: Some(data.iter().map(|(k, v)| (k.clone(), ByteString(v.clone()))).collect()),
         ..Secret::default()
     }
-}
-
-fn problem(message: String) -> Problem {
-    Problem { reason: ProblemReason::CredentialsMissing, message }
 }

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use super::super::console::Console;
 use super::super::process::{BrokerProcess, Exited, Launch, log_tail};
 use super::super::state::StateDir;
-use super::certificates::chain;
 use super::configuration::Configured;
 use crate::broker_admin::{BrokerAdmin, BrokerEndpoint};
+use crate::error_chain::chain;
 use crate::policy_sync::{Enforcement, enforcement, is_serving};
 
 /// How long a broker that crashed is left alone, at first; it doubles with every crash.

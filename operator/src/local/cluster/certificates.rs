@@ -12,6 +12,7 @@ use operator_pki::{
 use super::super::state::{StateDir, StateError, write_private};
 use super::super::store::Store;
 use super::desired::GivenSecret;
+use crate::error_chain::chain;
 
 /// Names by which brokers on this machine are reached.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -140,16 +141,4 @@ fn trust(request: &Request<'_>, authority: &Authority) -> Result<(), StateError>
 /// The folder with what the brokers of a cluster trust, below the state folder.
 pub(super) fn trust_dir(scoped_name: &str) -> String {
     format!("clusters/{scoped_name}/trust")
-}
-
-/// An error's message with those of its sources.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -11,8 +11,9 @@ use super::super::manifest::scoped;
 use super::super::ports::{BrokerPorts, PortAllocator};
 use super::super::state::{StateDir, write_private};
 use super::super::store::Store;
-use super::certificates::{chain, trust_dir};
+use super::certificates::trust_dir;
 use super::record::ClusterRecord;
+use crate::error_chain::chain;
 
 /// A broker's configuration as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

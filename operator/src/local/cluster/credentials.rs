@@ -2,22 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
+use operator_api::MqttUser;
 use operator_api::user::CertificateReport;
-use operator_api::{MqttUser, measure};
-use operator_core::policy::{Problem, ProblemReason, UserCredential};
-use operator_core::user::credentials::{PASSWORD_RANDOM_BYTES, stored_hash};
-use operator_core::user::{PasswordRequest, SecretData, password_secret, x509_secret};
-use operator_pki::{Authority, LeafRequest, ensure_leaf};
+use operator_core::policy::{Problem, UserCredential};
+use operator_pki::Authority;
 
 use super::super::store::Store;
-use super::certificates::chain;
 use super::desired::GivenSecret;
-use super::record::random_bytes;
+use crate::error_chain::chain;
+use crate::user_credentials::{IssueRequest, issue_certificate, issue_password, kept, missing};
 
 /// What is known of one user's credentials.
 #[derive(Debug, Clone)]
@@ -108,112 +104,51 @@ fn make(
     now: Timestamp,
 ) -> Credentials {
     let existing = request.store.secret(request.namespace, &user.secret_name());
-    let made = match user.spec.authentication.x509 {
-        Some(_) => x509(request, user, uri, existing.as_ref(), now),
-        None => password(request, user, uri, existing.as_ref(), given.as_ref()),
+    let wanted = IssueRequest {
+        user,
+        cluster_id: request.cluster_id,
+        authority: request.authority,
+        uri,
+        existing: existing.as_ref(),
     };
-    let made = made.and_then(|made| {
-        if existing.as_ref() != Some(&made.data) {
-            let name = user.secret_name();
-            let written = request.store.write_secret(request.namespace, &name, &made.data);
-            written.map_err(|error| problem(chain(&error)))?;
+    let issued = match user.spec.authentication.x509 {
+        Some(_) => issue_certificate(&wanted, now),
+        None => {
+            given_password(user, given.as_ref()).and_then(|chosen| issue_password(&wanted, chosen))
         }
-        Ok(made)
+    };
+    let issued = issued.and_then(|issued| {
+        if existing.as_ref() != Some(&issued.data) {
+            let name = user.secret_name();
+            let written = request.store.write_secret(request.namespace, &name, &issued.data);
+            written.map_err(|error| missing(chain(&error)))?;
+        }
+        Ok(issued)
     });
-    let (credential, problem, certificate, renew_at) = match made {
-        Ok(made) => (made.credential, None, made.certificate, made.renew_at),
-        Err(problem) => (kept(user, existing.as_ref()), Some(problem), None, None),
+    let (credential, problem, certificate, renew_at) = match issued {
+        Ok(issued) => (issued.credential, None, issued.certificate, issued.renew_at),
+        Err(problem) => (kept(user, None, existing.as_ref()), Some(problem), None, None),
     };
     let (user, uri) = (Arc::clone(user), uri.to_owned());
     Credentials { credential, problem, certificate, renew_at, user, given, uri }
 }
 
-/// What a user keeps proving itself with while its Secret can't be brought up to date.
-fn kept(user: &MqttUser, existing: Option<&SecretData>) -> UserCredential {
-    if user.spec.authentication.x509.is_some() {
-        return UserCredential::Certificate;
-    }
-    existing.and_then(stored_hash).map_or(UserCredential::Missing, UserCredential::Password)
-}
-
-struct Made {
-    data: SecretData,
-    credential: UserCredential,
-    certificate: Option<CertificateReport>,
-    renew_at: Option<Timestamp>,
-}
-
-fn password(
-    request: &Request<'_>,
+/// The password in the Secret that the user names; `None` when it names none.
+fn given_password<'a>(
     user: &MqttUser,
-    uri: &str,
-    existing: Option<&SecretData>,
-    given: Option<&GivenSecret>,
-) -> Result<Made, Problem> {
-    let reference = user
-        .spec
-        .authentication
-        .password
-        .as_ref()
-        .and_then(|password| password.secret_ref.as_ref());
-    let chosen = match (reference, given) {
-        (None, _) => None,
-        (Some(reference), None) => {
-            let name = &reference.name;
-            return Err(problem(format!(
-                "the Secret {name} is not there: add it to the folder of manifests"
-            )));
-        }
-        (Some(reference), Some(given)) => {
-            let key = reference.key.as_deref().unwrap_or("password");
-            let missing = || problem(format!("the Secret {} has no key {key}", reference.name));
-            Some(given.1.get(key).ok_or_else(missing)?)
-        }
+    given: Option<&'a GivenSecret>,
+) -> Result<Option<&'a [u8]>, Problem> {
+    let password = user.spec.authentication.password.as_ref();
+    let Some(reference) = password.and_then(|password| password.secret_ref.as_ref()) else {
+        return Ok(None);
     };
-    let random: [u8; PASSWORD_RANDOM_BYTES] = random_bytes().map_err(problem)?;
-    let data = password_secret(&PasswordRequest {
-        user,
-        cluster_id: request.cluster_id,
-        uri,
-        ca: request.authority.root_pem(),
-        existing,
-        chosen: chosen.map(Vec::as_slice),
-        random,
-    })?;
-    let credential = stored_hash(&data).map_or(UserCredential::Missing, UserCredential::Password);
-    Ok(Made { data, credential, certificate: None, renew_at: None })
-}
-
-fn x509(
-    request: &Request<'_>,
-    user: &MqttUser,
-    uri: &str,
-    existing: Option<&SecretData>,
-    now: Timestamp,
-) -> Result<Made, Problem> {
-    let spec = user.spec.authentication.x509.clone().unwrap_or_default();
-    if spec.csr_secret_ref.is_some() {
-        return Err(problem(
-            "csrSecretRef is not supported yet: leave it out, and a key pair is made".to_owned(),
-        ));
-    }
-    let lifetime = measure::duration(&spec.lifetime).unwrap_or(Duration::from_hours(2160));
-    let wanted = LeafRequest::client(&user.username(), lifetime);
-    let leaf = ensure_leaf(existing, request.authority, &wanted, now)
-        .map_err(|error| problem(format!("the certificate can't be issued: {}", chain(&error))))?
-        .into_value();
-    let certificate = CertificateReport {
-        serial_number: Some(leaf.facts.serial_number.clone()),
-        not_after: Some(Time(leaf.facts.not_after)),
+    let Some(given) = given else {
+        return Err(missing(format!(
+            "the Secret {} is not there: add it to the folder of manifests",
+            reference.name
+        )));
     };
-    Ok(Made {
-        renew_at: Some(leaf.facts.renew_at()),
-        data: x509_secret(user, uri, leaf.secret_data()),
-        credential: UserCredential::Certificate,
-        certificate: Some(certificate),
-    })
-}
-
-fn problem(message: String) -> Problem {
-    Problem { reason: ProblemReason::CredentialsMissing, message }
+    let key = reference.key.as_deref().unwrap_or("password");
+    let no_key = || missing(format!("the Secret {} has no key {key}: add it", reference.name));
+    Ok(Some(given.1.get(key).ok_or_else(no_key)?))
 }

@@ -12,7 +12,6 @@ mod pass;
 pub(crate) mod record;
 mod report;
 mod rights;
-mod steps;
 mod summary;
 #[cfg(test)]
 mod summary_test;

@@ -9,16 +9,18 @@ use operator_api::cluster::AuthenticationMethod;
 use operator_core::cluster::{ClusterFacts, Problem, ProblemReason, ValidatedCluster, validate};
 use operator_core::membership::{self, ObservedBroker, Step};
 use operator_core::rollout::{self, HaltReason, NextStep, Observed, Settings, Wanted};
+use operator_core::user::credentials::client_listener;
 
-use super::certificates::chain;
 use super::configuration::{Request, assign_ports, write};
 use super::record::ClusterRecord;
 use super::report::Found;
 use super::{
     AT_REST, CERTIFICATES_EVERY, ClusterTask, EDIT_FRESH, EDIT_UNDER_WAY, UNDER_WAY, certificates,
-    credentials, now, program, steps,
+    credentials, now, program,
 };
-use crate::broker_admin::{AdminIdentity, HttpsAdmin};
+use crate::broker_admin::{AdminIdentity, BrokerEndpoint, HttpsAdmin};
+use crate::error_chain::chain;
+use crate::membership_change::{self, Changed};
 
 /// What brokers are started from is told apart by their configuration alone.
 const TEMPLATE: &str = "current";
@@ -200,16 +202,13 @@ impl ClusterTask {
         self.admin = identity.map(|identity| Arc::new(HttpsAdmin::new(identity)));
     }
 
-    /// Where clients connect: the first listener that takes their way of authentication, by preference an encrypted one.
+    /// Where clients of a way of authentication connect on this machine.
     fn uri(&self, cluster: &ValidatedCluster, method: AuthenticationMethod) -> String {
-        let suits =
-            cluster.listeners.iter().filter(|l| l.authentication_methods().contains(&method));
-        // Of equals the first one counts.
-        let best = suits.rev().max_by_key(|listener| listener.protocol.is_tls());
+        let listener = client_listener(cluster, method);
         let first = self.brokers.configured().next();
-        let port = best.zip(first).and_then(|(best, first)| first.ports.listeners.get(&best.name));
-        match best.zip(port) {
-            Some((best, port)) => format!("{}://localhost:{port}", best.protocol.scheme()),
+        let port = listener.zip(first).and_then(|(l, first)| first.ports.listeners.get(&l.name));
+        match listener.zip(port) {
+            Some((listener, port)) => format!("{}://localhost:{port}", listener.protocol.scheme()),
             None => String::new(),
         }
     }
@@ -245,12 +244,7 @@ impl ClusterTask {
         wanted: &Wanted,
         observed: &[Observed],
     ) -> (NextStep, Vec<operator_api::cluster::PlannedStep>) {
-        let minimum_stable = jiff::SignedDuration::try_from(cluster.rollout.minimum_stable);
-        let settings = Settings {
-            is_paused: cluster.rollout.paused,
-            minimum_stable: minimum_stable.unwrap_or(jiff::SignedDuration::from_secs(10)),
-            ..Settings::default()
-        };
+        let settings = Settings::of(cluster);
         let halt =
             |reason, message: String| NextStep::Halt { broker: String::new(), reason, message };
         let replicas = self.record.as_ref().map_or(cluster.replicas, |record| record.replicas);
@@ -281,8 +275,9 @@ impl ClusterTask {
         }
         if found.membership.is_act() {
             let step = &found.membership;
-            match steps::change(admin, &self.brokers, &cluster.cluster_id, step).await {
-                Ok(Some((broker, what))) => {
+            let at = |name: &str| self.endpoint(name);
+            match membership_change::change(admin, at, &cluster.cluster_id, step).await {
+                Ok(Some(Changed { broker, what })) => {
                     self.platform.console.step(&broker, &what);
                     if matches!(step, Step::Remove { .. }) {
                         self.platform.metrics.disruptions.with_label_values(&["Remove"]).inc();
@@ -300,9 +295,12 @@ impl ClusterTask {
         }
         match &found.rollout {
             NextStep::TransferLeadership { broker, to } => {
-                let handed = steps::transfer(admin, &self.brokers, broker, *to).await;
+                let handed = match self.endpoint(broker) {
+                    Ok(at) => membership_change::transfer(admin, &at, *to).await,
+                    Err(problem) => Err(problem),
+                };
                 match handed {
-                    Ok(()) => self.platform.console.step(broker, "hands leadership over"),
+                    Ok(changed) => self.platform.console.step(&changed.broker, &changed.what),
                     Err(problem) => tracing::warn!(broker, problem, "no transfer"),
                 }
                 false
@@ -317,6 +315,11 @@ impl ClusterTask {
             }
             NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => false,
         }
+    }
+
+    fn endpoint(&self, broker: &str) -> Result<BrokerEndpoint, String> {
+        let found = self.brokers.endpoint(broker).cloned();
+        found.ok_or_else(|| format!("{broker} is not one of the brokers"))
     }
 
     fn set_founded(&mut self) {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use operator_core::cluster::new_cluster_id;
 use serde::{Deserialize, Serialize};
 
 use super::super::ports::BrokerPorts;
 use super::super::state::{StateDir, StateError, write_private};
-
-/// The digits of an identity: Crockford's base 32, in which nothing looks like something else.
-const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+use crate::random;
 
 /// The record of one cluster, in `clusters/<cluster>/cluster.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +35,8 @@ impl ClusterRecord {
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let cluster_id = identity(jiff::Timestamp::now().as_millisecond())?;
+                let cluster_id =
+                    new_cluster_id(jiff::Timestamp::now().as_millisecond(), random::bytes());
                 return Ok(Self { cluster_id, founded: false, replicas, ports: BTreeMap::new() });
             }
             Err(error) => return Err(format!("{} can't be read: {error}", path.display())),
@@ -61,30 +61,6 @@ impl ClusterRecord {
     fn below(cluster: &str) -> String {
         format!("clusters/{cluster}/cluster.json")
     }
-}
-
-/// A new identity: the time and 80 random bits, 26 digits.
-fn identity(milliseconds: i64) -> Result<String, String> {
-    let random: [u8; 10] = random_bytes()?;
-    let mut value = u128::from(milliseconds.unsigned_abs() & 0xffff_ffff_ffff);
-    for byte in random {
-        value = value << 8 | u128::from(byte);
-    }
-    let digit = |at: u32| char::from(DIGITS[(value >> (5 * at) & 31) as usize]);
-    Ok((0..26).rev().map(digit).collect())
-}
-
-/// Random bytes from the operating system.
-///
-/// # Errors
-/// It has none.
-pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
-    use ring::rand::SecureRandom as _;
-    let mut bytes = [0; N];
-    ring::rand::SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| "the operating system has no random bytes".to_owned())?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

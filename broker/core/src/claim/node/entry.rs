@@ -9,7 +9,8 @@ use crate::types::{ClientId, Millis, NodeId};
 #[derive(Debug)]
 pub(super) struct Entry<S> {
     pub(super) held: Option<Held>,
-    pub(super) pending: Option<Pending<S>>,
+    /// Boxed: few identifiers have one, and every one has an entry.
+    pub(super) pending: Option<Box<Pending<S>>>,
     /// Grants below this one come too late: another node has taken the identifier over since.
     pub(super) fence: Claim,
 }
@@ -64,8 +65,8 @@ impl<S> Entry<S> {
         }
     }
 
-    pub(super) const fn taking_mut(&mut self) -> Option<&mut Taking<S>> {
-        match &mut self.pending {
+    pub(super) fn taking_mut(&mut self) -> Option<&mut Taking<S>> {
+        match self.pending.as_deref_mut() {
             Some(Pending { phase: Phase::Taking(taking), .. }) => Some(taking),
             _ => None,
         }

@@ -17,7 +17,7 @@ impl<S> NodeClaims<S> {
         claim: Claim,
         previous: Vec<NodeId>,
     ) {
-        let asked = |entry: &&mut Entry<S>| match &entry.pending {
+        let asked = |entry: &&mut Entry<S>| match entry.pending.as_deref() {
             Some(Pending { phase: Phase::Asked { request: asked, .. }, .. }) => *asked == request,
             _ => false,
         };
@@ -81,9 +81,8 @@ impl<S> NodeClaims<S> {
     /// The connection goes live with what has been taken over.
     pub(super) fn finish_taking(&mut self, client_id: &ClientId) {
         let Some(entry) = self.entries.get_mut(client_id) else { return };
-        let Some(Pending { place, phase: Phase::Taking(taking), clean_start }) =
-            entry.pending.take()
-        else {
+        let pending = entry.pending.take().map(|pending| *pending);
+        let Some(Pending { place, phase: Phase::Taking(taking), clean_start }) = pending else {
             return;
         };
         let claim = taking.claim;
@@ -106,7 +105,7 @@ impl<S> NodeClaims<S> {
             return;
         }
         let Some(entry) = self.entries.get_mut(client_id) else { return };
-        let asked = |pending: &mut Pending<S>| matches!(pending.phase, Phase::Asked { request: asked, .. } if asked == request);
+        let asked = |pending: &mut Box<Pending<S>>| matches!(pending.phase, Phase::Asked { request: asked, .. } if asked == request);
         match denial {
             Denial::NotReported => {
                 if entry.pending.as_mut().is_some_and(asked) {
@@ -124,7 +123,7 @@ impl<S> NodeClaims<S> {
 
     pub(super) fn give_up_request(&mut self, now: Millis, client_id: &ClientId) {
         let Some(entry) = self.entries.get_mut(client_id) else { return };
-        let due = |pending: &mut Pending<S>| match pending.phase {
+        let due = |pending: &mut Box<Pending<S>>| match pending.phase {
             Phase::Asked { deadline, .. } => deadline <= now,
             Phase::Taking(_) => false,
         };

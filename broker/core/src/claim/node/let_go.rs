@@ -64,15 +64,12 @@ impl<S> NodeClaims<S> {
     /// arbiter makes one grant at a time, so this takes an unreachable node or a new leader.
     fn supersede_taking(&mut self, client_id: &ClientId, newer: Claim) {
         let Some(entry) = self.entries.get_mut(client_id) else { return };
-        let overtaken = |pending: &mut Pending<S>| match &pending.phase {
+        let overtaken = |pending: &mut Box<Pending<S>>| match &pending.phase {
             Phase::Taking(taking) => taking.claim < newer,
             Phase::Asked { .. } => false,
         };
-        let Some(Pending { place, phase: Phase::Taking(taking), .. }) =
-            entry.pending.take_if(overtaken)
-        else {
-            return;
-        };
+        let pending = entry.pending.take_if(overtaken).map(|pending| *pending);
+        let Some(Pending { place, phase: Phase::Taking(taking), .. }) = pending else { return };
         self.forget_if_empty(client_id);
         self.answer(place, client_id.clone(), ClaimAnswer::Superseded);
         let client_id = client_id.clone();

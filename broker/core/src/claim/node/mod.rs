@@ -97,8 +97,8 @@ impl<S> NodeClaims<S> {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         let deadline = now.plus(GRANT_MILLIS_MAX);
-        entry.pending =
-            Some(Pending { place, clean_start, phase: Phase::Asked { request, deadline } });
+        let phase = Phase::Asked { request, deadline };
+        entry.pending = Some(Box::new(Pending { place, clean_start, phase }));
         self.deadlines.push_back((deadline, client_id.clone()));
         self.send_request(request, client_id.clone());
     }

@@ -24,6 +24,7 @@ mod shared_property;
 mod shared_strategy;
 mod shared_two_engines;
 mod subscribe;
+mod sys;
 mod two_engines;
 mod v31;
 mod will;

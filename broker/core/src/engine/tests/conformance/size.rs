@@ -63,3 +63,81 @@ fn no_refusal_of_connect_is_longer_than_the_client_accepts() {
     assert!(rig.engine.output(id).len() <= 8);
     assert_eq!(rig.received(id), ["CONNACK 0x8c"]);
 }
+
+/// A client that accepts packets of so many bytes, and comes in if they are enough for CONNACK.
+fn with_limit(rig: &mut Rig, bytes_max: u32) -> ConnectionId {
+    let properties = ConnectProperties {
+        packet_bytes_max: Some(bytes_max),
+        topic_alias_maximum: Some(2),
+        request_response_information: Some(true),
+        ..ConnectProperties::default()
+    };
+    let id = rig.open();
+    let asked = Connect { user_name: Some("u"), properties, ..connect("a") };
+    rig.send(id, &Packet::Connect(asked));
+    id
+}
+
+#[test]
+fn whatever_a_client_accepts_it_gets_nothing_longer_and_nothing_before_connack() {
+    let acls = [(AclType::PublishClientSend, "no/#", false)];
+    let config =
+        EngineConfig { response_information: Some("answers/%c".into()), ..Default::default() };
+    let mut first_that_came_in = None;
+    for bytes_max in 1..=64 {
+        let mut rig = Rig::with(config.clone(), policy(&["u"], &acls));
+        let b = rig.client("b");
+        let a = with_limit(&mut rig, bytes_max);
+        if rig.is_closed(a) {
+            assert!(rig.bytes(a).is_empty(), "at {bytes_max}");
+            assert_eq!(first_that_came_in, None, "{bytes_max} is enough where less is");
+            continue;
+        }
+        first_that_came_in.get_or_insert(bytes_max);
+        let mut longest = rig.engine.output(a).len();
+        assert!(rig.received(a)[0].starts_with("CONNACK 0x00"), "at {bytes_max}");
+        let topics: Vec<String> = (1..20).map(|bytes| "no/".repeat(bytes)).collect();
+        let mut packets = vec![
+            Packet::Publish(publish("t", AtLeastOnce, 1, "x")),
+            Packet::Publish(publish("t", ExactlyOnce, 2, "x")),
+            Packet::Publish(publish("no/t", AtLeastOnce, 3, "x")),
+            Packet::PubRec(ack(9)),
+            Packet::PubRel(ack(9)),
+            subscribe(4, "t", AtLeastOnce),
+            unsubscribe(5, "none"),
+            Packet::PingReq,
+        ];
+        packets.extend(topics.iter().map(|topic| unsubscribe(6, topic)));
+        for packet in packets {
+            rig.send(a, &packet);
+            longest = longest.max(rig.bytes(a).len());
+        }
+        for length in 0..64 {
+            let payload = "x".repeat(length);
+            rig.send(b, &Packet::Publish(publish("t", AtLeastOnce, 1, &payload)));
+            longest = longest.max(rig.bytes(a).len());
+        }
+        rig.send(a, &Packet::Auth(Auth::default()));
+        longest = longest.max(rig.bytes(a).len());
+        assert!(longest <= bytes_max as usize, "{longest} bytes, at most {bytes_max}");
+    }
+    // Flags, code, Receive Maximum and Maximum Packet Size: without them it would be told wrongly.
+    assert_eq!(first_that_came_in, Some(13));
+}
+
+#[test]
+fn a_client_that_accepts_no_connack_has_not_come_in_and_leaves_no_will() {
+    let mut rig = Rig::new();
+    let watcher = rig.client("watcher");
+    rig.subscribe(watcher, "#", AtMostOnce);
+    let properties =
+        ConnectProperties { packet_bytes_max: Some(12), ..ConnectProperties::default() };
+    let id = rig.open();
+    let asked = Connect { properties, will: Some(will("gone", 0)), ..connect("a") };
+    rig.send(id, &Packet::Connect(asked));
+    assert!(rig.is_closed(id));
+    assert_eq!(rig.engine.output(id), b"");
+    assert_eq!(rig.received(watcher), [""; 0]);
+    assert_eq!(rig.engine.counters().connects_refused, 1);
+    assert_eq!(rig.engine.counters().connects_accepted, 1);
+}
