@@ -53,6 +53,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Print the broker's own configuration for a mosquitto.conf, and tell what will differ.
     ImportMosquitto(ImportArgs),
+    /// Print a user's line for a password file, for clients that prove their password by
+    /// SCRAM-SHA-256; the password is the first line of standard input.
+    ScramPassword(ScramArgs),
 }
 
 /// How Mosquitto is started.
@@ -118,4 +121,12 @@ pub struct ImportArgs {
     /// The mosquitto.conf.
     #[arg(value_name = "FILE")]
     pub conf: PathBuf,
+}
+
+/// `mqtt-broker scram-password`.
+#[derive(Debug, ClapArgs)]
+pub struct ScramArgs {
+    /// The user's name.
+    #[arg(value_name = "USER")]
+    pub username: String,
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use broker::args::{Args, CheckArgs, Command, ImportArgs, RunArgs};
+use broker::args::{Args, CheckArgs, Command, ImportArgs, RunArgs, ScramArgs};
 use broker::telemetry::Chain;
 use broker::{run, shutdown};
 use clap::Parser as _;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some(Command::Run(args)) => run(&args),
         Some(Command::Check(args)) => check(&args),
         Some(Command::ImportMosquitto(args)) => import(&args),
+        Some(Command::ScramPassword(args)) => scram_password(&args),
         None if args.mosquitto.is_given() => {
             run(&RunArgs { mosquitto: args.mosquitto, ..RunArgs::default() })
         }
@@ -56,6 +57,12 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
         writeln!(std::io::stderr(), "{warning}")?;
     }
     Ok(write!(std::io::stdout(), "{}", imported.text)?)
+}
+
+fn scram_password(args: &ScramArgs) -> anyhow::Result<()> {
+    let mut password = zeroize::Zeroizing::new(String::new());
+    std::io::stdin().read_line(&mut password)?;
+    print(&*run::scram_line(&args.username, password.trim_end_matches(['\n', '\r']))?)
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

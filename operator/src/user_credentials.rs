@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::user::CertificateReport;
 use operator_api::{MqttUser, measure};
 use operator_core::policy::{Problem, ProblemReason, UserCredential};
-use operator_core::user::credentials::stored_hash;
+use operator_core::user::credentials::stored_password;
 use operator_core::user::{PasswordRequest, SecretData, password_secret, x509_secret};
 use operator_pki::{Authority, LeafRequest, ensure_leaf};
 
@@ -94,7 +94,7 @@ pub(crate) fn kept(
 ) -> UserCredential {
     match (before, existing) {
         _ if user.spec.authentication.x509.is_some() => UserCredential::Certificate,
-        (Some(before @ UserCredential::Password(_)), _) => before,
+        (Some(before @ UserCredential::Password(..)), _) => before,
         (_, Some(existing)) => stored(existing),
         (_, None) => UserCredential::Missing,
     }
@@ -102,7 +102,8 @@ pub(crate) fn kept(
 
 /// The password that a Secret holds already.
 fn stored(data: &SecretData) -> UserCredential {
-    stored_hash(data).map_or(UserCredential::Missing, UserCredential::Password)
+    stored_password(data)
+        .map_or(UserCredential::Missing, |(hash, scram)| UserCredential::Password(hash, scram))
 }
 
 /// Why credentials are not there.

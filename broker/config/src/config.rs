@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::features::{AutoSubscription, Delayed, Redirect, Rewrite};
 use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
 
 /// A configuration that was checked as a whole. Made by [`Config::parse`] or from a
@@ -40,6 +41,14 @@ pub struct Config {
     pub limits: Limits,
     /// Between two times that values below `$SYS` are told; `None`: there are none.
     pub sys_interval: Option<Duration>,
+    /// Other topics in place of those that clients name; the first that is for one decides.
+    pub rewrites: Vec<Rewrite>,
+    /// Subscriptions that every client is given.
+    pub auto_subscriptions: Vec<AutoSubscription>,
+    /// What is held for `$delayed` topics; `None`: nothing is delayed.
+    pub delayed: Option<Delayed>,
+    /// Another server for clients that this one does not keep.
+    pub redirect: Option<Redirect>,
     /// What is logged, and how.
     pub log: Log,
 }

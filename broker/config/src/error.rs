@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::validate_features::FeatureError;
+
 /// The text could not become a [`crate::Config`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +56,9 @@ fn suggestion(nearest: Option<&str>, valid: &[String]) -> String {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// A table of what the broker does beside routing.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
     /// A name that is no DNS label.
     #[error("{key} is {value:?}: use 1 to 63 lower-case letters, digits and \"-\" between them")]
     Name {

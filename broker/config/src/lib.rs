@@ -6,12 +6,15 @@
 
 mod config;
 mod error;
+mod features;
 mod name;
 mod parse;
 mod raw;
 mod raw_features;
 mod validate;
 mod validate_cluster;
+mod validate_features;
+mod validate_topics;
 
 #[cfg(test)]
 mod validate_test;
@@ -23,6 +26,7 @@ pub use config::{
     SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
+pub use features::{AutoSubscription, Delayed, Redirect, Rewrite, RewriteAction};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
@@ -30,4 +34,5 @@ pub use raw::{
     RawListenerLimits, RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions,
     RawStaticPeer, RawTls,
 };
-pub use raw_features::RawSys;
+pub use raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
+pub use validate_features::FeatureError;

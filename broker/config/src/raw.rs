@@ -11,7 +11,7 @@ use crate::config::{
     Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
     Protocol, SharedSubscriptionStrategy,
 };
-use crate::raw_features::RawSys;
+use crate::raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
 
 /// `broker.toml` before its relations are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,18 @@ pub struct RawConfig {
     /// What the broker says of itself under `$SYS`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sys: RawSys,
+    /// Other topics in place of those that clients name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rewrites: Vec<RawRewrite>,
+    /// Subscriptions that every client is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auto_subscriptions: Vec<RawAutoSubscription>,
+    /// Messages that are published later.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delayed: RawDelayed,
+    /// Where clients are sent that this broker does not keep.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub redirect: RawRedirect,
     /// What is logged, and how.
     #[serde(default)]
     pub log: RawLog,

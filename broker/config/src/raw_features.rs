@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::features::RewriteAction;
+
 /// `[sys]`: topics below `$SYS`, by Mosquitto's names. Each broker of a cluster has its own values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,4 +19,83 @@ impl Default for RawSys {
     fn default() -> Self {
         Self { interval_seconds: 10 }
     }
+}
+
+/// `[redirect]`: another server for clients that this one does not keep. MQTT 5.0 clients are told
+/// it with reason code 0x9C. Spec: MQTT 5.0 section 4.11.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRedirect {
+    /// Server Reference: as the clients take it, for example `mqtt-b.example:8883`. Told at a drain
+    /// and at the end of the process, in place of "server shutting down".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_reference: Option<String>,
+    /// Whether every client is sent there that connects.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refuse_connects: bool,
+}
+
+/// `[delayed]`: `$delayed/<seconds>/<topic>`, what of it this broker holds in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDelayed {
+    /// Messages held at one time, divided among the workers; 0: nothing is delayed, and these topics
+    /// are like others.
+    pub messages_max: u32,
+    /// Bytes of these messages, divided likewise.
+    pub bytes_max: u64,
+    /// Longest delay, in seconds.
+    pub seconds_max: u32,
+}
+
+impl Default for RawDelayed {
+    /// A few for each of many devices, in a small part of the memory, for a month.
+    fn default() -> Self {
+        Self { messages_max: 10_000, bytes_max: 64 * 1024 * 1024, seconds_max: 30 * 24 * 3_600 }
+    }
+}
+
+/// One of `[[rewrites]]`: another topic in place of the one that a client names. The first whose
+/// source matches decides; rights are those to the other topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRewrite {
+    /// Which packets it is for.
+    #[serde(default)]
+    pub action: RewriteAction,
+    /// A topic filter; of topic filters it takes those that it covers.
+    pub source: String,
+    /// The other topic; `$1` to `$9` stand for what the source's wildcards match, in their order.
+    pub destination: String,
+}
+
+/// One of `[[auto_subscriptions]]`: every client is given it at CONNECT which has the right to it,
+/// and has not subscribed to the same filter itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAutoSubscription {
+    /// A topic filter, with `%c` for the client identifier and `%u` for the user name; a client
+    /// without user name, or with a wildcard in the name, goes without.
+    pub filter: String,
+    /// Maximum QoS, 0 to 2.
+    #[serde(default)]
+    pub qos: u8,
+    /// Whether the client is spared its own messages. Spec: MQTT 5.0 section 3.8.3.1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_local: bool,
+    /// Whether messages keep the RETAIN that they were published with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retain_as_published: bool,
+    /// Whether retained messages are sent when the subscription is made.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub send_retained: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }

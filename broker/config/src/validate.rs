@@ -12,6 +12,8 @@ use crate::error::ConfigError;
 use crate::name::is_label;
 use crate::raw::{RawConfig, RawLimits, RawListener, RawMqtt, RawSessions, TOPIC_LEVELS_MAX};
 use crate::validate_cluster::{cluster, policy, tls};
+use crate::validate_features::{delayed, redirect};
+use crate::validate_topics::{auto_subscriptions, rewrites};
 
 /// Listeners of one broker.
 pub(crate) const LISTENERS_MAX: usize = 16;
@@ -75,6 +77,10 @@ impl TryFrom<RawConfig> for Config {
                     .map(|seconds| Duration::from_secs(seconds.into())),
             },
             limits: limits(&raw.limits)?,
+            rewrites: rewrites(&raw.rewrites)?,
+            auto_subscriptions: auto_subscriptions(&raw.auto_subscriptions)?,
+            delayed: delayed(raw.delayed, &raw.mqtt)?,
+            redirect: redirect(&raw.redirect)?,
             sys_interval: (raw.sys.interval_seconds > 0)
                 .then(|| Duration::from_secs(raw.sys.interval_seconds.into())),
             log: Log { format: raw.log.format, level: raw.log.level },

@@ -1,6 +1,9 @@
 //! Each rule of the file, broken once.
 
-use crate::{Authentication, ClientCertificates, Config, ConfigError, ParseError, RawConfig};
+use crate::{
+    Authentication, ClientCertificates, Config, ConfigError, FeatureError, ParseError, RawConfig,
+    RawDelayed, RawRedirect, RawRewrite, RewriteAction,
+};
 
 const MINIMAL: &str = r#"
 data_dir = "/var/lib/dunlin"
@@ -347,4 +350,91 @@ fn sys_topics_are_told_every_ten_seconds_unless_another_interval_or_none_is_aske
     assert_eq!(interval(&format!("{MINIMAL}\n[sys]\ninterval_seconds = 0\n")), Ok(None));
     let text = format!("{MINIMAL}\n[sys]\ninterval = 60\n");
     assert!(Config::parse(&text).unwrap_err().to_string().contains("interval_seconds"));
+}
+
+#[test]
+fn who_is_sent_elsewhere_must_be_told_where() {
+    let with = |reference: Option<&str>, refuse_connects| {
+        refused(|raw| {
+            raw.redirect =
+                RawRedirect { server_reference: reference.map(str::to_owned), refuse_connects };
+        })
+    };
+    assert_eq!(with(None, true), FeatureError::NoServerReference.into());
+    for value in ["", "a\nb"] {
+        let value = value.to_owned();
+        assert_eq!(with(Some(&value), false), FeatureError::ServerReference { value }.into());
+    }
+    let text = format!("{MINIMAL}\n[redirect]\nserver_reference = \"b.example:8883\"\n");
+    let redirect = Config::parse(&text).unwrap().redirect.unwrap();
+    assert_eq!((&*redirect.server_reference, redirect.refuse_connects), ("b.example:8883", false));
+}
+
+#[test]
+fn what_may_be_sent_may_be_delayed_unless_nothing_is() {
+    let with = |messages_max, bytes_max, seconds_max| {
+        refused(|raw| raw.delayed = RawDelayed { messages_max, bytes_max, seconds_max })
+    };
+    let (bytes, packet) = (1_048_575, 1_048_576);
+    assert_eq!(with(1, bytes, 1), FeatureError::DelayedBelowPacket { bytes, packet }.into());
+    assert!(with(1, 1 << 30, 0).to_string().contains("delayed.seconds_max"));
+    let text = format!("{MINIMAL}\n[delayed]\nmessages_max = 0\nbytes_max = 0\n");
+    assert_eq!(Config::parse(&text).unwrap().delayed, None);
+    assert_eq!(Config::parse(MINIMAL).unwrap().delayed.unwrap().messages_max, 10_000);
+}
+
+fn rewritten(source: &str, destination: &str) -> Result<(), ConfigError> {
+    let mut raw = RawConfig::parse(MINIMAL).unwrap();
+    raw.rewrites = vec![RawRewrite {
+        action: RewriteAction::All,
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+    }];
+    Config::try_from(raw).map(drop)
+}
+
+#[test]
+fn a_rewrite_leads_from_a_filter_to_a_topic_made_of_what_it_matches() {
+    for (source, destination) in
+        [("a/+/#", "b/$2/$1"), ("a", "b/$x"), ("+", "$1"), ("$old/#", "$new/$1"), ("/a", "/b")]
+    {
+        assert_eq!(rewritten(source, destination), Ok(()), "{source} -> {destination}");
+    }
+    for source in ["", "a/b+", "a/#/b", "$share/g/a", "a\0"] {
+        let value = source.to_owned();
+        let expected = FeatureError::RewriteSource { index: 0, value };
+        assert_eq!(rewritten(source, "b"), Err(expected.into()), "{source}");
+    }
+    for destination in ["", "b/$2", "b/+", "b/#", "$share/g/b", "b\n"] {
+        let value = destination.to_owned();
+        let expected = FeatureError::RewriteDestination { index: 0, value, wildcards: 1 };
+        assert_eq!(rewritten("a/+", destination), Err(expected.into()), "{destination}");
+    }
+    let text = format!("{MINIMAL}\n[[rewrites]]\nsource = \"a\"\ndestination = \"b\"\n");
+    assert_eq!(Config::parse(&text).unwrap().rewrites[0].action, RewriteAction::All);
+    let error = refused(|raw| {
+        raw.rewrites = vec![RawConfig::parse(&text).unwrap().rewrites[0].clone(); 101]
+    });
+    assert_eq!(error, FeatureError::TooMany { what: "rewrites", count: 101, max: 100 }.into());
+}
+
+#[test]
+fn subscriptions_of_every_client_are_such_as_a_client_could_make() {
+    let with = |line: &str| {
+        let text = format!("{MINIMAL}\n[[auto_subscriptions]]\n{line}\n");
+        Config::parse(&text).map(|config| config.auto_subscriptions)
+    };
+    let made = with("filter = \"to/%c/#\"").unwrap();
+    assert_eq!((made[0].qos, made[0].send_retained, made[0].no_local), (0, true, false));
+    assert!(with("filter = \"$share/g/to/#\"\nqos = 2").is_ok());
+    for (line, expected) in [
+        ("filter = \"to/%c#\"", "auto_subscriptions[0].filter is \"to/%c#\""),
+        ("filter = \"$share/g\"", "auto_subscriptions[0].filter"),
+        ("filter = \"\"", "auto_subscriptions[0].filter"),
+        ("filter = \"a\"\nqos = 3", "auto_subscriptions[0].qos is 3"),
+        ("filter = \"$share/g/a\"\nno_local = true", "remove no_local"),
+    ] {
+        let error = with(line).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -32,6 +32,6 @@ pub use conf::{Line, Position, Source};
 pub use directive::{DIRECTIVES, Directive, Fate, Scope, Shape, find};
 pub use fault::{Fault, Faults};
 pub use model::{Bridge, Listener, MosquittoConfig, Plugin, Security, Setting, Settings};
-pub use password_file::{PasswordEntry, read_password_file};
+pub use password_file::{PasswordEntry, StoredPassword, read_password_file};
 pub use policy::{Named, PolicyTexts, policy_records};
 pub use translate::{Options, Translation, Warning, translate};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker_policy::{PasswordError, PasswordHash};
+use broker_policy::{PasswordError, PasswordHash, ScramCredential, scram};
 
 use crate::conf::{LINE_BYTES_MAX, Position};
 use crate::fault::{Fault, Faults};
@@ -16,8 +16,24 @@ use crate::fault::{Fault, Faults};
 pub struct PasswordEntry {
     /// The user's name.
     pub username: String,
-    /// The hash of the password.
-    pub hash: PasswordHash,
+    /// What is kept of the password.
+    pub password: StoredPassword,
+}
+
+/// What a password is checked by. A user may have a line of each kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredPassword {
+    /// Where it is sent in CONNECT.
+    Hash(PasswordHash),
+    /// Where it is proved by SCRAM-SHA-256. Not in Mosquitto's files: `mqtt-broker scram-password`
+    /// and PostgreSQL write it.
+    Scram(ScramCredential),
+}
+
+impl PasswordEntry {
+    const fn is_scram(&self) -> bool {
+        matches!(self.password, StoredPassword::Scram(_))
+    }
 }
 
 /// Reads a password file; `path` is how messages name it.
@@ -27,7 +43,7 @@ pub struct PasswordEntry {
 pub fn read_password_file(path: &str, text: &str) -> Result<Vec<PasswordEntry>, Faults> {
     let file: Arc<str> = path.into();
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut seen: BTreeMap<(String, bool), u32> = BTreeMap::new();
     for (index, line) in text.split('\n').enumerate() {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         let mut fault = |problem: String| {
@@ -39,7 +55,7 @@ pub fn read_password_file(path: &str, text: &str) -> Result<Vec<PasswordEntry>, 
         }
         match entry(line) {
             Err(problem) => fault(problem),
-            Ok(entry) => match seen.insert(entry.username.clone(), number) {
+            Ok(entry) => match seen.insert((entry.username.clone(), entry.is_scram()), number) {
                 Some(first) => fault(format!(
                     "user {:?} stands in line {first} already; remove one of the lines",
                     entry.username
@@ -63,6 +79,15 @@ fn entry(line: &str) -> Result<PasswordEntry, String> {
     if username.chars().any(char::is_control) {
         return Err("the user name holds a control character; remove it".to_owned());
     }
+    if rest.trim().starts_with(scram::FORM) {
+        return match ScramCredential::parse(rest.trim()) {
+            Ok(own) => Ok(PasswordEntry {
+                username: username.to_owned(),
+                password: StoredPassword::Scram(own),
+            }),
+            Err(error) => Err(format!("user {username:?}: {error}")),
+        };
+    }
     // Mosquitto reads up to a further colon, which no hash holds.
     let text = rest.split(':').next().unwrap_or_default().trim();
     if text.is_empty() {
@@ -71,7 +96,10 @@ fn entry(line: &str) -> Result<PasswordEntry, String> {
         ));
     }
     match PasswordHash::parse(text) {
-        Ok(hash) => Ok(PasswordEntry { username: username.to_owned(), hash }),
+        Ok(hash) => Ok(PasswordEntry {
+            username: username.to_owned(),
+            password: StoredPassword::Hash(hash),
+        }),
         Err(PasswordError::UnknownForm) => Err(format!(
             "the password of user {username:?} is not hashed; run mosquitto_passwd -U on the file"
         )),

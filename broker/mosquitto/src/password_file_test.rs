@@ -11,8 +11,12 @@ fn passwords_that_mosquitto_passwd_hashed_verify() {
     let entries = read_password_file("passwd", &text).unwrap();
     let names: Vec<_> = entries.iter().map(|entry| entry.username.as_str()).collect();
     assert_eq!(names, ["bob", "eve"]);
-    assert!(entries[0].hash.verify(b"bob") && !entries[0].hash.verify(b"eve"));
-    assert!(entries[1].hash.verify(b"correct") && !entries[1].hash.verify(b""));
+    let verifies = |at: usize, password: &[u8]| match &entries[at].password {
+        StoredPassword::Hash(hash) => hash.verify(password),
+        StoredPassword::Scram(_) => panic!("{:?}", entries[at]),
+    };
+    assert!(verifies(0, b"bob") && !verifies(0, b"eve"));
+    assert!(verifies(1, b"correct") && !verifies(1, b""));
 }
 
 #[test]
@@ -27,5 +31,24 @@ fn every_bad_line_is_named_and_no_password_is_shown() {
          passwd:4: user \"bob\": the password hash is malformed: check its hash\n\
          passwd:5: the line has no user name before `:`; write one\n\
          passwd:7: user \"bob\" stands in line 6 already; remove one of the lines"
+    );
+}
+
+/// Of the user `user` with the password `pencil`, in RFC 7677's example.
+const SCRAM: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+
+#[test]
+fn a_user_has_at_most_one_line_of_each_kind() {
+    let text = format!("{BOB}\nbob:{SCRAM}\nuser:{SCRAM}\r\n");
+    let entries = read_password_file("passwd", &text).unwrap();
+    assert_eq!(entries.len(), 3);
+    let StoredPassword::Scram(credential) = &entries[2].password else { panic!() };
+    assert!(credential.is_of(b"pencil"));
+    let text = format!("bob:{SCRAM}\nbob:{SCRAM}\neve:SCRAM-SHA-256$1:AAAA$x:y\n");
+    let faults = read_password_file("passwd", &text).unwrap_err().to_string();
+    assert_eq!(
+        faults,
+        "passwd:2: user \"bob\" stands in line 1 already; remove one of the lines\n\
+         passwd:3: user \"eve\": the password hash is malformed: check its iterations, at least 4096"
     );
 }

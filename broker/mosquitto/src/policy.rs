@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_policy::document::import;
 use broker_policy::record::DefaultAccess;
 use broker_policy::{
-    Acl, AclType, Client, Group, Record, RecordSet, Role, RoleAssignment, Settings,
+    Acl, AclType, Client, Group, PasswordHash, Record, RecordSet, Role, RoleAssignment,
+    ScramCredential, Settings,
 };
 
 use crate::acl_file::{Access, AclFile, AclRule};
 use crate::conf::Position;
 use crate::fault::{Fault, Faults};
-use crate::password_file::read_password_file;
+use crate::password_file::{PasswordEntry, StoredPassword, read_password_file};
 
 /// Role with a user's own `topic` lines; what follows is the user's name.
 const OWN_ROLE: &str = "mosquitto:user:";
@@ -84,21 +85,36 @@ pub fn policy_records(texts: &PolicyTexts<'_>) -> Result<Vec<Record>, Faults> {
     let mut builder = Builder { texts, records: Vec::new() };
     builder.roles(acl.as_ref());
     builder.groups(acl.as_ref());
-    let passwords: BTreeMap<_, _> = passwords.into_iter().map(|e| (e.username, e.hash)).collect();
+    let passwords = by_user(passwords);
     let listed = acl.as_ref().into_iter().flat_map(|acl| acl.users.keys().cloned());
     let names: BTreeSet<String> = passwords.keys().cloned().chain(listed).collect();
     for username in names {
-        let password = passwords.get(&username).cloned();
+        let (password, scram) = passwords.get(&username).cloned().unwrap_or_default();
         let has_own = acl.as_ref().is_some_and(|acl| acl.users.contains_key(&username));
         let own = has_own.then(|| format!("{OWN_ROLE}{username}"));
         let roles = builder.assigned(own, acl.is_some());
         let certificate = texts.admits_guests;
-        let client = Client { username, password, certificate, roles, ..Client::default() };
+        let client = Client { username, password, scram, certificate, roles, ..Client::default() };
         builder.records.push(Record::Client(client));
     }
     let records = builder.records;
     check(texts, &records)?;
     Ok(records)
+}
+
+/// What is kept of each user's password.
+type Passwords = BTreeMap<String, (Option<PasswordHash>, Option<ScramCredential>)>;
+
+fn by_user(entries: Vec<PasswordEntry>) -> Passwords {
+    let mut passwords = Passwords::new();
+    for entry in entries {
+        let own = passwords.entry(entry.username).or_default();
+        match entry.password {
+            StoredPassword::Hash(hash) => own.0 = Some(hash),
+            StoredPassword::Scram(credential) => own.1 = Some(credential),
+        }
+    }
+    passwords
 }
 
 /// What the policy itself has to say: names that are too long, lists that are.

@@ -245,6 +245,9 @@ fn hash_client(hasher: &mut FieldHasher, client: &Client) {
     hasher.number(11, connections.map(u64::from));
     hasher.number(12, publishes_per_second.map(u64::from));
     hasher.number(13, bytes_per_second);
+    if let Some(scram) = &client.scram {
+        hasher.text(14, scram.as_str());
+    }
 }
 
 fn hash_group(hasher: &mut FieldHasher, group: &Group) {

@@ -19,6 +19,7 @@ pub mod document;
 pub mod password;
 pub mod record;
 pub mod record_set;
+pub mod scram;
 pub mod snapshot;
 pub mod topic;
 
@@ -38,4 +39,5 @@ pub use record::{
     Quotas, Record, RecordKey, RecordKind, Role, RoleAssignment, Settings,
 };
 pub use record_set::RecordSet;
+pub use scram::ScramCredential;
 pub use snapshot::{Impact, Policy, PolicyCounts};

@@ -56,6 +56,7 @@ impl Metrics {
                 ("too_large", sum(|r| r.engine.dropped.too_large)),
                 ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
                 ("no_shared_member", sum(|r| r.engine.dropped.no_shared_member)),
+                ("delayed_refused", sum(|r| r.engine.dropped.delayed_refused)),
             ],
         )?;
         page.single(
@@ -72,6 +73,16 @@ impl Metrics {
             &[
                 ("accepted", sum(|r| r.engine.connects_accepted)),
                 ("refused", sum(|r| r.engine.connects_refused)),
+            ],
+        )?;
+        page.family(
+            Kind::Gauge,
+            "delayed",
+            "What is held to be published later.",
+            "unit",
+            &[
+                ("messages", sum(|r| r.engine.delayed_messages)),
+                ("bytes", sum(|r| r.engine.delayed_bytes)),
             ],
         )?;
         page.family(
@@ -166,6 +177,7 @@ impl Metrics {
             &[
                 ("verified", sum(|r| r.passwords_verified)),
                 ("remembered", sum(|r| r.passwords_remembered)),
+                ("exchanged", sum(|r| r.exchanges_verified)),
                 ("refused", sum(|r| r.authentications_refused)),
                 ("shed", sum(|r| r.authentications_shed)),
             ],

@@ -1,7 +1,7 @@
 //! How many connections the process has, in all, of each address and of each user, and who is to be
 //! told that there are too many. Touched when a client comes and goes, never by its messages.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -113,6 +113,7 @@ impl Admission {
             admission: Arc::clone(self),
             is_counted: false,
             refusal: None,
+            is_in: Cell::new(false),
             counted: RefCell::default(),
         };
         if self.pressure.load(Ordering::Relaxed) != 0 {
@@ -158,6 +159,8 @@ pub struct Place {
     /// Whether it is one of all connections: who is refused is not.
     is_counted: bool,
     refusal: Option<ReasonCode>,
+    /// Whether its client has come in: who proves again to be somebody stays.
+    is_in: Cell<bool>,
     /// What it is counted under; most connections have none of it.
     counted: RefCell<Option<Box<Counted>>>,
 }
@@ -224,8 +227,8 @@ impl Place {
     /// holds takes that over, and is no more.
     pub fn log_in(&self, username: &Arc<str>, client_id: &ClientId, quota: Option<u32>) -> bool {
         let max = quota.unwrap_or(u32::MAX).min(self.admission.limits.per_user);
-        let mut counted = self.counted.borrow_mut();
-        if max == u32::MAX || counted.as_ref().is_some_and(|counted| counted.user.is_some()) {
+        if self.is_in.get() || max == u32::MAX {
+            self.is_in.set(true);
             return true;
         }
         let mut users = lock(&self.admission.users);
@@ -235,7 +238,9 @@ impl Place {
             return false;
         }
         *clients.entry(client_id.clone()).or_default() += 1;
-        counted.get_or_insert_default().user = Some((Arc::clone(username), client_id.clone()));
+        self.is_in.set(true);
+        self.counted.borrow_mut().get_or_insert_default().user =
+            Some((Arc::clone(username), client_id.clone()));
         true
     }
 }

@@ -19,6 +19,7 @@ pub struct WorkerCounters {
     tls_resumptions: AtomicU64,
     passwords_verified: AtomicU64,
     passwords_remembered: AtomicU64,
+    exchanges_verified: AtomicU64,
     authentications_refused: AtomicU64,
     authentications_shed: AtomicU64,
     forwards_waiting: AtomicU64,
@@ -41,6 +42,8 @@ pub struct WorkerReading {
     pub passwords_verified: u64,
     /// Passwords known from an earlier success.
     pub passwords_remembered: u64,
+    /// Clients that proved their password by SCRAM, those included that were in already.
+    pub exchanges_verified: u64,
     /// Clients refused for what they presented.
     pub authentications_refused: u64,
     /// Clients refused because too many passwords waited for verification.
@@ -67,6 +70,7 @@ impl WorkerCounters {
             tls_resumptions: get(&self.tls_resumptions),
             passwords_verified: get(&self.passwords_verified),
             passwords_remembered: get(&self.passwords_remembered),
+            exchanges_verified: get(&self.exchanges_verified),
             authentications_refused: get(&self.authentications_refused),
             authentications_shed: get(&self.authentications_shed),
             forwards_waiting: get(&self.forwards_waiting),
@@ -102,6 +106,10 @@ impl WorkerCounters {
 
     pub(crate) fn password_remembered(&self) {
         self.passwords_remembered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn exchange_verified(&self) {
+        self.exchanges_verified.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn authentication_refused(&self) {

@@ -7,9 +7,13 @@ use broker_config::{
     Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
 };
 use broker_core::cluster_state::RetainedLimits;
+use broker_core::codec::packet::{RetainHandling, SubscriptionOptions};
 use broker_core::engine::{
-    EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX, SharedSubscriptionStrategy,
+    AutoSubscription, DelayedLimits, EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX,
+    SharedSubscriptionStrategy,
 };
+use broker_core::topic::{Rewrite, RewriteAction};
+use broker_core::types::QoS;
 use broker_mosquitto::Faults;
 use broker_policy::{Digest, Quotas};
 
@@ -130,6 +134,11 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
             .expiry_max
             .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),
         listener_rates: listener_rates(config),
+        rewrites: config.rewrites.iter().map(rewrite).collect(),
+        auto_subscriptions: config.auto_subscriptions.iter().map(auto_subscription).collect(),
+        delayed: delayed(config),
+        server_reference: config.redirect.as_ref().map(|to| Arc::clone(&to.server_reference)),
+        refuses_connects: config.redirect.as_ref().is_some_and(|to| to.refuse_connects),
         profile: match mqtt.profile {
             broker_config::Profile::Dunlin => Profile::Dunlin,
             broker_config::Profile::Mosquitto => Profile::Mosquitto,
@@ -172,6 +181,45 @@ fn listener_rates(config: &Config) -> Arc<[ListenerRates]> {
 pub(super) fn queued_bytes_total_max(config: &Config, budget: Option<u64>, workers: usize) -> u64 {
     let total = config.sessions.queued_bytes_total_max.or(budget.map(|bytes| bytes / 4));
     total.map_or(QUEUED_BYTES_TOTAL_MAX, |bytes| bytes / workers.max(1) as u64)
+}
+
+fn rewrite(configured: &broker_config::Rewrite) -> Rewrite {
+    let action = match configured.action {
+        broker_config::RewriteAction::Publish => RewriteAction::Publish,
+        broker_config::RewriteAction::Subscribe => RewriteAction::Subscribe,
+        broker_config::RewriteAction::All => RewriteAction::All,
+    };
+    Rewrite::new(action, &configured.source, &configured.destination)
+}
+
+fn auto_subscription(configured: &broker_config::AutoSubscription) -> AutoSubscription {
+    let options = SubscriptionOptions {
+        qos: match configured.qos {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        },
+        no_local: configured.no_local,
+        retain_as_published: configured.retain_as_published,
+        retain_handling: match configured.send_retained {
+            true => RetainHandling::SendAtSubscribe,
+            false => RetainHandling::DoNotSend,
+        },
+    };
+    AutoSubscription { filter: Arc::clone(&configured.filter), options }
+}
+
+/// Each worker's share.
+fn delayed(config: &Config) -> DelayedLimits {
+    let Some(limits) = config.delayed else { return DelayedLimits::NONE };
+    let workers = u64::from(workers(config));
+    let share = |total: u64| usize::try_from(total.div_ceil(workers)).unwrap_or(usize::MAX);
+    DelayedLimits {
+        messages_max: share(limits.messages_max.into()),
+        // A message that may be sent may be held.
+        bytes_max: share(limits.bytes_max).max(config.mqtt.packet_bytes_max as usize),
+        seconds_max: limits.seconds_max,
+    }
 }
 
 const fn strategy(configured: Configured) -> SharedSubscriptionStrategy {

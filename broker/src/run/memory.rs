@@ -94,7 +94,10 @@ pub(super) async fn watch(
 fn held(workers: &[WorkerHandle], retained: &RetainedStore) -> u64 {
     let of_worker = |worker: &WorkerHandle| {
         let engine = worker.counters.read().engine;
-        engine.queued_bytes + engine.in_flight_bytes + engine.buffered_bytes
+        engine.queued_bytes
+            + engine.in_flight_bytes
+            + engine.delayed_bytes
+            + engine.buffered_bytes
     };
     workers.iter().map(of_worker).sum::<u64>() + retained.totals().bytes
 }

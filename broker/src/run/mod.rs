@@ -12,6 +12,7 @@ mod config;
 mod limits;
 mod memory;
 mod mosquitto;
+mod scram_line;
 mod stop;
 mod sys;
 mod workers;
@@ -46,6 +47,7 @@ use workers::Workers;
 pub use alone::AloneError;
 pub use config::{LoadError, LoadedConfig, load, load_mosquitto};
 pub use mosquitto::{Imported, import_mosquitto};
+pub use scram_line::{ScramLineError, scram_line};
 pub use stop::STOP_TIMEOUT;
 
 /// Why the broker did not start.
@@ -283,6 +285,7 @@ async fn start(
     shared.engine.queued_bytes_total_max =
         config::queued_bytes_total_max(&config, watch.budget, handles.len());
     shared.engine.node = identity.node_id;
+    shared.scram_secret = identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };

@@ -52,6 +52,7 @@ pub(super) fn shared(
         listeners: config.listeners.clone().into(),
         tls: Arc::clone(tls),
         passwords: Arc::new(passwords),
+        scram_secret: Arc::default(),
         policy,
         retained: meta.retained(),
         hub,

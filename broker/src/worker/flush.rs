@@ -116,6 +116,12 @@ impl Worker {
             Effect::Authenticate { connection, request } => {
                 self.authenticate(connection, *request);
             }
+            Effect::BeginExchange { connection, request } => {
+                self.begin_exchange(connection, *request);
+            }
+            Effect::ContinueExchange { connection, data } => {
+                self.continue_exchange(connection, &data);
+            }
             Effect::Resume { connection } => {
                 if let Some(socket) = self.socket(connection) {
                     socket.resume();
@@ -207,18 +213,26 @@ impl Worker {
     fn accept(&self, connection: ConnectionId, client_id: &ClientId, outcome: AuthOutcome) {
         let Some(socket) = self.socket(connection) else { return };
         let outcome = match &outcome {
-            AuthOutcome::Accepted { username: Some(username), .. } => {
-                let policy = Arc::clone(self.engine.borrow().policy());
-                let client = policy.client(username);
-                let quota = client.and_then(|client| client.quotas.connections);
-                match socket.place.log_in(username, client_id, quota) {
-                    true => outcome,
-                    false => AuthOutcome::Refused { reason_code: ReasonCode::QuotaExceeded },
-                }
+            AuthOutcome::Accepted { username: Some(username), .. }
+                if !self.may_enter(&socket, username, client_id) =>
+            {
+                AuthOutcome::Refused { reason_code: ReasonCode::QuotaExceeded }
             }
             _ => outcome,
         };
         self.answer(connection, outcome);
+    }
+
+    /// Whether this user may have the connection beside the others.
+    pub(super) fn may_enter(
+        &self,
+        socket: &Socket,
+        username: &Arc<str>,
+        client_id: &ClientId,
+    ) -> bool {
+        let policy = Arc::clone(self.engine.borrow().policy());
+        let quota = policy.client(username).and_then(|client| client.quotas.connections);
+        socket.place.log_in(username, client_id, quota)
     }
 
     fn answer(&self, connection: ConnectionId, outcome: AuthOutcome) {

@@ -16,6 +16,7 @@ mod outbox;
 mod password;
 mod proxy_protocol;
 mod readers;
+mod scram;
 mod signal;
 mod socket;
 mod state;
@@ -61,6 +62,8 @@ pub struct WorkerShared {
     pub tls: Arc<TlsStore>,
     /// Verifies costly passwords.
     pub passwords: Arc<PasswordPool>,
+    /// What the salts of users who are not there follow from: the same as long as the cluster lives.
+    pub scram_secret: Arc<[u8]>,
     /// The rights to enforce until the hub sends others.
     pub policy: Arc<Policy>,
     /// The retained messages.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use broker_core::types::ConnectionId;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
+use super::scram::Exchange;
 use super::transport::{Side, Transport};
 use crate::node::{ConnectionSlot, ListenerId, Place};
 
@@ -33,6 +34,7 @@ pub(super) struct Socket {
     /// A task waits until the socket takes bytes again.
     awaits_room: Cell<bool>,
     pub(super) place: Place,
+    exchange: Cell<Option<Box<Exchange>>>,
     /// Has the socket read.
     waker: Waker,
     _slot: ConnectionSlot,
@@ -84,6 +86,7 @@ impl Socket {
             is_paused: Cell::new(false),
             awaits_room: Cell::new(false),
             place,
+            exchange: Cell::new(None),
             waker,
             _slot: slot,
         }
@@ -95,6 +98,11 @@ impl Socket {
 
     pub(super) fn set_phase(&self, phase: Phase) {
         self.phase.set(phase);
+    }
+
+    /// Keeps an exchange, or none; gives the one before.
+    pub(super) fn set_exchange(&self, exchange: Option<Box<Exchange>>) -> Option<Box<Exchange>> {
+        self.exchange.replace(exchange)
     }
 
     pub(super) fn is_paused(&self) -> bool {

@@ -66,6 +66,11 @@ impl Mosquitto {
 
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let child = self.child.as_mut().unwrap();
         eventually("the process ends", || child.try_wait().unwrap())
     }

@@ -145,6 +145,7 @@ impl Node {
             listeners: Arc::clone(&listeners),
             tls: Arc::clone(&tls),
             passwords: Arc::new(PasswordPool::start(1).unwrap()),
+            scram_secret: Arc::default(),
             policy: Arc::new(options.policy),
             retained: Arc::new(RetainedStore::default()),
             hub,

@@ -53,6 +53,10 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         retained: Default::default(),
         limits: Default::default(),
         sys: Default::default(),
+        redirect: Default::default(),
+        rewrites: Vec::new(),
+        auto_subscriptions: Vec::new(),
+        delayed: Default::default(),
         log: Default::default(),
     }
 }

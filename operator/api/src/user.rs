@@ -123,6 +123,10 @@ pub struct PasswordAuthentication {
     /// `mqtt.dunlin.io/watch=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
+    /// Whether clients may also prove the password by SCRAM-SHA-256 (MQTT 5.0), without sending it. The
+    /// brokers then hold a credential from which a weak password is guessed faster than from a hash.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scram: bool,
 }
 
 /// A client certificate: with a key pair that the operator makes unless a request is named.

@@ -1,5 +1,6 @@
 //! Network Connections: what ends with them. Pure.
 
+mod exchange;
 mod outbound_alias;
 mod output;
 mod pending_ack;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+pub(crate) use exchange::{Exchange, ExchangeStep};
 pub(crate) use outbound_alias::OutboundAliases;
 pub(crate) use output::{BufferPool, Output};
 pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
@@ -41,6 +43,8 @@ pub(crate) struct PendingConnect {
     pub(crate) policy: Arc<broker_policy::Policy>,
     pub(crate) identity: Option<Identity>,
     pub(crate) session_present: bool,
+    /// Authentication Data for CONNACK, after an exchange.
+    pub(crate) authentication_data: Option<Box<[u8]>>,
 }
 
 /// Who a client proved to be.
@@ -117,6 +121,8 @@ pub(crate) struct Connection {
     pub(crate) listener: u8,
     /// What CONNECT is to be refused with.
     pub(crate) refusal: Option<ReasonCode>,
+    /// `None` for a client whose CONNECT named no Authentication Method.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// When its entry in the timers is due.
     pub(crate) timer_at: Millis,
 }
@@ -149,6 +155,7 @@ impl Connection {
             certificate_name,
             listener,
             refusal,
+            exchange: None,
             timer_at: Millis::NEVER,
         }
     }

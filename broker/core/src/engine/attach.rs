@@ -109,6 +109,7 @@ impl Engine {
         }
         self.set_rate_limit(slot);
         self.set_member_connected(slot, true);
+        self.auto_subscribe(slot);
         // Its filters must be heard everywhere before the client is told that it is back.
         let seq = self.router.interest_of(self.filters_of(slot));
         self.set_stage(id, Stage::Settling(pending));

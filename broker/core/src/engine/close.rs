@@ -56,7 +56,7 @@ impl Engine {
             && connection.version.is_v5()
         {
             let packet = Packet::Disconnect(Disconnect::new(fault.reason_code()));
-            self.send_fault(slot_of(id), packet, &fault);
+            self.send_end(slot_of(id), packet, &fault);
         }
         self.leave(now, id, will);
         self.effects.push(Effect::Close { connection: id });
@@ -162,7 +162,10 @@ impl Engine {
         publisher: Publisher,
     ) {
         let Some(mut publish) = will.message.publish() else { return };
-        if !Self::may_publish(authorizer, publish.topic) {
+        let other = self.rewritten_topic(publish.topic);
+        publish.topic = other.as_deref().unwrap_or(publish.topic);
+        // A will has a delay of its own.
+        if self.is_delayed(publish.topic) || !Self::may_publish(authorizer, publish.topic) {
             self.counters.dropped.count(super::DropReason::PublishDenied);
             return;
         }

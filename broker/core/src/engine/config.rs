@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::rate::ListenerRates;
+use super::{AutoSubscription, DelayedLimits};
 use crate::topic::LEVELS_MAX;
+use crate::topic::Rewrite;
 use crate::types::NodeId;
 
 /// Which member of a group gets a message of a Shared Subscription. Spec: MQTT 5.0 section 4.8.2.
@@ -89,6 +91,16 @@ pub struct EngineConfig {
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
+    /// Other topics in place of those that clients name; the first rule that is for one decides.
+    pub rewrites: Arc<[Rewrite]>,
+    /// Subscriptions that every client is given at CONNECT which has the right to them.
+    pub auto_subscriptions: Arc<[AutoSubscription]>,
+    /// What it holds for `$delayed` topics.
+    pub delayed: DelayedLimits,
+    /// Another server, which clients are told to use that are sent away.
+    pub server_reference: Option<Arc<str>>,
+    /// Whether every client is sent there that connects.
+    pub refuses_connects: bool,
     /// Whose habits it has.
     pub profile: Profile,
 }
@@ -141,6 +153,11 @@ impl Default for EngineConfig {
             retained_expiry_seconds_max: u32::MAX,
             listener_rates: Arc::default(),
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
+            rewrites: Arc::default(),
+            auto_subscriptions: Arc::default(),
+            delayed: DelayedLimits::NONE,
+            server_reference: None,
+            refuses_connects: false,
             profile: Profile::Dunlin,
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Spec: MQTT 5.0 section 3.2.
 
+use std::sync::Arc;
+
 use super::close::WillFate;
 use super::{Engine, Profile};
-use crate::codec::ReasonCode;
 use crate::codec::packet::{ConnAck, ConnAckProperties, Packet};
+use crate::codec::{ReasonCode, Sensitive};
 use crate::connection::{PendingConnect, slot_of};
 use crate::session::SessionSlot;
 use crate::types::{ConnectionId, Millis, ProtocolVersion};
@@ -45,6 +47,8 @@ impl Engine {
             .get(id)
             .map_or(self.config.packet_bytes_max, |connection| self.packet_bytes_max(connection));
         let client_id = session.client_id.clone();
+        let exchange = self.connections.get(id).and_then(|state| state.exchange.as_deref());
+        let method = exchange.map(|exchange| Arc::clone(&exchange.method));
         let properties = ConnAckProperties {
             session_expiry_seconds: has_other_expiry.then_some(session.expiry_seconds),
             receive_maximum: Some(self.config.receive_maximum),
@@ -54,6 +58,8 @@ impl Engine {
             server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
                 .then_some(keep_alive),
             response_information: response_information.as_deref(),
+            authentication_method: method.as_deref(),
+            authentication_data: pending.authentication_data.as_deref().map(Sensitive),
             ..ConnAckProperties::default()
         };
         let properties = match self.config.profile {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use broker_policy::Policy;
 
 use super::close::WillFate;
+use super::exchange::check_method;
 use super::reason::Fault;
 use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
@@ -33,6 +34,9 @@ impl Engine {
         let certificate_name = connection.certificate_name.clone();
         let refusal = connection.refusal;
         match self.pending_connect(connect, refusal) {
+            Ok(pending) if self.begin_exchange(id, connect, &pending) => {
+                self.set_stage(id, Stage::Authenticating(Box::new(pending)));
+            }
             Ok(pending) => {
                 let request = AuthRequest {
                     policy: Arc::clone(&pending.policy),
@@ -58,9 +62,10 @@ impl Engine {
         if let Some(reason_code) = refusal {
             return Err(reason_code);
         }
-        if connect.properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
+        if self.config.refuses_connects {
+            return Err(self.departure(ReasonCode::ServerUnavailable));
         }
+        check_method(connect)?;
         let is_v5 = connect.version.is_v5();
         let is_client_id_assigned = connect.client_id.is_empty();
         let may_assign = is_v5 || connect.clean_start && !connect.version.is_v31();
@@ -89,6 +94,7 @@ impl Engine {
             policy: Arc::clone(&self.policy),
             identity: None,
             session_present: false,
+            authentication_data: None,
         })
     }
 
@@ -171,7 +177,7 @@ impl Engine {
         let fault = fault.into();
         self.counters.limits.count(fault.reason_code());
         let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
-        self.send_fault(slot_of(id), packet, &fault);
+        self.send_end(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);
     }
 
@@ -196,6 +202,9 @@ pub(super) fn recheck(
     let holds = match (identity.proof, now) {
         (AuthProof::Password, now) => {
             now.is_some() && before.map(|before| &before.password) == now.map(|now| &now.password)
+        }
+        (AuthProof::Exchange, now) => {
+            now.is_some() && before.map(|before| &before.scram) == now.map(|now| &now.scram)
         }
         (AuthProof::Certificate, Some(now)) => now.certificate,
         // A guest, whom the policy admits.

@@ -56,6 +56,10 @@ pub struct Counters {
     pub queued_messages: u64,
     /// Their bytes.
     pub queued_bytes: u64,
+    /// Messages of `$delayed` topics that are held now.
+    pub delayed_messages: u64,
+    /// Their bytes.
+    pub delayed_bytes: u64,
     /// Bytes of messages sent and kept until they are acknowledged.
     pub in_flight_bytes: u64,
     /// Bytes in clients' buffers, in and out, when memory was looked at last.
@@ -79,6 +83,8 @@ pub struct Dropped {
     pub too_large: u64,
     /// A forward batch could not be read to its end.
     pub forward_malformed: u64,
+    /// A `$delayed` topic that can't be read, or as many such messages are held as may be.
+    pub delayed_refused: u64,
     /// The group of the Shared Subscription had no member any more.
     pub no_shared_member: u64,
 }
@@ -134,6 +140,7 @@ pub(crate) enum DropReason {
     Expired,
     TooLarge,
     NoSharedMember,
+    DelayedRefused,
 }
 
 impl Dropped {
@@ -145,6 +152,7 @@ impl Dropped {
             DropReason::Expired => &mut self.expired,
             DropReason::TooLarge => &mut self.too_large,
             DropReason::NoSharedMember => &mut self.no_shared_member,
+            DropReason::DelayedRefused => &mut self.delayed_refused,
         };
         *counter += 1;
     }

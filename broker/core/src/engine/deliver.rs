@@ -87,7 +87,7 @@ impl Frames {
 }
 
 /// The Message Expiry Interval to send: what is left of it. [MQTT-3.3.2-6]
-fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
+pub(super) fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
     let millis = expires_at.since(now);
     (expires_at != Millis::NEVER).then(|| u32::try_from(millis.div_ceil(1000)).unwrap_or(u32::MAX))
 }

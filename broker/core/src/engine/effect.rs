@@ -59,6 +59,21 @@ pub enum Effect {
         /// What the client presents.
         request: Box<AuthRequest>,
     },
+    /// An exchange of AUTH packets begins: say what comes next by
+    /// [`exchanged`](super::Engine::exchanged).
+    BeginExchange {
+        /// The connection.
+        connection: ConnectionId,
+        /// What the client presents. Its method is SCRAM-SHA-256.
+        request: Box<ExchangeRequest>,
+    },
+    /// The client goes on: answer as before.
+    ContinueExchange {
+        /// The connection.
+        connection: ConnectionId,
+        /// Its Authentication Data.
+        data: Box<[u8]>,
+    },
     /// Ask the arbiter for the Client Identifier, have an earlier holder's engine
     /// [`take_over`](super::Engine::take_over), and answer with
     /// [`claimed`](super::Engine::claimed).
@@ -150,6 +165,59 @@ impl fmt::Debug for AuthRequest {
     }
 }
 
+/// What a client presents at the beginning of an exchange.
+#[derive(Clone)]
+pub struct ExchangeRequest {
+    /// The policy to check against, to the exchange's end. If another one holds by then, the engine
+    /// looks whether the answer still does.
+    pub policy: Arc<Policy>,
+    /// Client Identifier.
+    pub client_id: ClientId,
+    /// User Name of CONNECT, or of the user that is in already: the exchange must prove that one.
+    pub username: Option<Arc<str>>,
+    /// Authentication Data; empty where the client sent none.
+    pub data: Box<[u8]>,
+}
+
+impl PartialEq for ExchangeRequest {
+    /// Compares what the client presents.
+    fn eq(&self, other: &Self) -> bool {
+        let key = |r: &Self| (r.client_id.clone(), r.username.clone());
+        key(self) == key(other) && self.data == other.data
+    }
+}
+
+impl fmt::Debug for ExchangeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExchangeRequest")
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to [`Effect::BeginExchange`] and [`Effect::ContinueExchange`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExchangeOutcome {
+    /// The client is to go on.
+    Continue {
+        /// Authentication Data for it.
+        data: Box<[u8]>,
+    },
+    /// The client is who it says.
+    Proved {
+        /// The policy's client it acts as.
+        username: Arc<str>,
+        /// Authentication Data for it.
+        data: Box<[u8]>,
+    },
+    /// It is refused.
+    Refused {
+        /// One that CONNACK and DISCONNECT have.
+        reason_code: ReasonCode,
+    },
+}
+
 /// The answer to [`Effect::Authenticate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthOutcome {
@@ -172,6 +240,8 @@ pub enum AuthOutcome {
 pub enum AuthProof {
     /// The password of the record.
     Password,
+    /// Knowledge of the password, in an exchange.
+    Exchange,
     /// A client certificate.
     Certificate,
     /// Nothing: an anonymous client.

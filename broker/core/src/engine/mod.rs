@@ -4,11 +4,14 @@
 //! driver owns sockets and clocks. After each call, or each series of calls, it drains
 //! [`Engine::take_effects`], [`Engine::take_touched`] and [`Engine::take_forward`].
 //!
-//! Steps, a file each: `receive` cuts packets, `connect`, `attach` and `connack` begin a session's time
-//! on a connection, `close` ends it, `publish` and `ack` take messages in, `route` and `deliver` send
+//! Steps, a file each: `receive` cuts packets, `exchange` asks on who somebody is, `connect`, `attach` and `connack` begin a session's time
+//! on a connection, `close` ends it, `redirect` sends clients
+//! elsewhere, `publish`, `delayed` and `ack` take messages
+//! in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `rate` and `pressure` hold publishers back, `timeout`, `policy` and `commit` react to
-//! what happens elsewhere; `reason` has the words of refusals; `sys` says what the broker tells of itself.
+//! what happens elsewhere; `reason` has the words of refusals; `sys` says what the broker tells of
+//! itself; `topics` puts other topics in place of clients' own.
 
 mod ack;
 mod attach;
@@ -18,8 +21,10 @@ mod config;
 mod connack;
 mod connect;
 mod counters;
+mod delayed;
 mod deliver;
 mod effect;
+mod exchange;
 mod forwarding;
 mod interest;
 mod output;
@@ -30,6 +35,7 @@ mod random;
 mod rate;
 mod reason;
 mod receive;
+mod redirect;
 mod redispatch;
 mod retained;
 mod route;
@@ -39,6 +45,7 @@ mod sys;
 mod take_over;
 mod timeout;
 mod timers;
+mod topics;
 
 #[cfg(test)]
 mod tests;
@@ -51,12 +58,14 @@ use broker_policy::Policy;
 pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped, Limits};
+pub use delayed::DelayedLimits;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
 pub use pressure::Pressure;
 pub use rate::ListenerRates;
 pub use sys::{SYS_PREFIX, SysValue};
+pub use topics::AutoSubscription;
 
 use crate::connection::{Connections, RateLimit};
 use crate::retained::RetainedSource;
@@ -76,6 +85,7 @@ pub struct Engine {
     searches: retained::Searches,
     frames: deliver::Frames,
     forwards: forwarding::Forwards,
+    delayed: delayed::Delayed,
     /// Answers that wait for an interest change to be known elsewhere.
     waiting: BTreeMap<(InterestSeq, u64), subscribe::Waiting>,
     waiting_count: u64,
@@ -122,6 +132,7 @@ impl Engine {
             searches: retained::Searches::default(),
             frames: deliver::Frames::default(),
             forwards: forwarding::Forwards::default(),
+            delayed: delayed::Delayed::default(),
             waiting: BTreeMap::new(),
             waiting_count: 0,
             proposals: HashMap::new(),

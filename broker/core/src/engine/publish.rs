@@ -27,13 +27,13 @@ impl Engine {
         publish: &Publish<'_>,
     ) -> Result<(), Fault> {
         let Some(alias) = publish.properties.topic_alias else {
-            return self.accept_publish(now, id, publish);
+            return self.take_publish(now, id, publish);
         };
         let maximum = self.config.topic_alias_maximum;
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if !publish.topic.is_empty() {
             connection.topic_aliases.set(alias, publish.topic, maximum)?;
-            return self.accept_publish(now, id, publish);
+            return self.take_publish(now, id, publish);
         }
         let aliases = std::mem::take(&mut connection.topic_aliases);
         let result = aliases
@@ -42,14 +42,14 @@ impl Engine {
                 ReasonCode::ProtocolError => Fault::State(reason::ALIAS_UNSET),
                 reason_code => reason_code.into(),
             })
-            .and_then(|topic| self.accept_publish(now, id, &Publish { topic, ..*publish }));
+            .and_then(|topic| self.take_publish(now, id, &Publish { topic, ..*publish }));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.topic_aliases = aliases;
         }
         result
     }
 
-    fn accept_publish(
+    pub(super) fn accept_publish(
         &mut self,
         now: Millis,
         id: ConnectionId,
@@ -61,10 +61,10 @@ impl Engine {
         };
         self.counters.publishes_received[usize::from(publish.qos.as_u8())] += 1;
         self.counters.payload_bytes_received += publish.payload.len() as u64;
+        // What is delayed is retained when its time has come.
+        let retains = publish.retain && !self.is_delayed(publish.topic);
         let Some(packet_id) = publish.packet_id else {
-            if self.publish(now, slot, session, publish) != ReasonCode::NotAuthorized
-                && publish.retain
-            {
+            if !self.publish(now, slot, session, publish).is_error() && retains {
                 self.propose_retained(now, publish);
             }
             return Ok(());
@@ -79,7 +79,7 @@ impl Engine {
         }
         self.check_receive_maximum(slot, session)?;
         let reason_code = self.publish(now, slot, session, publish);
-        let is_denied = reason_code == ReasonCode::NotAuthorized;
+        let is_denied = reason_code.is_error();
         let is_v5 = self.version(slot).is_v5();
         // A PUBREC that refuses ends the exchange; 3.1.1 knows none, so it goes on there.
         if kind == AckKind::PubRec
@@ -89,7 +89,7 @@ impl Engine {
             session.inbound_qos2.insert(packet_id);
         }
         let mut proposal = None;
-        if publish.retain && !is_denied {
+        if retains && !is_denied {
             proposal = self.propose_retained(now, publish);
         }
         if let Some(proposal) = proposal {
@@ -140,6 +140,9 @@ impl Engine {
         session: SessionSlot,
         publish: &Publish<'_>,
     ) -> ReasonCode {
+        if self.is_delayed(publish.topic) {
+            return self.delay(now, session, publish);
+        }
         let route = self.router.take_route(publish.topic, &self.sessions);
         let reason_code = if self.may_use_route(slot, session, &route) {
             match self.follow_route(now, publish, Publisher::Session(session), &route) {

@@ -27,6 +27,10 @@ pub(super) const ACK_OF_OTHER_QOS: &str =
     "this packet identifier is that of a message of another qos, or at another step";
 pub(super) const SESSION_ENDS: &str = "the session was to end with its connection: ask for a \
                                        session expiry interval in connect";
+pub(super) const AUTH_NAMES_NO_METHOD: &str = "auth must name the authentication method of connect";
+pub(super) const AUTH_OUT_OF_TURN: &str =
+    "auth is out of turn: continue (0x18) after the broker's, begin again (0x19) when that is over";
+pub(super) const NOT_IN_YET: &str = "send nothing but auth or disconnect before connack has come";
 pub(super) const AUTH_WITHOUT_METHOD: &str = "auth needs an authentication method in connect";
 
 impl From<ReasonCode> for Fault {
@@ -67,7 +71,7 @@ fn text(
 ) -> Option<Cow<'static, str>> {
     let text = match packet {
         PacketType::ConnAck => of_connack(reason_code)?,
-        PacketType::PubAck | PacketType::PubRec => of_publish(reason_code)?,
+        PacketType::PubAck | PacketType::PubRec => return of_publish(reason_code, config),
         PacketType::SubAck | PacketType::UnsubAck => {
             return of_subscription(packet, reason_code, config);
         }
@@ -88,7 +92,8 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
             "the broker is busy, or a newer connection took the client identifier: try again later"
         }
         ReasonCode::BadAuthenticationMethod => {
-            "this authentication method is not offered: connect without one"
+            "this authentication method is not offered here: use SCRAM-SHA-256 where passwords are \
+             taken, or connect without one"
         }
         ReasonCode::PacketTooLarge => "the will message is too large",
         ReasonCode::QuotaExceeded => {
@@ -98,12 +103,21 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
     })
 }
 
-const fn of_publish(reason_code: ReasonCode) -> Option<&'static str> {
+fn of_publish(reason_code: ReasonCode, config: &EngineConfig) -> Option<Cow<'static, str>> {
     Some(match reason_code {
-        ReasonCode::NotAuthorized => "not allowed to publish to this topic",
-        ReasonCode::QuotaExceeded => "as many messages are retained as there may be: clear some",
+        ReasonCode::NotAuthorized => "not allowed to publish to this topic".into(),
         ReasonCode::ImplementationSpecificError => {
-            "the retained message could not be stored: publish it again"
+            "the retained message could not be stored: publish it again".into()
+        }
+        ReasonCode::TopicNameInvalid => format!(
+            "write $delayed/<seconds>/<topic>, with at most {} seconds",
+            config.delayed.seconds_max
+        )
+        .into(),
+        ReasonCode::QuotaExceeded => {
+            "as many retained or delayed messages are held as may be: clear some, or publish it \
+             later"
+                .into()
         }
         _ => return None,
     })
@@ -147,6 +161,9 @@ fn of_disconnect(reason_code: ReasonCode, config: &EngineConfig) -> Option<Cow<'
         ReasonCode::ServerShuttingDown => "the broker shuts down: connect again".into(),
         ReasonCode::SessionTakenOver => {
             "another connection uses this client identifier: give each client its own".into()
+        }
+        ReasonCode::NotAuthorized => {
+            "the user did not prove itself again: send auth of the user who is connected".into()
         }
         ReasonCode::AdministrativeAction => "the policy no longer admits this client".into(),
         _ => return None,

@@ -5,7 +5,7 @@ use super::reason::{self, Fault};
 use super::{Engine, Intake};
 use crate::codec::packet::{Disconnect, Packet};
 use crate::codec::{DecodeLimits, Decoded, ReasonCode, Sender, decode};
-use crate::connection::{Connection, Stage, slot_of};
+use crate::connection::{Connection, ExchangeStep, Stage, slot_of};
 use crate::types::{ConnectionId, Millis};
 
 /// Acknowledgements that may wait for a commit before the client's input is paused. In 5.0 the
@@ -134,7 +134,12 @@ impl Engine {
     /// Whether further packets must wait: for an answer of the driver, or for the client to read.
     fn is_held_up(&self, connection: &Connection) -> bool {
         match connection.stage {
-            Stage::Authenticating(_) | Stage::Claiming(_) | Stage::Settling(_) => true,
+            // In an exchange the client may be the one who is waited for.
+            Stage::Authenticating(_) => {
+                let exchange = connection.exchange.as_deref();
+                exchange.is_none_or(|exchange| exchange.step != ExchangeStep::Client)
+            }
+            Stage::Claiming(_) | Stage::Settling(_) => true,
             Stage::AwaitConnect | Stage::Open | Stage::Closing => {
                 let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.len());
                 acks > PENDING_ACKS_MAX
@@ -148,6 +153,11 @@ impl Engine {
     /// An error is the reason to disconnect the client.
     fn handle(&mut self, now: Millis, id: ConnectionId, packet: &Packet<'_>) -> Result<(), Fault> {
         let slot = slot_of(id);
+        // (A PUBLISH is refused where it finds no session.)
+        if !matches!(packet, Packet::Publish(_)) && self.is_exchanging(id) {
+            self.handle_in_exchange(now, id, packet);
+            return Ok(());
+        }
         match packet {
             Packet::Connect(connect) => self.handle_connect(now, id, connect),
             Packet::Publish(publish) => self.handle_publish(now, id, publish)?,
@@ -161,9 +171,7 @@ impl Engine {
                 self.send(slot, &Packet::PingResp);
             }
             Packet::Disconnect(disconnect) => self.handle_disconnect(now, id, disconnect)?,
-            // Without an Authentication Method in CONNECT there is nothing to go on with.
-            // Spec: MQTT 5.0 section 4.12 [MQTT-4.12.0-6].
-            Packet::Auth(_) => return Err(Fault::State(reason::AUTH_WITHOUT_METHOD)),
+            Packet::Auth(auth) => self.handle_auth(id, auth)?,
             // The decoder lets no server's packet through.
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 return Err(ReasonCode::ProtocolError.into());

@@ -32,7 +32,7 @@ pub(super) struct SubscribeAnswer {
 }
 
 /// A Subscription that was made.
-struct Added {
+pub(super) struct Added {
     subscription: Subscription,
     is_new: bool,
     seq: InterestSeq,
@@ -62,7 +62,7 @@ impl Engine {
                 Ok(added) => {
                     reason_codes.push(ReasonCode::granted(qos));
                     seq = seq.max(added.seq);
-                    cursors.extend(cursor(added));
+                    cursors.extend(added.cursor());
                 }
                 Err(reason_code) => {
                     self.counters.limits.count_subscription(reason_code);
@@ -80,25 +80,27 @@ impl Engine {
         Ok(())
     }
 
-    fn subscribe_one(
+    pub(super) fn subscribe_one(
         &mut self,
         slot: SessionSlot,
         filter: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
     ) -> Result<Added, ReasonCode> {
-        TopicFilter::parse(filter.filter, self.config.topic_levels_max)
+        let other = self.rewritten_filter(filter.filter);
+        let text = other.as_deref().unwrap_or(filter.filter);
+        TopicFilter::parse(text, self.config.topic_levels_max)
             .map_err(|_| ReasonCode::TopicFilterInvalid)?;
         // With its `$share/name/`, as Mosquitto does: `#` is no right to share a Subscription.
-        if !self.may_subscribe(slot, filter.filter) {
+        if !self.may_subscribe(slot, text) {
             return Err(ReasonCode::NotAuthorized);
         }
         let session = self.sessions.get(slot).ok_or(ReasonCode::UnspecifiedError)?;
-        let is_new = session.subscription(filter.filter).is_none();
+        let is_new = session.subscription(text).is_none();
         if is_new && session.subscriptions.len() >= self.config.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
         let options = filter.options;
-        let subscription = Subscription { filter: filter.filter.into(), options, id };
+        let subscription = Subscription { filter: text.into(), options, id };
         let seq = self.add_subscription(slot, subscription.clone());
         Ok(Added { subscription, is_new, seq })
     }
@@ -219,6 +221,8 @@ impl Engine {
     }
 
     fn unsubscribe_one(&mut self, now: Millis, slot: SessionSlot, filter: &str) -> ReasonCode {
+        let other = self.rewritten_filter(filter);
+        let filter = other.as_deref().unwrap_or(filter);
         let Some(session) = self.sessions.get(slot) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -233,16 +237,18 @@ impl Engine {
     }
 }
 
-/// Where the Subscription's retained messages begin, if it is to be sent any. [MQTT-3.3.1-9]
-/// [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-fn cursor(added: Added) -> Option<RetainedCursor> {
-    let Added { subscription: Subscription { filter, options, id }, is_new, .. } = added;
-    let wants = match options.retain_handling {
-        RetainHandling::SendAtSubscribe => true,
-        RetainHandling::SendAtNewSubscription => is_new,
-        RetainHandling::DoNotSend => false,
-    };
-    // A group gets none. Spec: MQTT 5.0 section 4.8.2.
-    let wants = wants && !is_shared(&filter);
-    wants.then_some(RetainedCursor { filter, options, id, after: None })
+impl Added {
+    /// Where the Subscription's retained messages begin, if it is to be sent any. [MQTT-3.3.1-9]
+    /// [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+    pub(super) fn cursor(self) -> Option<RetainedCursor> {
+        let Self { subscription: Subscription { filter, options, id }, is_new, .. } = self;
+        let wants = match options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendAtNewSubscription => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        // A group gets none. Spec: MQTT 5.0 section 4.8.2.
+        let wants = wants && !is_shared(&filter);
+        wants.then_some(RetainedCursor { filter, options, id, after: None })
+    }
 }

@@ -18,6 +18,7 @@ impl Engine {
             }
         }
         self.continue_searches(now);
+        self.publish_delayed(now);
         if self.timers.wants_compaction() {
             let (connections, sessions) = (&self.connections, &self.sessions);
             self.timers.compact(|at, key| match key {
@@ -35,7 +36,8 @@ impl Engine {
     /// late. Ask again after every pass.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.timers.next().into_iter().chain(self.searches.next()).min()
+        let others = [self.searches.next(), self.delayed.next()];
+        self.timers.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     pub(super) fn arm_connection(&mut self, id: ConnectionId, at: Millis) {
@@ -102,12 +104,12 @@ impl Engine {
         }
     }
 
-    /// Disconnects every client with 0x8B. Sessions stay, to be taken over.
+    /// Disconnects every client with 0x8B, or 0x9C where another server is named. Sessions stay, to be taken over.
     pub fn drain(&mut self, now: Millis) {
         self.drain_some(now, usize::MAX);
     }
 
-    /// Disconnects at most so many clients with 0x8B, so that a driver can pace their return
+    /// Disconnects at most so many clients as [`drain`](Self::drain) does, so that a driver can pace their return
     /// elsewhere. Gives how many it were: fewer than `clients_max` means that nobody is left.
     pub fn drain_some(&mut self, now: Millis, clients_max: usize) -> usize {
         let ids = self.connections.not_closing(clients_max);
@@ -116,9 +118,10 @@ impl Engine {
                 !matches!(connection.stage, Stage::Open | Stage::AwaitConnect)
             });
             if is_connecting {
-                self.refuse_connect(now, id, ReasonCode::ServerUnavailable);
+                let reason_code = self.departure(ReasonCode::ServerUnavailable);
+                self.refuse_connect(now, id, reason_code);
             } else {
-                self.fail(now, id, ReasonCode::ServerShuttingDown);
+                self.fail(now, id, self.departure(ReasonCode::ServerShuttingDown));
             }
         }
         ids.len()

@@ -8,6 +8,7 @@ mod filter_trie;
 mod level_index;
 mod level_text;
 mod name;
+mod rewrite;
 #[cfg(test)]
 mod topic_test;
 mod topic_tree;
@@ -18,4 +19,5 @@ pub(crate) use filter::is_shared;
 pub use filter::{ShareName, TopicFilter};
 pub use filter_trie::FilterTrie;
 pub use name::TopicName;
+pub use rewrite::{Rewrite, RewriteAction, rewrite};
 pub use topic_tree::TopicTree;

@@ -8,7 +8,7 @@ mod policy;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use broker_config::{Config, Durability, Profile, RawConfig, RawMqtt, RawSys};
+use broker_config::{Config, Durability, Profile, RawConfig, RawDelayed, RawMqtt, RawSys};
 
 use crate::conf::{self, Position, Source};
 use crate::fault::{Fault, Faults};
@@ -143,6 +143,11 @@ impl Translator<'_> {
             retained: Default::default(),
             limits: self.limits(config),
             sys: sys(config),
+            redirect: Default::default(),
+            rewrites: Vec::new(),
+            auto_subscriptions: Vec::new(),
+            // To Mosquitto these topics are like others.
+            delayed: RawDelayed { messages_max: 0, ..RawDelayed::default() },
             log: self.log(config, options.verbose),
         }
     }

@@ -5,23 +5,23 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::PasswordError;
 
-pub(super) fn decode(text: &str, part: &'static str) -> Result<Vec<u8>, PasswordError> {
+pub(crate) fn decode(text: &str, part: &'static str) -> Result<Vec<u8>, PasswordError> {
     STANDARD.decode(text).map_err(|_| PasswordError::Malformed { part })
 }
 
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-pub(super) fn decode_unpadded(text: &str, part: &'static str) -> Result<Vec<u8>, PasswordError> {
+pub(crate) fn decode_unpadded(text: &str, part: &'static str) -> Result<Vec<u8>, PasswordError> {
     STANDARD_NO_PAD.decode(text).map_err(|_| PasswordError::Malformed { part })
 }
 
-pub(super) fn encode_unpadded(bytes: &[u8]) -> String {
+pub(crate) fn encode_unpadded(bytes: &[u8]) -> String {
     STANDARD_NO_PAD.encode(bytes)
 }
 
-pub(super) fn check_salt(salt: &[u8]) -> Result<(), PasswordError> {
+pub(crate) fn check_salt(salt: &[u8]) -> Result<(), PasswordError> {
     if (super::SALT_BYTES_MIN..=64).contains(&salt.len()) {
         Ok(())
     } else {

@@ -1,7 +1,7 @@
 //! Password hashes as Mosquitto writes them: `$7$`, `$6$` and `$argon2id$`. Pure: salts are given.
 
 mod argon2id;
-mod encoding;
+pub(crate) mod encoding;
 mod pbkdf2_sha512;
 mod sha512;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::group::{RoleAssignment, normalise_assignments};
 use super::{PRIORITY_UNSET, clamp_priority};
 use crate::password::PasswordHash;
+use crate::scram::ScramCredential;
 
 /// A user. `clients` in a dynamic-security document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,10 @@ pub struct Client {
     /// The password's hash. Without one no password is accepted.
     #[serde(default)]
     pub password: Option<PasswordHash>,
+    /// What proves the password by SCRAM-SHA-256. Without it that method is not accepted. Left out
+    /// where there is none, as an older broker doesn't know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<ScramCredential>,
     /// Whether a verified client certificate that names this user is accepted.
     #[serde(default)]
     pub certificate: bool,

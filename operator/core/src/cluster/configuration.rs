@@ -152,6 +152,10 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         },
         limits: RawLimits::default(),
         sys: Default::default(),
+        redirect: Default::default(),
+        rewrites: Vec::new(),
+        auto_subscriptions: Vec::new(),
+        delayed: Default::default(),
         log: RawLog::default(),
     }
 }

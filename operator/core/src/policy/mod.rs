@@ -42,7 +42,7 @@ mod test_support;
 
 use std::collections::BTreeMap;
 
-use broker_policy::{PasswordHash, RecordSet, Revision};
+use broker_policy::{PasswordHash, RecordSet, Revision, ScramCredential};
 use operator_api::cluster::PolicySettings;
 use operator_api::{MqttAcl, MqttUser};
 
@@ -91,8 +91,8 @@ pub struct UserInput<'a> {
 /// What a user proves itself with, as far as the brokers need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserCredential {
-    /// A password with this hash.
-    Password(PasswordHash),
+    /// A password with this hash, and what proves it by SCRAM-SHA-256 where that is asked for.
+    Password(PasswordHash, Option<ScramCredential>),
     /// A client certificate whose common name is the username.
     Certificate,
     /// Not issued yet, or not found: the user has a record, but can't connect.

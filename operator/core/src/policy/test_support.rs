@@ -49,7 +49,7 @@ impl Objects {
                 UserCredential::Certificate
             } else {
                 let hash = PasswordHash::pbkdf2_sha512(b"secret", b"twelve bytes", 1);
-                UserCredential::Password(hash.unwrap())
+                UserCredential::Password(hash.unwrap(), None)
             };
             UserInput { user, credential }
         });

@@ -108,7 +108,10 @@ fn compile_client(input: &UserInput<'_>, username: &str, problems: &mut Vec<Prob
         ..Client::default()
     };
     match &input.credential {
-        UserCredential::Password(hash) => client.password = Some(hash.clone()),
+        UserCredential::Password(hash, scram) => {
+            client.password = Some(hash.clone());
+            client.scram = scram.clone();
+        }
         UserCredential::Certificate => client.certificate = true,
         UserCredential::Missing => problems.push(Problem::new(
             ProblemReason::CredentialsMissing,

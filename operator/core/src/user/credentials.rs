@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use broker_policy::PasswordHash;
+use broker_policy::{PasswordHash, ScramCredential, scram};
 use operator_api::MqttUser;
 use operator_api::cluster::{AuthenticationMethod, Listener};
 
@@ -22,6 +22,7 @@ const PASSWORD_LENGTH_MAX: usize = 65_535;
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
 const PASSWORD_HASH: &str = "passwordHash";
+const SCRAM: &str = "scramCredential";
 const URI: &str = "uri";
 const CA: &str = "ca.crt";
 
@@ -74,13 +75,44 @@ pub fn password_secret(request: &PasswordRequest<'_>) -> Result<SecretData, Prob
             })?
         }
     };
-    Ok(SecretData::from([
+    let scram = match wants_scram(request.user) {
+        true => Some(scram_credential(request, &password, &hash)?),
+        false => None,
+    };
+    let mut data = SecretData::from([
         (USERNAME.into(), request.user.username().into_bytes()),
         (PASSWORD.into(), password),
         (PASSWORD_HASH.into(), hash.as_str().as_bytes().to_vec()),
         (URI.into(), request.uri.as_bytes().to_vec()),
         (CA.into(), request.ca.as_bytes().to_vec()),
-    ]))
+    ]);
+    if let Some(scram) = scram {
+        data.insert(SCRAM.into(), scram.as_str().as_bytes().to_vec());
+    }
+    Ok(data)
+}
+
+fn wants_scram(user: &MqttUser) -> bool {
+    user.spec.authentication.password.as_ref().is_some_and(|password| password.scram)
+}
+
+/// What proves the password by SCRAM: what is there stays as long as the hash beside it does, as
+/// making it anew takes milliseconds.
+fn scram_credential(
+    request: &PasswordRequest<'_>,
+    password: &[u8],
+    hash: &PasswordHash,
+) -> Result<ScramCredential, Problem> {
+    if let Some((known, Some(scram))) = request.existing.and_then(stored_password)
+        && known == *hash
+    {
+        return Ok(scram);
+    }
+    let salt = salt_of_user(request.cluster_id, &identity(request.user));
+    ScramCredential::derive(password, &salt, scram::ITERATIONS).map_err(|error| {
+        let name = name(request.user);
+        problem(format!("the password of {name} has no SCRAM credential: {error}"))
+    })
 }
 
 /// The Secret of a user with a certificate: the leaf's own entries, and what else its clients need.
@@ -92,10 +124,13 @@ pub fn x509_secret(user: &MqttUser, uri: &str, leaf: SecretData) -> SecretData {
     data
 }
 
-/// The password hash that a user's Secret holds; `None` when there is none that can be read.
+/// The password's hash that a user's Secret holds, and its SCRAM credential where there is one;
+/// `None` when there is no hash that can be read.
 #[must_use]
-pub fn stored_hash(data: &SecretData) -> Option<PasswordHash> {
-    PasswordHash::parse(std::str::from_utf8(data.get(PASSWORD_HASH)?).ok()?).ok()
+pub fn stored_password(data: &SecretData) -> Option<(PasswordHash, Option<ScramCredential>)> {
+    let text = |key: &str| std::str::from_utf8(data.get(key)?).ok();
+    let hash = PasswordHash::parse(text(PASSWORD_HASH)?).ok()?;
+    Some((hash, text(SCRAM).and_then(|text| ScramCredential::parse(text).ok())))
 }
 
 /// The listener that clients of a way of authentication are sent to: the first one that takes it, by
@@ -180,7 +215,7 @@ mod tests {
         let user = user("{clusterRef: {name: fleet}}");
         let first = password_secret(&request(&user, None)).unwrap();
         assert_eq!(first[PASSWORD].len(), 32);
-        assert!(stored_hash(&first).unwrap().verify(&first[PASSWORD]));
+        assert!(stored_password(&first).unwrap().0.verify(&first[PASSWORD]));
         let again = PasswordRequest { random: [8; 24], ..request(&user, Some(&first)) };
         assert_eq!(password_secret(&again).unwrap(), first);
     }
@@ -191,7 +226,24 @@ mod tests {
         let mut edited = password_secret(&request(&user, None)).unwrap();
         edited.insert(PASSWORD.into(), b"another".to_vec());
         let after = password_secret(&request(&user, Some(&edited))).unwrap();
-        assert!(stored_hash(&after).unwrap().verify(b"another"));
+        assert!(stored_password(&after).unwrap().0.verify(b"another"));
+    }
+
+    #[test]
+    fn a_scram_credential_is_made_where_it_is_asked_for_and_follows_the_password() {
+        let user = user("{clusterRef: {name: fleet}, authentication: {password: {scram: true}}}");
+        let scram = |data: &SecretData| stored_password(data).unwrap().1.unwrap();
+        let first = password_secret(&request(&user, None)).unwrap();
+        assert!(scram(&first).is_of(&first[PASSWORD]));
+        assert_eq!(password_secret(&request(&user, Some(&first))).unwrap(), first);
+        let mut edited = first.clone();
+        edited.insert(PASSWORD.into(), b"another".to_vec());
+        let after = password_secret(&request(&user, Some(&edited))).unwrap();
+        assert!(scram(&after).is_of(b"another"));
+        let mut plain = user.clone();
+        plain.spec.authentication = Default::default();
+        let without = password_secret(&request(&plain, Some(&first))).unwrap();
+        assert!(!without.contains_key(SCRAM));
     }
 
     #[test]
@@ -204,7 +256,7 @@ mod tests {
         assert!(with(b"").unwrap_err().message.contains("1 to 65535 bytes"));
         assert!(with(b"secret\n").unwrap_err().message.contains("line break"));
         let data = with(b"secret").unwrap();
-        assert!(stored_hash(&data).unwrap().verify(b"secret"));
+        assert!(stored_password(&data).unwrap().0.verify(b"secret"));
     }
 
     #[test]

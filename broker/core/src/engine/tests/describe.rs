@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::codec::ReasonCode;
 use crate::codec::packet::*;
+use crate::codec::{ReasonCode, Sensitive};
 use crate::types::ProtocolVersion;
 
 pub(super) fn describe(packet: &Packet<'_>, version: ProtocolVersion) -> String {
@@ -29,10 +29,27 @@ pub(super) fn describe(packet: &Packet<'_>, version: ProtocolVersion) -> String 
         }
         Packet::Disconnect(disconnect) => {
             write!(text, " {:#04x}", disconnect.reason_code.as_u8()).unwrap();
+            push_server(&mut text, disconnect.server_reference);
+        }
+        Packet::Auth(auth) => {
+            write!(text, " {:#04x}", auth.reason_code.as_u8()).unwrap();
+            push_data(&mut text, auth.authentication_data);
         }
         _ => {}
     }
     text
+}
+
+fn push_server(text: &mut String, reference: Option<&str>) {
+    if let Some(reference) = reference {
+        write!(text, " server={reference}").unwrap();
+    }
+}
+
+fn push_data(text: &mut String, data: Option<Sensitive<'_>>) {
+    if let Some(data) = data {
+        write!(text, " {}", String::from_utf8_lossy(data.0)).unwrap();
+    }
 }
 
 fn push_codes(text: &mut String, codes: ReasonCodes<'_>) {
@@ -56,6 +73,11 @@ fn describe_connack(connack: &ConnAck<'_>, text: &mut String) {
     if let Some(id) = properties.assigned_client_id {
         write!(text, " id={id}").unwrap();
     }
+    if let Some(method) = properties.authentication_method {
+        write!(text, " method={method}").unwrap();
+    }
+    push_data(text, properties.authentication_data);
+    push_server(text, properties.server_reference);
     if properties.shared_subscription_available == Some(false) {
         text.push_str(" not_shared");
     }

@@ -73,7 +73,12 @@ fn config() -> EngineConfig {
 #[test]
 fn a_refusal_says_what_to_change() {
     let expected = [
-        ("CONNACK", 0x8C, "this authentication method is not offered: connect without one"),
+        (
+            "CONNACK",
+            0x8C,
+            "this authentication method is not offered here: use SCRAM-SHA-256 where passwords are \
+             taken, or connect without one",
+        ),
         ("PUBACK", 0x87, "not allowed to publish to this topic"),
         ("PUBREC", 0x87, "not allowed to publish to this topic"),
         ("SUBACK", 0x87, "not allowed to subscribe to this topic filter"),

@@ -116,6 +116,11 @@ impl World {
                 };
                 engine.authenticated(now, connection, outcome);
             }
+            Effect::BeginExchange { connection, .. }
+            | Effect::ContinueExchange { connection, .. } => {
+                let reason_code = ReasonCode::NotAuthorized;
+                engine.exchanged(now, connection, ExchangeOutcome::Refused { reason_code });
+            }
             Effect::Claim { connection, client_id, clean_start } if is_good => {
                 let session = engine.take_over(now, &client_id, clean_start);
                 self.rig.grant(connection, session);

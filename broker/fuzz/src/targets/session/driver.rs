@@ -5,14 +5,17 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use broker_core::codec::packet::connect_version;
-use broker_core::codec::packet::{Connect, ConnectProperties, Packet, Will, WillProperties};
+use broker_core::codec::packet::{
+    Connect, ConnectProperties, Packet, SubscriptionOptions, Will, WillProperties,
+};
 use broker_core::codec::{DecodeLimits, Decoded, ReasonCode, Sender, decode, encode};
 use broker_core::engine::{
-    AuthOutcome, AuthProof, Claim, ClaimOutcome, CommitOutcome, ConnectionOrigin, Destination,
-    Effect, Engine, EngineConfig, ListenerRates, Pressure,
+    AuthOutcome, AuthProof, AutoSubscription, Claim, ClaimOutcome, CommitOutcome, ConnectionOrigin,
+    DelayedLimits, Destination, Effect, Engine, EngineConfig, ExchangeOutcome, ListenerRates,
+    Pressure,
 };
 use broker_core::retained::{RetainedMessage, RetainedSearch, RetainedSource};
-use broker_core::topic::matches;
+use broker_core::topic::{Rewrite, RewriteAction, matches};
 use broker_core::types::{ConnectionId, Millis, ProtocolVersion, QoS};
 use broker_policy::{
     Acl, AclType, Client, DefaultAccess, Group, Policy, Quotas, Record, Role, RoleAssignment,
@@ -74,6 +77,13 @@ fn config() -> EngineConfig {
         queued_bytes_total_max: 4096,
         subscriptions_max: 8,
         output_bytes_soft_max: 1024,
+        delayed: DelayedLimits { messages_max: 4, bytes_max: 2048, seconds_max: 60 },
+        rewrites: [Rewrite::new(RewriteAction::All, "b/+/#", "a/$2/$1")].into(),
+        auto_subscriptions: [AutoSubscription {
+            filter: "a/%c".into(),
+            options: SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() },
+        }]
+        .into(),
         ..EngineConfig::default()
     }
 }
@@ -307,6 +317,20 @@ impl Driver {
                 };
                 engine.authenticated(now, connection, outcome);
             }
+            Effect::BeginExchange { connection, .. } if is_good => {
+                let data = Box::default();
+                engine.exchanged(now, connection, ExchangeOutcome::Continue { data });
+            }
+            Effect::ContinueExchange { connection, .. } if is_good => {
+                let outcome =
+                    ExchangeOutcome::Proved { username: "u".into(), data: Box::default() };
+                engine.exchanged(now, connection, outcome);
+            }
+            Effect::BeginExchange { connection, .. }
+            | Effect::ContinueExchange { connection, .. } => {
+                let reason_code = ReasonCode::NotAuthorized;
+                engine.exchanged(now, connection, ExchangeOutcome::Refused { reason_code });
+            }
             Effect::Claim { connection, client_id, clean_start } if is_good => {
                 let session = engine.take_over(now, &client_id, clean_start);
                 self.claims += 1;
@@ -353,6 +377,8 @@ impl Driver {
         assert_eq!((counters.connections, counters.sessions), (0, 0), "somebody is left");
         assert_eq!(counters.subscriptions, 0, "subscriptions are left");
         assert_eq!((counters.queued_messages, counters.queued_bytes), (0, 0), "messages are left");
+        let delayed = (counters.delayed_messages, counters.delayed_bytes);
+        assert_eq!(delayed, (0, 0), "delayed messages are left");
         assert_eq!(counters.in_flight_bytes, 0, "bytes in flight are left");
         assert!(self.engine.interest().is_empty(), "interest is left");
     }
