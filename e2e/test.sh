@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make test`: every test that needs no Kubernetes cluster. Uses what it finds (a Kubernetes API server's programs, Python, mosquitto's
-# clients) and says what it did not find.
+# `make test`: every test that needs no Kubernetes cluster. Uses what it finds (a Kubernetes API server's programs, Python, Node.js,
+# mosquitto's clients) and says what it did not find.
 #   DUNLIN_TEST_REQUIRE=all   a test that would be left out for that fails
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,18 @@ if python3 -c 'import venv, ensurepip' 2>/dev/null; then
 	if "$venv/bin/python" -c 'import paho.mqtt' 2>/dev/null; then export DUNLIN_TEST_PYTHON=$venv/bin/python; fi
 fi
 [ -n "${DUNLIN_TEST_PYTHON:-}" ] || echo "== no Python with paho-mqtt: its tests are left out"
-command -v mosquitto_pub >/dev/null || echo "== mosquitto_pub and mosquitto_sub are not installed: their tests are left out"
+if command -v npm >/dev/null && command -v node >/dev/null; then
+	node=$target/node
+	mkdir -p "$node"
+	if ! cmp -s e2e/node/package.json "$node/package.json" || [ ! -d "$node/node_modules/mqtt" ]; then
+		echo "== Node.js client: installing MQTT.js"
+		cp e2e/node/package.json "$node/package.json"
+		npm install --prefix "$node" --no-audit --no-fund --silent || echo "== MQTT.js could not be installed: its tests are left out"
+	fi
+	if [ -d "$node/node_modules/mqtt" ]; then export DUNLIN_TEST_NODE=$node; fi
+fi
+[ -n "${DUNLIN_TEST_NODE:-}" ] || echo "== no Node.js with MQTT.js: its tests are left out"
+command -v mosquitto_pub >/dev/null || echo "== mosquitto_pub, mosquitto_sub and mosquitto_rr are not installed: their tests are left out"
 
 if ./e2e/apiserver.sh available; then
 	echo "== a real Kubernetes API server"

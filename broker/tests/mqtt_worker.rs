@@ -4,11 +4,11 @@
 mod support;
 
 use broker::node::{GateState, ToWorker};
-use broker_config::{ClientCertificates, ListenerLimits};
+use broker_config::ClientCertificates;
 
 use support::client::{CONNACK, Client, DISCONNECT, PUBACK, PUBLISH, connect, packet, publish};
 use support::eventually;
-use support::node::{Node, Options, policy};
+use support::node::{Node, Options, limits, policy};
 
 fn plain(node: &Node, client_id: &str) -> Client {
     Client::plain(node.plain).log_in(client_id)
@@ -174,7 +174,7 @@ fn a_slow_reader_holds_nobody_up_and_loses_only_qos_0() {
 
 #[test]
 fn connections_over_the_limit_are_closed_at_once() {
-    let limits = ListenerLimits { connections: 2, connections_per_second: 1_000 };
+    let limits = limits(2, 1_000);
     let node = Node::start(Options { limits, ..Options::default() });
     let first = plain(&node, "first");
     let mut second = plain(&node, "second");
@@ -191,7 +191,7 @@ fn connections_over_the_limit_are_closed_at_once() {
 
 #[test]
 fn accepting_waits_for_the_connection_rate() {
-    let limits = ListenerLimits { connections: 100, connections_per_second: 20 };
+    let limits = limits(100, 20);
     let node = Node::start(Options { limits, ..Options::default() });
     // A second's worth goes at once, the rest waits and is served too.
     let clients: Vec<_> = (0..25).map(|n| plain(&node, &format!("c{n}"))).collect();

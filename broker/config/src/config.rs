@@ -37,6 +37,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Limits of the store of retained messages.
     pub retained: Retained,
+    /// Limits of the whole process.
+    pub limits: Limits,
     /// Between two times that values below `$SYS` are told; `None`: there are none.
     pub sys_interval: Option<Duration>,
     /// Other topics in place of those that clients name; the first that is for one decides.
@@ -229,6 +231,14 @@ pub struct ListenerLimits {
     pub connections: u32,
     /// Network Connections accepted in a second, at least 1.
     pub connections_per_second: u32,
+    /// PUBLISH packets a second that each client is read.
+    pub client_publishes_per_second: Option<u32>,
+    /// Bytes of them.
+    pub client_bytes_per_second: Option<u64>,
+    /// PUBLISH packets a second that all clients of the listener together are read.
+    pub publishes_per_second: Option<u32>,
+    /// Bytes of them.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// Transport of a listener.
@@ -369,6 +379,8 @@ pub struct Mqtt {
     pub response_information: Option<Arc<str>>,
     /// Longest keep alive; zero: as long as the client asks.
     pub keep_alive_max: Duration,
+    /// Levels of a Topic Name or Topic Filter, at least 1.
+    pub topic_levels_max: u16,
     /// From accept to CONNECT, TLS included.
     pub connect_timeout: Duration,
     /// Bytes waiting in memory for one client's socket.
@@ -390,6 +402,10 @@ pub struct Sessions {
     pub queued_messages_max: u32,
     /// Bytes queued for one Session.
     pub queued_bytes_max: u64,
+    /// Bytes queued for all Sessions together; `None`: a quarter of the memory budget.
+    pub queued_bytes_total_max: Option<u64>,
+    /// Subscriptions of one Session, at least 1.
+    pub subscriptions_max: u32,
     /// Sessions that outlive their connections, in the whole cluster: 1 or more. Each broker keeps
     /// all of them in memory; a million empty ones take about half a gigabyte.
     pub durable_max: u64,
@@ -405,6 +421,21 @@ pub struct Retained {
     pub messages_max: u64,
     /// Bytes of all retained messages, topics included.
     pub bytes_max: u64,
+    /// Longest time that one is kept; `None`: as long as it asks.
+    pub expiry_max: Option<Duration>,
+}
+
+/// Limits of the whole process; 0 stands for what each says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Network Connections in all; 0: as many as there may be open files.
+    pub connections_max: u32,
+    /// Network Connections of one address; 0: any number.
+    pub connections_per_address_max: u32,
+    /// Network Connections of one user, whose own quota may be less; 0: any number.
+    pub connections_per_user_max: u32,
+    /// Bytes of memory; 0: three quarters of what the system lets the process have.
+    pub memory_bytes_max: u64,
 }
 
 /// What is logged, and how.

@@ -21,7 +21,7 @@ mod validate_test;
 
 pub use config::{
     Authentication, Bind, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery,
-    Durability, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
+    Durability, Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
     PeerTlsPaths, Peers, PolicyPaths, Profile, Protocol, Retained, Sessions,
     SharedSubscriptionStrategy, StaticPeer, TlsPaths,
 };
@@ -30,8 +30,9 @@ pub use features::{AutoSubscription, Delayed, Redirect, Rewrite, RewriteAction};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
-    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawListener, RawListenerLimits,
-    RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
+    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawLimits, RawListener,
+    RawListenerLimits, RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions,
+    RawStaticPeer, RawTls,
 };
 pub use raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
 pub use validate_features::FeatureError;

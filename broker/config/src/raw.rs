@@ -56,6 +56,10 @@ pub struct RawConfig {
     /// Limits of the store of retained messages.
     #[serde(default)]
     pub retained: RawRetained,
+    /// Limits of the whole process. An older broker doesn't know the table, so it is written only
+    /// where it says something; as all that came later.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: RawLimits,
     /// What the broker says of itself under `$SYS`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sys: RawSys,
@@ -231,11 +235,33 @@ pub struct RawListenerLimits {
     pub connections: u32,
     /// Network Connections accepted in a second; more wait in the kernel's backlog.
     pub connections_per_second: u32,
+    /// PUBLISH packets a second that each client is read, if its user's quota is not less; what
+    /// is beyond waits in the client. 0 (default): any number, as only the operator of a fleet
+    /// knows what its devices send.
+    #[serde(skip_serializing_if = "is_default")]
+    pub client_publishes_per_second: u32,
+    /// Bytes of them; packets that would take longer than 30 seconds are too large. 0: any number.
+    #[serde(skip_serializing_if = "is_default")]
+    pub client_bytes_per_second: u64,
+    /// PUBLISH packets a second that all clients of the listener together are read. 0 (default):
+    /// any number.
+    #[serde(skip_serializing_if = "is_default")]
+    pub publishes_per_second: u32,
+    /// Bytes of them. 0 (default): any number.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bytes_per_second: u64,
 }
 
 impl Default for RawListenerLimits {
     fn default() -> Self {
-        Self { connections: 100_000, connections_per_second: 1_000 }
+        Self {
+            connections: 100_000,
+            connections_per_second: 1_000,
+            client_publishes_per_second: 0,
+            client_bytes_per_second: 0,
+            publishes_per_second: 0,
+            bytes_per_second: 0,
+        }
     }
 }
 
@@ -261,6 +287,10 @@ pub struct RawMqtt {
     /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as
     /// long as it asks.
     pub keep_alive_max_seconds: u16,
+    /// Levels of a Topic Name or Topic Filter (`a/b` has two), at most 128 (default): far above
+    /// what topics have, and it bounds the work of a match.
+    #[serde(skip_serializing_if = "is_default_topic_levels_max")]
+    pub topic_levels_max: u16,
     /// From accept to CONNECT, TLS included, in seconds.
     pub connect_timeout_seconds: u16,
     /// Bytes waiting in memory for one client's socket; beyond, QoS 0 messages to it are dropped.
@@ -272,6 +302,14 @@ pub struct RawMqtt {
     /// Whose habits the broker has where the specification leaves a choice.
     #[serde(skip_serializing_if = "is_default")]
     pub profile: Profile,
+}
+
+/// The most that the broker matches.
+pub(crate) const TOPIC_LEVELS_MAX: u16 = 128;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_default_topic_levels_max(value: &u16) -> bool {
+    *value == TOPIC_LEVELS_MAX
 }
 
 const TOPIC_ALIAS_MAXIMUM_OUTBOUND: u16 = 32;
@@ -291,6 +329,7 @@ impl Default for RawMqtt {
             topic_alias_maximum_outbound: TOPIC_ALIAS_MAXIMUM_OUTBOUND,
             response_information: None,
             keep_alive_max_seconds: 3_600,
+            topic_levels_max: TOPIC_LEVELS_MAX,
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,
             shared_subscription_strategy: SharedSubscriptionStrategy::default(),
@@ -311,10 +350,25 @@ pub struct RawSessions {
     pub queued_messages_max: u32,
     /// Bytes queued for one Session.
     pub queued_bytes_max: u64,
+    /// Bytes queued for all Sessions of the broker together. 0 (default): a quarter of the memory
+    /// budget, so that queues alone never make memory scarce.
+    #[serde(skip_serializing_if = "is_default")]
+    pub queued_bytes_total_max: u64,
+    /// Subscriptions of one Session. Default 1,000: more than any device holds, and it bounds what
+    /// one client can make the routing tables of all brokers hold.
+    #[serde(skip_serializing_if = "is_default_subscriptions_max")]
+    pub subscriptions_max: u32,
     /// Sessions that outlive their connections, in the whole cluster.
     pub durable_max: u64,
     /// Bytes queued for all of them together.
     pub durable_bytes_max: u64,
+}
+
+const SUBSCRIPTIONS_MAX: u32 = 1_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_default_subscriptions_max(value: &u32) -> bool {
+    *value == SUBSCRIPTIONS_MAX
 }
 
 impl Default for RawSessions {
@@ -324,6 +378,8 @@ impl Default for RawSessions {
             inflight_max: 100,
             queued_messages_max: 10_000,
             queued_bytes_max: 64 * 1024 * 1024,
+            queued_bytes_total_max: 0,
+            subscriptions_max: SUBSCRIPTIONS_MAX,
             durable_max: 1_000_000,
             durable_bytes_max: 1 << 30,
         }
@@ -338,12 +394,35 @@ pub struct RawRetained {
     pub messages_max: u64,
     /// Bytes of all retained messages, topics included.
     pub bytes_max: u64,
+    /// Longest time that one is kept, in seconds, whatever its Message Expiry Interval. 0
+    /// (default): as long as it asks, since a last known value has no age of its own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub expiry_max_seconds: u32,
 }
 
 impl Default for RawRetained {
     fn default() -> Self {
-        Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024 }
+        Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024, expiry_max_seconds: 0 }
     }
+}
+
+/// `[limits]`: of the whole process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLimits {
+    /// Network Connections in all. 0 (default): as many as there may be open files, so that who is
+    /// beyond is told so rather than left in the kernel's backlog.
+    pub connections_max: u32,
+    /// Network Connections of one address. 0 (default): any number, as whole sites stand behind one
+    /// address.
+    pub connections_per_address_max: u32,
+    /// Network Connections of one user with different Client Identifiers, where the user's own quota
+    /// is not less. 0 (default): any number, as fleets share a user.
+    pub connections_per_user_max: u32,
+    /// Bytes of memory that the process may use: from 70 % on the heaviest publishers wait, from 85 %
+    /// on new clients are refused. 0 (default): three quarters of the memory of the machine, or of
+    /// the control group if that is less.
+    pub memory_bytes_max: u64,
 }
 
 /// `[log]`.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Authentication, Bind, ClientCertificates, Config, Listener, ListenerLimits, Log, Mqtt,
+    Authentication, Bind, ClientCertificates, Config, Limits, Listener, ListenerLimits, Log, Mqtt,
     Retained, Sessions,
 };
 use crate::error::ConfigError;
 use crate::name::is_label;
-use crate::raw::{RawConfig, RawListener, RawMqtt, RawSessions};
+use crate::raw::{RawConfig, RawLimits, RawListener, RawMqtt, RawSessions, TOPIC_LEVELS_MAX};
 use crate::validate_cluster::{cluster, policy, tls};
 use crate::validate_features::{delayed, redirect};
 use crate::validate_topics::{auto_subscriptions, rewrites};
@@ -30,6 +30,10 @@ const PACKET_BYTES_MIN: u32 = 1024;
 const RESPONSE_INFORMATION_BYTES_MAX: usize = 1024;
 /// Queue limit of one Session.
 const QUEUED_MESSAGES_MAX: u32 = 100_000_000;
+/// Below it the broker would not come up.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
+/// Subscriptions of one Session.
+const SUBSCRIPTIONS_MAX: u32 = 10_000_000;
 /// Connections of one listener.
 const CONNECTIONS_MAX: u32 = 10_000_000;
 
@@ -69,7 +73,10 @@ impl TryFrom<RawConfig> for Config {
             retained: Retained {
                 messages_max: raw.retained.messages_max,
                 bytes_max: raw.retained.bytes_max,
+                expiry_max: some(raw.retained.expiry_max_seconds)
+                    .map(|seconds| Duration::from_secs(seconds.into())),
             },
+            limits: limits(&raw.limits)?,
             rewrites: rewrites(&raw.rewrites)?,
             auto_subscriptions: auto_subscriptions(&raw.auto_subscriptions)?,
             delayed: delayed(raw.delayed, &raw.mqtt)?,
@@ -79,6 +86,23 @@ impl TryFrom<RawConfig> for Config {
             log: Log { format: raw.log.format, level: raw.log.level },
         })
     }
+}
+
+/// `None` for 0.
+fn some<N: Default + PartialEq>(value: N) -> Option<N> {
+    (value != N::default()).then_some(value)
+}
+
+fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
+    if raw.memory_bytes_max != 0 {
+        range("limits.memory_bytes_max", raw.memory_bytes_max, MEMORY_BYTES_MIN, u64::MAX)?;
+    }
+    Ok(Limits {
+        connections_max: raw.connections_max,
+        connections_per_address_max: raw.connections_per_address_max,
+        connections_per_user_max: raw.connections_per_user_max,
+        memory_bytes_max: raw.memory_bytes_max,
+    })
 }
 
 pub(crate) fn range<N: Into<u64> + Copy>(
@@ -106,6 +130,7 @@ fn response_information(raw: &RawMqtt) -> Result<Option<Arc<str>>, ConfigError> 
 
 fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
     range("mqtt.packet_bytes_max", raw.packet_bytes_max, PACKET_BYTES_MIN, PACKET_BYTES_MAX)?;
+    range("mqtt.topic_levels_max", raw.topic_levels_max, 1, TOPIC_LEVELS_MAX)?;
     range("mqtt.receive_maximum", raw.receive_maximum, 1, u16::MAX)?;
     range("mqtt.connect_timeout_seconds", raw.connect_timeout_seconds, 1, 600)?;
     if raw.output_bytes_max < raw.packet_bytes_max {
@@ -120,6 +145,7 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         topic_alias_maximum: raw.topic_alias_maximum,
         topic_alias_maximum_outbound: raw.topic_alias_maximum_outbound,
         response_information: response_information(raw)?,
+        topic_levels_max: raw.topic_levels_max,
         keep_alive_max: Duration::from_secs(raw.keep_alive_max_seconds.into()),
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
         output_bytes_max: raw.output_bytes_max,
@@ -130,6 +156,7 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
 
 fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> {
     range("sessions.inflight_max", raw.inflight_max, 1, u16::MAX)?;
+    range("sessions.subscriptions_max", raw.subscriptions_max, 1, SUBSCRIPTIONS_MAX)?;
     range("sessions.queued_messages_max", raw.queued_messages_max, 1, QUEUED_MESSAGES_MAX)?;
     if raw.queued_messages_max < u32::from(raw.inflight_max) {
         return Err(ConfigError::QueueBelowInflight {
@@ -150,6 +177,8 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
         inflight_max: raw.inflight_max,
         queued_messages_max: raw.queued_messages_max,
         queued_bytes_max: raw.queued_bytes_max,
+        queued_bytes_total_max: some(raw.queued_bytes_total_max),
+        subscriptions_max: raw.subscriptions_max,
         durable_max: raw.durable_max,
         durable_bytes_max: raw.durable_bytes_max,
     })
@@ -214,6 +243,10 @@ fn listener(raw: &RawListener, config: &RawConfig) -> Result<Listener, ConfigErr
         limits: ListenerLimits {
             connections: limits.connections,
             connections_per_second: limits.connections_per_second,
+            client_publishes_per_second: some(limits.client_publishes_per_second),
+            client_bytes_per_second: some(limits.client_bytes_per_second),
+            publishes_per_second: some(limits.publishes_per_second),
+            bytes_per_second: some(limits.bytes_per_second),
         },
     })
 }

@@ -313,6 +313,35 @@ fn a_name_is_believed_only_where_a_broker_stands_alone() {
 }
 
 #[test]
+fn limits_are_written_where_they_say_something_and_have_ranges() {
+    let mut raw = RawConfig::parse(MINIMAL).unwrap();
+    assert!(!raw.render().contains("[limits]"), "an older broker does not know it");
+    raw.limits.connections_per_address_max = 5;
+    raw.limits.memory_bytes_max = 1 << 30;
+    raw.mqtt.topic_levels_max = 9;
+    raw.sessions.subscriptions_max = 7;
+    raw.retained.expiry_max_seconds = 60;
+    raw.listeners[0].limits.bytes_per_second = 1000;
+    assert_eq!(RawConfig::parse(&raw.render()).unwrap(), raw);
+    let config = Config::try_from(raw).unwrap();
+    assert_eq!(config.limits.connections_per_address_max, 5);
+    assert_eq!(config.mqtt.topic_levels_max, 9);
+    assert_eq!(config.retained.expiry_max, Some(std::time::Duration::from_secs(60)));
+    let limits = config.listeners[0].limits;
+    assert_eq!((limits.bytes_per_second, limits.publishes_per_second), (Some(1000), None));
+
+    let errors = [
+        refused(|raw| raw.limits.memory_bytes_max = 1 << 20),
+        refused(|raw| raw.mqtt.topic_levels_max = 0),
+        refused(|raw| raw.mqtt.topic_levels_max = 129),
+        refused(|raw| raw.sessions.subscriptions_max = 0),
+    ];
+    for error in errors {
+        assert!(matches!(error, ConfigError::Range { .. }), "{error}");
+    }
+}
+
+#[test]
 fn sys_topics_are_told_every_ten_seconds_unless_another_interval_or_none_is_asked_for() {
     let interval = |text: &str| Config::parse(text).map(|config| config.sys_interval);
     let seconds = |seconds| Ok(Some(std::time::Duration::from_secs(seconds)));

@@ -10,6 +10,7 @@ mod connection;
 pub mod engine;
 pub mod forward;
 pub mod interest;
+pub mod memory_budget;
 pub mod retained;
 pub mod router;
 pub mod session;

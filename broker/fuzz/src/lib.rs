@@ -12,9 +12,9 @@ mod mutate;
 mod random;
 mod run;
 mod shrink;
-pub mod target;
+pub mod targets;
 
 pub use coverage::is_instrumented;
 pub use random::Random;
 pub use run::{Failure, Limits, Report, RunError, replay, run};
-pub use target::{TARGETS, Target};
+pub use targets::{TARGETS, Target};

@@ -13,7 +13,7 @@ use crate::coverage::{self, Reached};
 use crate::mutate::mutate;
 use crate::random::Random;
 use crate::shrink::shrink;
-use crate::target::Target;
+use crate::targets::Target;
 
 /// How long a run goes on.
 #[derive(Debug, Clone, Copy)]

@@ -192,3 +192,21 @@ fn who_may_come_in_follows_from_files_and_anonymity_as_in_mosquitto() {
         assert_eq!(listener.anonymous, Some(anonymous), "{text}");
     }
 }
+
+#[test]
+fn limits_of_the_whole_broker_are_those_of_the_process() {
+    let of = |text: &str| translate(Some("m"), &mut One(text), options()).unwrap();
+    let limits = of("").config.limits;
+    assert_eq!((limits.connections_max, limits.memory_bytes_max), (0, 0));
+    let unlimited = of("global_max_connections -1\nmemory_limit 0");
+    assert_eq!(unlimited.config.limits, limits);
+    assert_eq!(unlimited.warnings, []);
+    let set = of("global_max_connections 7\nmax_connections 5\nmemory_limit 100000000");
+    let limits = set.config.limits;
+    assert_eq!((limits.connections_max, limits.memory_bytes_max), (7, 100_000_000));
+    assert_eq!(set.config.listeners[0].limits.connections, 5);
+    assert!(set.warnings[0].message.contains("publishers wait"), "{:?}", set.warnings);
+    let small = of("memory_limit 1000");
+    assert_eq!(small.config.limits.memory_bytes_max, 64 << 20);
+    assert!(small.warnings[0].message.contains("64 MiB is the least"), "{:?}", small.warnings);
+}

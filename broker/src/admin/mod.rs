@@ -25,7 +25,7 @@ use crate::cluster::meta::MetaGroup;
 use crate::hub::Hub;
 use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsParts};
-use crate::node::{Gate, ListenerCounters, WorkerHandle};
+use crate::node::{Admission, Gate, ListenerCounters, MemoryCounters, WorkerHandle};
 use crate::tls::TlsStore;
 
 use serve::serve;
@@ -52,6 +52,10 @@ pub struct AdminParts {
     pub workers: Arc<[WorkerHandle]>,
     /// The listeners' counters.
     pub listeners: Vec<(String, Arc<ListenerCounters>)>,
+    /// Connections of the process, by what limits them.
+    pub admission: Arc<Admission>,
+    /// The memory budget.
+    pub memory: Arc<MemoryCounters>,
     /// Whether clients may come in.
     pub gate: Gate,
 }
@@ -74,6 +78,8 @@ pub async fn start(
         hub: parts.hub.clone(),
         workers: Arc::clone(&parts.workers),
         listeners: parts.listeners,
+        admission: parts.admission,
+        memory: parts.memory,
         tls: Arc::clone(&parts.tls),
         version: parts.version,
     });

@@ -223,7 +223,10 @@ fn commit_outcome(proposed: Result<Proposed, ProposeError>) -> CommitOutcome {
         Ok(Outcome::Retained) => CommitOutcome::Committed,
         Ok(outcome) => {
             tracing::debug!(?outcome, "a retained message is refused");
-            CommitOutcome::Failed
+            match outcome {
+                Outcome::RetainRefused { .. } => CommitOutcome::Refused,
+                _ => CommitOutcome::Failed,
+            }
         }
         Err(error) => {
             tracing::debug!(%error, "a retained message is not committed");

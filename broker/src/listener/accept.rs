@@ -9,7 +9,7 @@ use super::acceptor::{Accepted, Acceptor};
 use super::rate::TokenBucket;
 use broker_config::Bind;
 
-use crate::node::{AcceptedSocket, ConnectionSlot, Gate, ToWorker, WorkerHandle};
+use crate::node::{AcceptedSocket, Admission, ConnectionSlot, Gate, ToWorker, WorkerHandle};
 
 /// Wait after an accept that failed: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -21,7 +21,12 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// Runs a listener for as long as it is polled: open while `gate` is.
-pub async fn run(mut listener: BoundListener, workers: Arc<[WorkerHandle]>, mut gate: Gate) {
+pub async fn run(
+    mut listener: BoundListener,
+    workers: Arc<[WorkerHandle]>,
+    admission: Arc<Admission>,
+    mut gate: Gate,
+) {
     let name = listener.listener.name.clone();
     loop {
         gate.wait_for(true).await;
@@ -34,7 +39,7 @@ pub async fn run(mut listener: BoundListener, workers: Arc<[WorkerHandle]>, mut 
                 };
                 tracing::info!(listener = name, protocol, %address, port, "listening");
                 tokio::select! {
-                    () = accept_all(&listener, &socket, &workers) => {}
+                    () = accept_all(&listener, &socket, &workers, &admission) => {}
                     () = gate.wait_for(false) => {}
                 }
                 tracing::info!(listener = name, "closed to new clients");
@@ -47,7 +52,12 @@ pub async fn run(mut listener: BoundListener, workers: Arc<[WorkerHandle]>, mut 
     }
 }
 
-async fn accept_all(listener: &BoundListener, socket: &Acceptor, workers: &[WorkerHandle]) {
+async fn accept_all(
+    listener: &BoundListener,
+    socket: &Acceptor,
+    workers: &[WorkerHandle],
+    admission: &Arc<Admission>,
+) {
     let limits = listener.listener.limits;
     let mut rate = TokenBucket::new(limits.connections_per_second, Instant::now());
     let mut turn = 0;
@@ -59,7 +69,7 @@ async fn accept_all(listener: &BoundListener, socket: &Acceptor, workers: &[Work
             continue;
         }
         match socket.accept().await {
-            Ok(client) => hand_over(listener, client, workers),
+            Ok(client) => hand_over(listener, client, workers, admission),
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 tracing::warn!(listener = listener.listener.name, %error, "accepting failed");
@@ -73,18 +83,28 @@ async fn accept_all(listener: &BoundListener, socket: &Acceptor, workers: &[Work
     }
 }
 
-fn hand_over(listener: &BoundListener, client: Accepted, workers: &[WorkerHandle]) {
+fn hand_over(
+    listener: &BoundListener,
+    client: Accepted,
+    workers: &[WorkerHandle],
+    admission: &Arc<Admission>,
+) {
     let counters = &listener.counters;
     if counters.connections() >= u64::from(listener.listener.limits.connections) {
         // At once, so that the client may try another broker.
         return counters.connection_refused();
     }
+    // Behind a proxy every client has the proxy's address, until its header says another.
+    let address = client.address.filter(|_| !listener.listener.proxy_protocol);
+    let Some(place) = admission.enter(address.map(|address| address.ip())) else {
+        return counters.connection_refused();
+    };
     let Some(worker) = workers.iter().min_by_key(|worker| worker.counters.sockets()) else {
         return counters.connection_refused();
     };
     let slot = ConnectionSlot::take(counters, &worker.counters);
     let Accepted { socket, address } = client;
-    let accepted = AcceptedSocket { socket, address, listener: listener.id, slot };
+    let accepted = AcceptedSocket { socket, address, listener: listener.id, slot, place };
     if worker.inbox.try_send(ToWorker::Accept(accepted)).is_err() {
         counters.connection_refused();
     }

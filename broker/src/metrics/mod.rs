@@ -6,6 +6,7 @@
 
 mod cluster;
 mod hub;
+mod limits;
 mod page;
 mod workers;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use crate::cluster::Links;
 use crate::cluster::meta::MetaGroup;
 use crate::hub::Hub;
-use crate::node::{ListenerCounters, WorkerHandle};
+use crate::node::{Admission, ListenerCounters, MemoryCounters, WorkerHandle};
 use crate::tls::TlsStore;
 use page::{Kind, Page, Written};
 
@@ -30,6 +31,10 @@ pub struct MetricsParts {
     pub workers: Arc<[WorkerHandle]>,
     /// The listeners by name.
     pub listeners: Vec<(String, Arc<ListenerCounters>)>,
+    /// Connections of the process, by what limits them.
+    pub admission: Arc<Admission>,
+    /// The memory budget.
+    pub memory: Arc<MemoryCounters>,
     /// Certificates in use.
     pub tls: Arc<TlsStore>,
     /// Version of the binary.
@@ -60,6 +65,8 @@ impl Metrics {
         self.publishes(&mut page)?;
         self.workers(&mut page)?;
         self.listeners(&mut page)?;
+        self.limits(&mut page)?;
+        self.memory(&mut page)?;
         self.cluster(&mut page)?;
         self.hub(&mut page)?;
         self.certificates(&mut page)?;

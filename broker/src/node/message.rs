@@ -8,6 +8,7 @@
 //! | [`ToWorker`], one per worker | hub | control: `send().await`. [`ToWorker::Deliver`]: `try_send` when it is droppable (QoS 0), counted when dropped; else awaited |
 //! | [`ToWorker`], one per worker | another worker | [`ToWorker::DeliverLocal`] waits in the sender's outbox, which stops the sender's reads. A worker always goes on taking from its own queue, so two full queues never wait for each other |
 //! | [`ToWorker`], one per worker | acceptor | `try_send` of [`ToWorker::Accept`]; the socket is closed, and counted |
+//! | [`ToWorker`], one per worker | watch over memory | `send().await` of [`ToWorker::Pressure`] that changes; `try_send` of one that repeats, which the next one makes good |
 //!
 //! Messages of one sender to one receiver keep their order. All are values: nothing is shared but
 //! counters, policies and payloads behind reference counts.
@@ -16,8 +17,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use broker_core::engine::{
-    Claim, ClaimOutcome, CommitOutcome, Destination, InterestChange, InterestSeq, ProposalId,
-    Reach, RemoteInterest, SessionsOutcome, SysValue,
+    Claim, ClaimOutcome, CommitOutcome, Destination, InterestChange, InterestSeq, Pressure,
+    ProposalId, Reach, RemoteInterest, SessionsOutcome, SysValue,
 };
 use broker_core::retained::RetainedChange;
 use broker_core::router::Message;
@@ -27,6 +28,7 @@ use broker_policy::{Policy, Revision};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::admission::Place;
 use super::counters::{ListenerCounters, WorkerCounters};
 
 /// Bound of the queue from all workers to the hub.
@@ -226,6 +228,8 @@ pub enum ToWorker {
         /// This worker's share of the pace.
         clients_per_second: u32,
     },
+    /// How scarce memory is: at each change, and at the end of each interval while it is.
+    Pressure(Pressure),
     /// Tell every client (0x8B), flush, close, and end the thread.
     Stop,
 }
@@ -250,6 +254,8 @@ pub struct AcceptedSocket {
     pub listener: ListenerId,
     /// Counts it as open until it is dropped.
     pub slot: ConnectionSlot,
+    /// Its place among all connections of the process.
+    pub place: Place,
 }
 
 /// A listener, by its place in the configuration.

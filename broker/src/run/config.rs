@@ -9,13 +9,14 @@ use broker_config::{
 use broker_core::cluster_state::RetainedLimits;
 use broker_core::codec::packet::{RetainHandling, SubscriptionOptions};
 use broker_core::engine::{
-    AutoSubscription, DelayedLimits, EngineConfig, Profile, SharedSubscriptionStrategy,
+    AutoSubscription, DelayedLimits, EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX,
+    SharedSubscriptionStrategy,
 };
 use broker_core::shard::SessionLimits;
 use broker_core::topic::{Rewrite, RewriteAction};
 use broker_core::types::QoS;
 use broker_mosquitto::Faults;
-use broker_policy::Digest;
+use broker_policy::{Digest, Quotas};
 
 use super::mosquitto::{TransientFolder, translate_mosquitto};
 use crate::args::MosquittoArgs;
@@ -127,6 +128,13 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queue_messages_max: sessions.queued_messages_max as usize,
         queue_bytes_max: usize::try_from(sessions.queued_bytes_max).unwrap_or(usize::MAX),
         output_bytes_soft_max: mqtt.output_bytes_max as usize,
+        subscriptions_max: sessions.subscriptions_max as usize,
+        topic_levels_max: usize::from(mqtt.topic_levels_max),
+        retained_expiry_seconds_max: config
+            .retained
+            .expiry_max
+            .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),
+        listener_rates: listener_rates(config),
         rewrites: config.rewrites.iter().map(rewrite).collect(),
         auto_subscriptions: config.auto_subscriptions.iter().map(auto_subscription).collect(),
         delayed: delayed(config),
@@ -138,6 +146,42 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         },
         ..EngineConfig::default()
     }
+}
+
+/// How fast the clients of each listener may publish. What all of one may together is shared out
+/// among the workers, which take its clients in turn.
+fn listener_rates(config: &Config) -> Arc<[ListenerRates]> {
+    let workers = u64::from(workers(config));
+    let rates = config.listeners.iter().map(|listener| {
+        let limits = listener.limits;
+        let share = |count: u64| count.div_ceil(workers);
+        ListenerRates {
+            client: Quotas {
+                connections: None,
+                publishes_per_second: limits.client_publishes_per_second,
+                bytes_per_second: limits.client_bytes_per_second,
+            },
+            all: Quotas {
+                connections: None,
+                publishes_per_second: limits
+                    .publishes_per_second
+                    .map(|count| u32::try_from(share(count.into())).unwrap_or(u32::MAX)),
+                bytes_per_second: limits.bytes_per_second.map(share),
+            },
+        }
+    });
+    let rates: Vec<ListenerRates> = rates.collect();
+    match rates.iter().all(|rates| *rates == ListenerRates::default()) {
+        true => Arc::default(),
+        false => rates.into(),
+    }
+}
+
+/// Most bytes that wait in all sessions of a worker: its share of what is configured, or of a
+/// quarter of the memory budget.
+pub(super) fn queued_bytes_total_max(config: &Config, budget: Option<u64>, workers: usize) -> u64 {
+    let total = config.sessions.queued_bytes_total_max.or(budget.map(|bytes| bytes / 4));
+    total.map_or(QUEUED_BYTES_TOTAL_MAX, |bytes| bytes / workers.max(1) as u64)
 }
 
 fn rewrite(configured: &broker_config::Rewrite) -> Rewrite {
@@ -232,4 +276,46 @@ pub(super) fn workers(config: &Config) -> u8 {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = config.workers.map_or_else(cores, usize::from);
     u8::try_from(wanted.clamp(1, WORKERS_MAX)).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTENER: &str = "protocol = 'mqtt'\nacknowledge_plaintext = true\n";
+
+    fn config(sessions: &str, limits: &str) -> Config {
+        let text = format!(
+            "data_dir = '/d'\nworkers = 4\n[policy]\n[sessions]\n{sessions}\n\
+             [[listeners]]\nname = 'a'\nport = 1\n{LISTENER}\
+             [[listeners]]\nname = 'b'\nport = 2\n{LISTENER}[listeners.limits]\n{limits}\n"
+        );
+        Config::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn what_a_listeners_clients_may_together_is_shared_out_among_the_workers() {
+        let rates = listener_rates(&config(
+            "",
+            "client_publishes_per_second = 10\nclient_bytes_per_second = 1000\n\
+             publishes_per_second = 100\nbytes_per_second = 4001",
+        ));
+        assert_eq!(rates[0], ListenerRates::default());
+        let expected = |publishes, bytes| Quotas {
+            connections: None,
+            publishes_per_second: Some(publishes),
+            bytes_per_second: Some(bytes),
+        };
+        assert_eq!(rates[1].client, expected(10, 1000));
+        assert_eq!(rates[1].all, expected(25, 1001));
+        assert!(listener_rates(&config("", "")).is_empty(), "nothing is limited: it costs nothing");
+    }
+
+    #[test]
+    fn all_queues_together_take_what_is_configured_or_a_quarter_of_the_budget() {
+        let of = |sessions, budget| queued_bytes_total_max(&config(sessions, ""), budget, 4);
+        assert_eq!(of("", Some(1600)), 100);
+        assert_eq!(of("queued_bytes_total_max = 800", Some(1600)), 200);
+        assert_eq!(of("", None), QUEUED_BYTES_TOTAL_MAX);
+    }
 }

@@ -10,6 +10,7 @@ mod alone;
 mod cluster_thread;
 mod config;
 mod limits;
+mod memory;
 mod mosquitto;
 mod scram_line;
 mod stop;
@@ -30,7 +31,10 @@ use crate::args::RunArgs;
 use crate::cluster::meta::MetaError;
 use crate::identity::{Identity, IdentityError};
 use crate::listener::{self, BindError, BoundListener};
-use crate::node::{Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerCounters, ListenerId};
+use crate::node::{
+    Admission, Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerCounters, ListenerId,
+    MemoryCounters,
+};
 use crate::shutdown::{Request, Signals};
 use crate::storage::{DataDirectory, DataDirectoryError};
 use crate::telemetry::{self, Chain};
@@ -257,7 +261,7 @@ async fn start(
         cluster = config.cluster.as_ref().map(|cluster| cluster.name.as_str()),
         "starting"
     );
-    limits::raise_open_files(&config);
+    let watch = Watch::new(&config);
     let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
     let counters: Vec<_> = listeners.iter().map(BoundListener::published).collect();
@@ -278,6 +282,8 @@ async fn start(
     })
     .await?;
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
+    shared.engine.queued_bytes_total_max =
+        config::queued_bytes_total_max(&config, watch.budget, handles.len());
     shared.engine.node = identity.node_id;
     shared.scram_secret = identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
@@ -286,8 +292,15 @@ async fn start(
     let admin = match &config.cluster {
         None => None,
         Some(cluster) => {
-            let parts =
-                admin_parts(&broker, version, identity, loaded.digest, counters, gate.clone());
+            let parts = admin_parts(
+                &broker,
+                version,
+                identity,
+                loaded.digest,
+                counters,
+                gate.clone(),
+                &watch,
+            );
             Some(start_admin(&mut broker, cluster.admin_listen, parts).await?)
         }
     };
@@ -299,9 +312,12 @@ async fn start(
         }
     }
     broker.tasks.spawn(crate::tls::watch(Arc::clone(&broker.tls)));
+    watch.start(&mut broker);
     sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
     for listener in listeners {
-        broker.tasks.spawn(listener::run(listener, broker.workers.handles(), gate.clone()));
+        let admission = Arc::clone(&watch.admission);
+        let run = listener::run(listener, broker.workers.handles(), admission, gate.clone());
+        broker.tasks.spawn(run);
     }
     tracing::info!(
         admin = admin.map(tracing::field::display),
@@ -311,6 +327,36 @@ async fn start(
         "started"
     );
     Ok(broker)
+}
+
+/// What is watched over of the whole process: connections, open files, memory.
+struct Watch {
+    admission: Arc<Admission>,
+    counters: Arc<MemoryCounters>,
+    /// What the process may use of memory, in bytes; `None`: nobody knows.
+    budget: Option<u64>,
+}
+
+impl Watch {
+    fn new(config: &Config) -> Self {
+        let counters = Arc::<MemoryCounters>::default();
+        let open_files = limits::raise_open_files(config);
+        counters.set_open_files(open_files.unwrap_or(0));
+        let admission = Admission::new(limits::admission(config, open_files));
+        Self { admission, counters, budget: memory::budget(config.limits.memory_bytes_max) }
+    }
+
+    fn start(&self, broker: &mut Broker) {
+        let Some(budget) = self.budget else {
+            return tracing::warn!(
+                "neither the system nor limits.memory_bytes_max says how much memory there is: it \
+                 is not watched over"
+            );
+        };
+        let (admission, counters) = (Arc::clone(&self.admission), Arc::clone(&self.counters));
+        let (workers, retained) = (broker.workers.handles(), broker.cluster.meta.retained());
+        broker.tasks.spawn(memory::watch(budget, workers, retained, admission, counters));
+    }
 }
 
 /// The data directory, and who it is.
@@ -347,6 +393,7 @@ fn admin_parts(
     config_digest: String,
     listeners: Vec<(String, Arc<ListenerCounters>)>,
     gate: Gate,
+    watch: &Watch,
 ) -> AdminParts {
     AdminParts {
         version,
@@ -358,6 +405,8 @@ fn admin_parts(
         hub: broker.cluster.hub.clone(),
         workers: broker.workers.handles(),
         listeners,
+        admission: Arc::clone(&watch.admission),
+        memory: Arc::clone(&watch.counters),
         gate,
     }
 }

@@ -12,7 +12,7 @@ use super::readers::receive;
 use super::socket::{Phase, Socket};
 use super::state::Worker;
 use super::transport::{Stream, Transport};
-use crate::node::{AcceptedSocket, ConnectionSlot, ListenerId};
+use crate::node::{AcceptedSocket, ConnectionSlot, ListenerId, Place};
 
 /// How long a closed connection's socket is read on, so that the client gets what was written last:
 /// closing a socket with unread bytes makes the kernel throw away what it has not sent.
@@ -23,7 +23,7 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     if worker.is_stopping.get() {
         return;
     }
-    let AcceptedSocket { socket, address, listener: id, slot } = accepted;
+    let AcceptedSocket { socket, address, listener: id, slot, mut place } = accepted;
     let stream = match Stream::try_from(socket) {
         Ok(stream) => stream,
         Err(error) => {
@@ -33,19 +33,22 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     };
     let listener = &worker.shared.listeners[usize::from(id.0)];
     if !listener.has_handshake() {
-        let origin = ConnectionOrigin::default();
+        let origin =
+            ConnectionOrigin { certificate_name: None, listener: id.0, refusal: place.refusal() };
         let connection = worker.engine.borrow_mut().connection_opened(worker.now(), origin);
-        return open(worker, (connection, id), Transport::new(stream, None, None), slot);
+        return open(worker, (connection, id), Transport::new(stream, None, None), (slot, place));
     }
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let listener = &worker.shared.listeners[usize::from(id.0)];
-        let handshake = shake_hands(&worker, stream, listener);
+        let handshake = shake_hands(&worker, stream, listener, &mut place);
         match tokio::time::timeout(worker.shared.connect_timeout, handshake).await {
-            Ok(Ok((transport, origin))) => {
+            Ok(Ok((transport, certificate_name))) => {
                 let now = worker.now();
+                let refusal = place.refusal();
+                let origin = ConnectionOrigin { certificate_name, listener: id.0, refusal };
                 let connection = worker.engine.borrow_mut().connection_opened(now, origin);
-                open(&worker, (connection, id), transport, slot);
+                open(&worker, (connection, id), transport, (slot, place));
             }
             Ok(Err(error)) => {
                 worker.handle.counters.handshake_failed();
@@ -63,10 +66,10 @@ fn open(
     worker: &Rc<Worker>,
     (connection, listener): (ConnectionId, ListenerId),
     transport: Transport,
-    slot: ConnectionSlot,
+    (slot, place): (ConnectionSlot, Place),
 ) {
     let waker = worker.woken.waker(connection);
-    let socket = Rc::new(Socket::new(connection, listener, transport, waker, slot));
+    let socket = Rc::new(Socket::new(connection, listener, transport, waker, (slot, place)));
     worker.add_socket(&socket);
     let early = {
         let mut scratch = worker.scratch.borrow_mut();

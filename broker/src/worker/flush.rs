@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use broker_core::codec::ReasonCode;
 use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest, Effect};
-use broker_core::types::ConnectionId;
+use broker_core::types::{ClientId, ConnectionId};
 use broker_policy::{PasswordHash, RefusalReason, VerificationCost};
 use zeroize::Zeroizing;
 
@@ -151,7 +151,7 @@ impl Worker {
         let Some(proofs) = self.proofs.get(usize::from(socket.listener.0)).copied() else { return };
         let decision = decide(proofs, &request);
         match decision {
-            Decision::Done(outcome) => self.answer(connection, outcome),
+            Decision::Done(outcome) => self.accept(connection, &request.client_id, outcome),
             Decision::Refused(reason) => self.refuse(connection, &request, reason),
             Decision::Password { username, hash } => {
                 self.check_password(connection, request, username, hash);
@@ -173,14 +173,14 @@ impl Worker {
         if hash.cost() == VerificationCost::Inline {
             counters.password_verified();
             return if hash.verify(&password) {
-                self.answer(connection, accepted);
+                self.accept(connection, &request.client_id, accepted);
             } else {
                 self.refuse(connection, &request, RefusalReason::WrongPassword);
             };
         }
         if self.shared.passwords.remembers(&hash, &password) {
             counters.password_remembered();
-            return self.answer(connection, accepted);
+            return self.accept(connection, &request.client_id, accepted);
         }
         let Ok(verified) = self.shared.passwords.verify(hash, password) else {
             counters.authentication_shed();
@@ -192,7 +192,7 @@ impl Worker {
         tokio::task::spawn_local(async move {
             // No answer: the process ends.
             if verified.await.unwrap_or(false) {
-                worker.answer(connection, accepted);
+                worker.accept(connection, &request.client_id, accepted);
             } else {
                 worker.refuse(connection, &request, RefusalReason::WrongPassword);
             }
@@ -211,6 +211,32 @@ impl Worker {
             connection,
             AuthOutcome::Refused { reason_code: reason_code(reason, self.shared.engine.profile) },
         );
+    }
+
+    /// The client is who it says: it comes in if its user may have a connection more.
+    fn accept(&self, connection: ConnectionId, client_id: &ClientId, outcome: AuthOutcome) {
+        let Some(socket) = self.socket(connection) else { return };
+        let outcome = match &outcome {
+            AuthOutcome::Accepted { username: Some(username), .. }
+                if !self.may_enter(&socket, username, client_id) =>
+            {
+                AuthOutcome::Refused { reason_code: ReasonCode::QuotaExceeded }
+            }
+            _ => outcome,
+        };
+        self.answer(connection, outcome);
+    }
+
+    /// Whether this user may have the connection beside the others.
+    pub(super) fn may_enter(
+        &self,
+        socket: &Socket,
+        username: &Arc<str>,
+        client_id: &ClientId,
+    ) -> bool {
+        let policy = Arc::clone(self.engine.borrow().policy());
+        let quota = policy.client(username).and_then(|client| client.quotas.connections);
+        socket.place.log_in(username, client_id, quota)
     }
 
     fn answer(&self, connection: ConnectionId, outcome: AuthOutcome) {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use broker_config::Listener;
-use broker_core::engine::ConnectionOrigin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -21,6 +20,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use super::proxy_protocol::read_header;
 use super::state::Worker;
 use super::transport::{Stream, Transport, WebSocket};
+use crate::node::Place;
 use crate::tls::common_name;
 
 /// Handshake steps in one pass.
@@ -70,7 +70,7 @@ impl Handshakes {
 }
 
 /// Shakes hands with a client that has just connected: the proxy's header, TLS and WebSocket, as
-/// far as the listener has them.
+/// far as the listener has them. Gives the name in the client's certificate.
 ///
 /// # Errors
 /// The client breaks off, or does not speak what the listener expects.
@@ -78,18 +78,20 @@ pub(super) async fn shake_hands(
     worker: &Worker,
     mut stream: Stream,
     listener: &Listener,
-) -> std::io::Result<(Transport, ConnectionOrigin)> {
+    place: &mut Place,
+) -> std::io::Result<(Transport, Option<Arc<str>>)> {
     // Nothing is set up for a client that says nothing.
     stream.readable().await?;
     if listener.proxy_protocol
         && let Some(client) = read_header(&mut stream).await?
     {
         tracing::trace!(listener = listener.name, %client, "a proxy named its client");
+        place.came_from(client.ip());
     }
     let is_websocket = listener.protocol.is_websocket();
     if !listener.protocol.is_tls() {
         let (stream, websocket) = upgrade(worker, stream, is_websocket).await?;
-        return Ok((Transport::new(stream, None, websocket), ConnectionOrigin::default()));
+        return Ok((Transport::new(stream, None, websocket), None));
     }
     let asks = listener.client_certificates;
     let config = worker.shared.tls.listeners().for_listener(asks).map(Arc::clone);
@@ -102,7 +104,7 @@ pub(super) async fn shake_hands(
     let (stream, tls) = stream.into_inner();
     let certificate_name = tls.peer_certificates().and_then(<[_]>::first).and_then(common_name);
     let transport = Transport::new(stream, Some(Box::new(tls)), websocket);
-    Ok((transport, ConnectionOrigin { certificate_name }))
+    Ok((transport, certificate_name))
 }
 
 /// Answers a WebSocket's opening handshake, where the listener is for them.

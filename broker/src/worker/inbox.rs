@@ -92,6 +92,7 @@ impl Worker {
                 drop(engine);
                 set_pace(self, clients_per_second);
             }
+            ToWorker::Pressure(pressure) => engine.set_pressure(now, pressure),
             ToWorker::Stop => return true,
         }
         false

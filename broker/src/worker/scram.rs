@@ -64,9 +64,14 @@ impl Worker {
     pub(super) fn continue_exchange(self: &Rc<Self>, id: ConnectionId, data: &[u8]) {
         let Some(socket) = self.socket(id) else { return };
         let exchange = socket.set_exchange(None).ok_or(Refusal::NoExchange);
+        let client_id = exchange.as_ref().ok().map(|exchange| exchange.request.client_id.clone());
         match exchange.and_then(|exchange| finish(*exchange, data)) {
             Ok((username, message)) => {
                 self.handle.counters.exchange_verified();
+                if client_id.is_some_and(|id| !self.may_enter(&socket, &username, &id)) {
+                    let reason_code = ReasonCode::QuotaExceeded;
+                    return self.go_on(id, ExchangeOutcome::Refused { reason_code });
+                }
                 let data = message.into_bytes().into();
                 self.go_on(id, ExchangeOutcome::Proved { username, data });
             }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::scram::Exchange;
 use super::transport::{Side, Transport};
-use crate::node::{ConnectionSlot, ListenerId};
+use crate::node::{ConnectionSlot, ListenerId, Place};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(super) struct Socket {
     is_paused: Cell<bool>,
     /// A task waits until the socket takes bytes again.
     awaits_room: Cell<bool>,
+    pub(super) place: Place,
     exchange: Cell<Option<Box<Exchange>>>,
     /// Has the socket read.
     waker: Waker,
@@ -75,7 +76,7 @@ impl Socket {
         listener: ListenerId,
         transport: Transport,
         waker: Waker,
-        slot: ConnectionSlot,
+        (slot, place): (ConnectionSlot, Place),
     ) -> Self {
         Self {
             connection,
@@ -84,6 +85,7 @@ impl Socket {
             phase: Cell::new(Phase::Open),
             is_paused: Cell::new(false),
             awaits_room: Cell::new(false),
+            place,
             exchange: Cell::new(None),
             waker,
             _slot: slot,

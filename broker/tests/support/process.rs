@@ -51,6 +51,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         mqtt: Default::default(),
         sessions: Default::default(),
         retained: Default::default(),
+        limits: Default::default(),
         sys: Default::default(),
         redirect: Default::default(),
         rewrites: Vec::new(),

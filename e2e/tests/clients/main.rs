@@ -1,9 +1,13 @@
 //! Three real brokers on loopback, started by `mqtt-operator local up` from the quickstart's manifests, driven by clients that
 //! others wrote: Paho (Python), Mosquitto's command-line clients, rumqttc; and by bare packets where the last bytes of a connection count.
+//! MQTT.js and mosquitto_rr meet a broker that stands alone, over TLS and secure WebSocket.
 
+mod alone;
 mod bare;
 mod cluster;
 mod edit;
+mod mosquitto_rr;
+mod mqttjs;
 mod restart;
 mod rumqttc_checks;
 mod rumqttc_client;

@@ -152,7 +152,8 @@ impl Default for X509Authentication {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Quotas {
-    /// How many connections it may have. No effect yet: connections are not counted by user.
+    /// How many connections with different client ids it may have to each broker; one more is
+    /// refused with 0x97 (Quota exceeded). Counts those made since it was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: Option<u32>,
@@ -160,7 +161,8 @@ pub struct Quotas {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub publishes_per_second: Option<u32>,
-    /// How many bytes each of its connections may publish each second; further ones wait.
+    /// How many bytes each of its connections may publish each second; further ones wait. A packet
+    /// that would wait for more than 30 seconds is refused with 0x95 (Packet too large).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub bytes_per_second: Option<String>,

@@ -15,9 +15,11 @@ pub(crate) use exchange::{Exchange, ExchangeStep};
 pub(crate) use outbound_alias::OutboundAliases;
 pub(crate) use output::{BufferPool, Output};
 pub(crate) use pending_ack::{AckKind, PendingAck, PendingAcks};
-pub(crate) use rate_limit::RateLimit;
+pub(crate) use rate_limit::{RateLimit, least};
 pub(crate) use topic_alias::TopicAliases;
 
+use crate::codec::ReasonCode;
+use crate::engine::ConnectionOrigin;
 use crate::router::Message;
 use crate::session::SessionSlot;
 use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
@@ -112,7 +114,15 @@ pub(crate) struct Connection {
     pub(crate) rate_limit: Option<Box<RateLimit>>,
     /// Input waits until then for the client's quota.
     pub(crate) quota_at: Option<Millis>,
+    /// Input waits until memory is less scarce.
+    pub(crate) is_pressed: bool,
+    /// Bytes published since memory is scarce, in the current interval.
+    pub(crate) pressed_bytes: u32,
     pub(crate) certificate_name: Option<Arc<str>>,
+    /// The listener's number.
+    pub(crate) listener: u8,
+    /// What CONNECT is to be refused with.
+    pub(crate) refusal: Option<ReasonCode>,
     /// `None` for a client whose CONNECT named no Authentication Method.
     pub(crate) exchange: Option<Box<Exchange>>,
     /// When its entry in the timers is due.
@@ -120,7 +130,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(id: ConnectionId, now: Millis, certificate_name: Option<Arc<str>>) -> Self {
+    fn new(id: ConnectionId, now: Millis, origin: ConnectionOrigin) -> Self {
+        let ConnectionOrigin { certificate_name, listener, refusal } = origin;
         Self {
             id,
             version: ProtocolVersion::V311,
@@ -141,7 +152,11 @@ impl Connection {
             publish_rights: [0; 2],
             rate_limit: None,
             quota_at: None,
+            is_pressed: false,
+            pressed_bytes: 0,
             certificate_name,
+            listener,
+            refusal,
             exchange: None,
             timer_at: Millis::NEVER,
         }
@@ -183,11 +198,11 @@ pub(crate) const fn slot_of(id: ConnectionId) -> ConnectionSlot {
 }
 
 impl Connections {
-    pub(crate) fn open(&mut self, now: Millis, certificate_name: Option<Arc<str>>) -> ConnectionId {
+    pub(crate) fn open(&mut self, now: Millis, origin: ConnectionOrigin) -> ConnectionId {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let id = ConnectionId(u64::from(self.generation) << 32 | entry.key() as u64);
-        entry.insert(Connection::new(id, now, certificate_name));
+        entry.insert(Connection::new(id, now, origin));
         id
     }
 
@@ -242,6 +257,12 @@ impl Connections {
         }
         connection.output.consume(bytes, &mut self.pool);
         connection.output.len()
+    }
+
+    /// Bytes in buffers of connections. Costs a pass over all of them.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        let bytes = |state: &Connection| state.input.capacity() + state.output.len();
+        self.slots.iter().map(|(_, state)| bytes(state) as u64).sum()
     }
 
     /// At most so many connections that are not about to be closed.

@@ -10,6 +10,11 @@ use crate::types::Millis;
 /// What a client may send at once after a rest: the quota of this many microseconds.
 const BURST_MICROS: u64 = 1_000_000;
 const MICROS_PER_SECOND: u64 = 1_000_000;
+/// Longest time that one packet may use a quota up for: a client that is not read for longer would
+/// take its connection for dead, as its PINGREQ is not answered either.
+const PACKET_SECONDS_MAX: u64 = 30;
+/// Least packet that is taken whatever the quota: a CONNECT with every field in use.
+const PACKET_BYTES_MIN: u64 = 1024;
 
 /// The quotas of one client with the time up to which they are used up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +39,8 @@ impl Meter {
     /// Uses some of the quota, and says when there is some again.
     fn charge(&mut self, now: u64, units: u64) -> u64 {
         let cost = units.saturating_mul(MICROS_PER_SECOND) / self.per_second.max(1);
-        self.used_until = self.used_until.max(now).saturating_add(cost);
+        let most = now.saturating_add(BURST_MICROS + PACKET_SECONDS_MAX * MICROS_PER_SECOND);
+        self.used_until = self.used_until.max(now).saturating_add(cost).min(most);
         self.used_until.saturating_sub(BURST_MICROS)
     }
 }
@@ -47,12 +53,32 @@ impl RateLimit {
         (publishes.is_some() || bytes.is_some()).then(|| Box::new(Self { publishes, bytes }))
     }
 
+    /// Largest packet, in bytes, that the quota lets through in [`PACKET_SECONDS_MAX`].
+    pub(crate) fn packet_bytes_max(&self) -> u32 {
+        let bytes = self.bytes.as_ref().map_or(u64::MAX, |meter| {
+            meter.per_second.saturating_mul(PACKET_SECONDS_MAX).max(PACKET_BYTES_MIN)
+        });
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// Counts a PUBLISH of this size. Gives the time from which the next one may be read.
     pub(crate) fn charge(&mut self, now: Millis, bytes: usize) -> Millis {
         let now = now.0.saturating_mul(1000);
         let publishes = self.publishes.as_mut().map_or(0, |meter| meter.charge(now, 1));
         let bytes = self.bytes.as_mut().map_or(0, |meter| meter.charge(now, bytes as u64));
         Millis(publishes.max(bytes).div_ceil(1000))
+    }
+}
+
+/// Of each quota the lesser; of connections the first one's.
+pub(crate) fn least(a: &Quotas, b: &Quotas) -> Quotas {
+    fn less<N: Ord>(a: Option<N>, b: Option<N>) -> Option<N> {
+        a.into_iter().chain(b).min()
+    }
+    Quotas {
+        connections: a.connections,
+        publishes_per_second: less(a.publishes_per_second, b.publishes_per_second),
+        bytes_per_second: less(a.bytes_per_second, b.bytes_per_second),
     }
 }
 
@@ -84,5 +110,30 @@ mod tests {
         let mut limit = RateLimit::new(&quotas).unwrap();
         assert_eq!(limit.charge(Millis(1000), 5), Millis(1000));
         assert_eq!(limit.charge(Millis(1000), 5), Millis(2000));
+    }
+
+    #[test]
+    fn no_packet_that_is_taken_uses_a_quota_up_for_longer_than_half_a_minute() {
+        for per_second in [1, 100, 1_000_000, u64::MAX] {
+            let quotas = Quotas { bytes_per_second: Some(per_second), ..Quotas::default() };
+            let mut limit = RateLimit::new(&quotas).unwrap();
+            let bytes = limit.packet_bytes_max();
+            assert!(u64::from(bytes) >= PACKET_BYTES_MIN);
+            for _ in 0..3 {
+                let at = limit.charge(Millis(5000), bytes as usize);
+                assert!(at <= Millis(5000 + 30_000), "{per_second} a second: {at:?}");
+            }
+        }
+        let quotas = Quotas { publishes_per_second: Some(1), ..Quotas::default() };
+        assert_eq!(RateLimit::new(&quotas).unwrap().packet_bytes_max(), u32::MAX);
+    }
+
+    #[test]
+    fn of_two_quotas_the_lesser_holds() {
+        let a = Quotas { publishes_per_second: Some(5), ..Quotas::default() };
+        let b =
+            Quotas { publishes_per_second: Some(3), bytes_per_second: Some(9), connections: None };
+        assert_eq!(least(&a, &b), b);
+        assert_eq!(least(&a, &Quotas::default()), a);
     }
 }

@@ -48,6 +48,9 @@ impl Engine {
         if connection.is_closing() {
             return;
         }
+        if let Some(fault) = &fault {
+            self.counters.limits.count(fault.reason_code());
+        }
         if let Some(fault) = fault
             && connection.is_open()
             && connection.version.is_v5()

@@ -9,16 +9,21 @@ use crate::types::{ConnectionId, Millis};
 impl Engine {
     /// Answers [`Effect::Propose`](super::Effect::Propose).
     ///
-    /// A failure is told to a 5.0 publisher by reason code 0x83. 3.1.1 has no word for it, so the
-    /// connection is closed without the acknowledgement and the client sends the message again.
+    /// A failure is told to a 5.0 publisher by reason code 0x83, a refusal by 0x97. 3.1.1 has no
+    /// word for either. After a failure the connection is closed without the acknowledgement and
+    /// the client sends the message again; after a refusal, which it would meet again, the message
+    /// is acknowledged, as one that the client may not publish is.
     pub fn committed(&mut self, now: Millis, proposal: ProposalId, outcome: CommitOutcome) {
+        self.counters.limits.retained += u64::from(outcome == CommitOutcome::Refused);
         let Some(id) = self.proposals.remove(&proposal) else { return };
         let failure = match outcome {
             CommitOutcome::Committed => None,
             CommitOutcome::Failed => Some(ReasonCode::ImplementationSpecificError),
+            CommitOutcome::Refused => Some(ReasonCode::QuotaExceeded),
         };
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if failure.is_some() && !connection.version.is_v5() {
+        let failure = failure.filter(|_| connection.version.is_v5());
+        if outcome == CommitOutcome::Failed && !connection.version.is_v5() {
             self.close(now, id, None, WillFate::Published);
             return;
         }

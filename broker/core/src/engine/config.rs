@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::rate::ListenerRates;
 use super::{AutoSubscription, DelayedLimits};
+use crate::topic::LEVELS_MAX;
 use crate::topic::Rewrite;
 use crate::types::NodeId;
 
@@ -79,6 +81,13 @@ pub struct EngineConfig {
     pub queued_bytes_total_max: u64,
     /// Most Subscriptions of one session.
     pub subscriptions_max: usize,
+    /// Most levels of a Topic Name or Topic Filter (`a/b` has two); no more than [`LEVELS_MAX`].
+    pub topic_levels_max: usize,
+    /// Longest time that a retained message is kept, in seconds; `u32::MAX` for any.
+    pub retained_expiry_seconds_max: u32,
+    /// How fast the clients of each listener may publish, by its number; empty where none is
+    /// limited.
+    pub listener_rates: Arc<[ListenerRates]>,
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
@@ -140,6 +149,9 @@ impl Default for EngineConfig {
             queue_bytes_max: QUEUE_BYTES_MAX,
             queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
+            topic_levels_max: LEVELS_MAX,
+            retained_expiry_seconds_max: u32::MAX,
+            listener_rates: Arc::default(),
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
             rewrites: Arc::default(),
             auto_subscriptions: Arc::default(),

@@ -40,13 +40,19 @@ impl Engine {
         let Some(session) = self.sessions.get(session) else { return false };
         let response_information = self.response_information(pending);
         let has_other_expiry = session.expiry_seconds != pending.session_expiry_seconds;
+        self.counters.limits.session_expiry += u64::from(has_other_expiry);
+        self.counters.limits.keep_alive += u64::from(keep_alive != pending.keep_alive_seconds);
+        let packet_bytes_max = self
+            .connections
+            .get(id)
+            .map_or(self.config.packet_bytes_max, |connection| self.packet_bytes_max(connection));
         let client_id = session.client_id.clone();
         let exchange = self.connections.get(id).and_then(|state| state.exchange.as_deref());
         let method = exchange.map(|exchange| Arc::clone(&exchange.method));
         let properties = ConnAckProperties {
             session_expiry_seconds: has_other_expiry.then_some(session.expiry_seconds),
             receive_maximum: Some(self.config.receive_maximum),
-            packet_bytes_max: Some(self.config.packet_bytes_max),
+            packet_bytes_max: Some(packet_bytes_max),
             assigned_client_id: pending.is_client_id_assigned.then(|| client_id.as_str()),
             topic_alias_maximum: Some(self.config.topic_alias_maximum),
             server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)

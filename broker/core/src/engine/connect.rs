@@ -32,7 +32,8 @@ impl Engine {
         connection.outbound_aliases =
             OutboundAliases::new(aliases.min(self.config.topic_alias_maximum_outbound));
         let certificate_name = connection.certificate_name.clone();
-        match self.pending_connect(connect) {
+        let refusal = connection.refusal;
+        match self.pending_connect(connect, refusal) {
             Ok(pending) if self.begin_exchange(id, connect, &pending) => {
                 self.set_stage(id, Stage::Authenticating(Box::new(pending)));
             }
@@ -53,7 +54,14 @@ impl Engine {
         }
     }
 
-    fn pending_connect(&mut self, connect: &Connect<'_>) -> Result<PendingConnect, ReasonCode> {
+    fn pending_connect(
+        &mut self,
+        connect: &Connect<'_>,
+        refusal: Option<ReasonCode>,
+    ) -> Result<PendingConnect, ReasonCode> {
+        if let Some(reason_code) = refusal {
+            return Err(reason_code);
+        }
         if self.config.refuses_connects {
             return Err(self.departure(ReasonCode::ServerUnavailable));
         }
@@ -167,6 +175,7 @@ impl Engine {
     ) {
         self.counters.connects_refused += 1;
         let fault = fault.into();
+        self.counters.limits.count(fault.reason_code());
         let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
         self.send_end(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);

@@ -1,5 +1,7 @@
 //! Plain numbers that the driver reads for `/metrics`. Pure data.
 
+use crate::codec::ReasonCode;
+
 /// What an engine has done since it started, and what it holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -28,6 +30,10 @@ pub struct Counters {
     pub shared_redispatched: u64,
     /// Messages not accepted or not delivered.
     pub dropped: Dropped,
+    /// Times that a limit refused something or granted less than was asked for.
+    pub limits: Limits,
+    /// Times that a client's input had to wait as memory was scarce.
+    pub pressure_pauses: u64,
     /// Times that a client's input had to wait for its quota.
     pub quota_pauses: u64,
     /// CONNECT packets accepted.
@@ -56,6 +62,8 @@ pub struct Counters {
     pub delayed_bytes: u64,
     /// Bytes of messages sent and kept until they are acknowledged.
     pub in_flight_bytes: u64,
+    /// Bytes in clients' buffers, in and out, when memory was looked at last.
+    pub buffered_bytes: u64,
 }
 
 /// Messages not accepted or not delivered, by reason; counted once per receiver where there is one.
@@ -79,6 +87,48 @@ pub struct Dropped {
     pub delayed_refused: u64,
     /// The group of the Shared Subscription had no member any more.
     pub no_shared_member: u64,
+}
+
+/// Times that a limit refused something or granted less than was asked for, by limit. What is
+/// dropped is in [`Dropped`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// A packet was larger than accepted.
+    pub packet_bytes: u64,
+    /// A client did not keep to the Receive Maximum.
+    pub receive_maximum: u64,
+    /// A Topic Name or Topic Filter had too many levels.
+    pub topic_levels: u64,
+    /// A session had as many Subscriptions as it may have.
+    pub subscriptions: u64,
+    /// A retained message was not taken, as there were as many as there may be.
+    pub retained: u64,
+    /// A Session Expiry Interval was granted that is less than the one asked for.
+    pub session_expiry: u64,
+    /// A Keep Alive was set that is less than the one asked for.
+    pub keep_alive: u64,
+}
+
+impl Limits {
+    /// Counts the reason that a connection ends for, if it is a limit.
+    pub(crate) const fn count(&mut self, reason_code: ReasonCode) {
+        match reason_code {
+            ReasonCode::PacketTooLarge => self.packet_bytes += 1,
+            ReasonCode::ReceiveMaximumExceeded => self.receive_maximum += 1,
+            ReasonCode::TopicNameInvalid => self.topic_levels += 1,
+            _ => {}
+        }
+    }
+
+    /// Counts the reason that a Subscription is refused for, if it is a limit. The decoder lets
+    /// no other filter through that is not valid.
+    pub(crate) const fn count_subscription(&mut self, reason_code: ReasonCode) {
+        match reason_code {
+            ReasonCode::QuotaExceeded => self.subscriptions += 1,
+            ReasonCode::TopicFilterInvalid => self.topic_levels += 1,
+            _ => {}
+        }
+    }
 }
 
 /// Why a message was not accepted or not delivered.

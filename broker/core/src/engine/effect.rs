@@ -18,6 +18,10 @@ use crate::types::{ClientId, ConnectionId, ProtocolVersion};
 pub struct ConnectionOrigin {
     /// Name found in a verified client certificate; `None` without one.
     pub certificate_name: Option<Arc<str>>,
+    /// Number of its listener, in [`EngineConfig::listener_rates`](super::EngineConfig).
+    pub listener: u8,
+    /// A limit of the driver is reached: CONNECT is answered with this Connect Reason Code.
+    pub refusal: Option<ReasonCode>,
 }
 
 /// The right to hold a Client Identifier, granted by the cluster's arbiter. A later one is greater.
@@ -278,6 +282,8 @@ pub enum CommitOutcome {
     Committed,
     /// It was not, and will not be: the publisher is told so.
     Failed,
+    /// As many messages are retained as there may be: the publisher is told so.
+    Refused,
 }
 
 /// The answer to [`Effect::ProposeSessions`].

@@ -9,10 +9,10 @@
 //! elsewhere, `publish`, `delayed` and `ack` take messages
 //! in, `route` and `deliver` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
-//! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `timeout`,
-//! `policy` and `commit` react to what happens elsewhere; `reason` has the
-//! words of refusals; `sys` says what the broker tells of itself; `topics`
-//! puts other topics in place of clients' own.
+//! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `rate` and
+//! `pressure` hold publishers back, `timeout`, `policy` and `commit` react to what happens elsewhere;
+//! `reason` has the words of refusals; `sys` says what the broker tells of itself; `topics` puts other
+//! topics in place of clients' own.
 
 mod ack;
 mod attach;
@@ -31,8 +31,10 @@ mod forwarding;
 mod interest;
 mod output;
 mod policy;
+mod pressure;
 mod publish;
 mod random;
+mod rate;
 mod reason;
 mod receive;
 mod redirect;
@@ -57,17 +59,19 @@ use broker_policy::Policy;
 
 pub use config::*;
 pub(crate) use counters::DropReason;
-pub use counters::{Counters, Dropped};
+pub use counters::{Counters, Dropped, Limits};
 pub use delayed::DelayedLimits;
 pub(crate) use durable::DurableView;
 pub use durable::Reach;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
+pub use pressure::Pressure;
+pub use rate::ListenerRates;
 pub use sys::{SYS_PREFIX, SysValue};
 pub use topics::AutoSubscription;
 
-use crate::connection::Connections;
+use crate::connection::{Connections, RateLimit};
 use crate::retained::RetainedSource;
 use crate::router::{Holder, Router};
 use crate::session::Sessions;
@@ -96,6 +100,9 @@ pub struct Engine {
     orphaned_claims: HashMap<ConnectionId, ClientId>,
     assigned_ids: u64,
     random: random::Random,
+    /// Quotas of all clients of a listener together, by its number.
+    listener_limits: Vec<Option<Box<RateLimit>>>,
+    pressure: pressure::PressureState,
     /// Where sessions that outlive their connections are kept by the replicated state.
     durable: Option<Box<durable::Durable>>,
     effects: Vec<Effect>,
@@ -119,6 +126,8 @@ impl Engine {
         let router = Router::new(config.seed, Holder { node: config.node, worker: config.worker });
         Self {
             random: random::Random::new(config.seed),
+            listener_limits: rate::listener_limits(&config.listener_rates),
+            pressure: pressure::PressureState::default(),
             config,
             policy,
             retained,
@@ -147,7 +156,7 @@ impl Engine {
     /// The engine issues the identifier: its lower 32 bits are a small index that is used again,
     /// so the driver may keep its sockets in a vector by it. The upper bits never repeat.
     pub fn connection_opened(&mut self, now: Millis, origin: ConnectionOrigin) -> ConnectionId {
-        let id = self.connections.open(now, origin.certificate_name);
+        let id = self.connections.open(now, origin);
         self.counters.connections = self.connections.len() as u64;
         let at = now.plus(self.config.connect_timeout_millis);
         self.arm_connection(id, at);
@@ -186,6 +195,12 @@ impl Engine {
     /// The claims of the sessions here: what a new arbiter is told.
     pub fn claims(&self) -> impl Iterator<Item = (&ClientId, Claim)> {
         self.sessions.iter().map(|(_, session)| (&session.client_id, session.claim))
+    }
+
+    /// The policy that is in force.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// What the engine has done and holds.

@@ -9,7 +9,6 @@ use super::Engine;
 use super::close::WillFate;
 use super::connect::recheck;
 use crate::codec::ReasonCode;
-use crate::connection::RateLimit;
 use crate::session::SessionSlot;
 use crate::types::{ConnectionId, Millis};
 
@@ -87,18 +86,6 @@ impl Engine {
             earlier.client(name).is_some() && self.policy.client(name).is_none()
         });
         is_deleted || self.policy.admits(username, session.client_id.as_str()).is_err()
-    }
-
-    /// Gives the session's connection the quotas of its user. (Each connection of a user has them
-    /// for itself.)
-    pub(super) fn set_rate_limit(&mut self, slot: SessionSlot) {
-        let Some(session) = self.sessions.get(slot) else { return };
-        let Some(connection) = session.connection.and_then(|slot| self.connections.at_mut(slot))
-        else {
-            return;
-        };
-        let client = session.identity.username.as_deref().and_then(|name| self.policy.client(name));
-        connection.rate_limit = client.and_then(|client| RateLimit::new(&client.quotas));
     }
 
     fn expel(&mut self, now: Millis, id: ConnectionId) {

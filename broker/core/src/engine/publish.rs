@@ -195,13 +195,21 @@ impl Engine {
     ) -> Option<ProposalId> {
         let message = match publish.payload {
             [] => None,
-            _ => Some(Message::new(publish, expiry(now, publish)).ok()?),
+            _ => Some(Message::new(publish, self.retained_expiry(now, publish)).ok()?),
         };
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
         let change = Box::new(RetainedChange { topic: publish.topic.into(), message });
         self.effects.push(Effect::Propose { proposal, change });
         Some(proposal)
+    }
+
+    /// When a retained message goes: by its own interval, or the broker's.
+    fn retained_expiry(&self, now: Millis, publish: &Publish<'_>) -> Millis {
+        match self.config.retained_expiry_seconds_max {
+            u32::MAX => expiry(now, publish),
+            seconds => expiry(now, publish).min(now.plus_seconds(seconds)),
+        }
     }
 
     /// Sends an acknowledgement, or puts it behind those that wait.

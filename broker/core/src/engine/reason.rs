@@ -96,6 +96,9 @@ const fn of_connack(reason_code: ReasonCode) -> Option<&'static str> {
              taken, or connect without one"
         }
         ReasonCode::PacketTooLarge => "the will message is too large",
+        ReasonCode::QuotaExceeded => {
+            "a limit of connections is reached: close some, or try another broker"
+        }
         _ => return None,
     })
 }
@@ -112,7 +115,9 @@ fn of_publish(reason_code: ReasonCode, config: &EngineConfig) -> Option<Cow<'sta
         )
         .into(),
         ReasonCode::QuotaExceeded => {
-            "as many delayed messages are held as may be: publish it later".into()
+            "as many retained or delayed messages are held as may be: clear some, or publish it \
+             later"
+                .into()
         }
         _ => return None,
     })

@@ -94,11 +94,12 @@ impl Engine {
             }
             let is_connected = !matches!(connection.stage, Stage::AwaitConnect);
             let version = is_connected.then_some(connection.version);
-            match decode(&bytes[at..], version, &self.decode_limits()) {
+            match decode(&bytes[at..], version, &self.decode_limits(connection)) {
                 Ok(Decoded::Incomplete { .. }) => return at,
                 Ok(Decoded::Packet { packet, consumed }) => {
                     at += consumed;
                     self.charge_quota(now, id, &packet, consumed);
+                    self.press(id, &packet, consumed);
                     if let Err(fault) = self.handle(now, id, &packet) {
                         self.fail(now, id, fault);
                     }
@@ -115,9 +116,10 @@ impl Engine {
         bytes.len()
     }
 
-    fn decode_limits(&self) -> DecodeLimits {
+    fn decode_limits(&self, connection: &Connection) -> DecodeLimits {
         DecodeLimits {
-            packet_bytes_max: self.config.packet_bytes_max as usize,
+            packet_bytes_max: self.packet_bytes_max(connection) as usize,
+            topic_levels_max: self.config.topic_levels_max,
             sender: Sender::Client,
             ..DecodeLimits::default()
         }
@@ -142,24 +144,9 @@ impl Engine {
                 let acks = connection.pending_acks.as_ref().map_or(0, |acks| acks.len());
                 acks > PENDING_ACKS_MAX
                     || connection.quota_at.is_some()
+                    || connection.is_pressed
                     || self.is_output_full(connection.output.len())
             }
-        }
-    }
-
-    /// A PUBLISH uses the client's quota; once that is used up, what follows waits.
-    fn charge_quota(&mut self, now: Millis, id: ConnectionId, packet: &Packet<'_>, bytes: usize) {
-        if !matches!(packet, Packet::Publish(_)) {
-            self.counters.other_packets_received += 1;
-            return;
-        }
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let Some(limit) = &mut connection.rate_limit else { return };
-        let at = limit.charge(now, bytes);
-        if at > now {
-            connection.quota_at = Some(at);
-            self.counters.quota_pauses += 1;
-            self.arm_connection(id, at);
         }
     }
 

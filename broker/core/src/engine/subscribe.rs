@@ -13,7 +13,7 @@ use crate::codec::{ReasonCode, UserProperties};
 use crate::connection::slot_of;
 use crate::router::Subscriber;
 use crate::session::{RetainedCursor, SessionSlot, Subscription};
-use crate::topic::{LEVELS_MAX, TopicFilter, is_shared};
+use crate::topic::{TopicFilter, is_shared};
 use crate::types::{ConnectionId, Millis, PacketId, SubscriptionId};
 
 /// An answer that leaves when an interest change is known to all others.
@@ -57,6 +57,7 @@ impl Engine {
         for (position, filter) in subscribe.filters.iter().enumerate() {
             if position >= self.config.subscriptions_max {
                 // More than a session may hold: not worth a look.
+                self.counters.limits.subscriptions += 1;
                 reason_codes.push(ReasonCode::QuotaExceeded);
                 continue;
             }
@@ -67,7 +68,10 @@ impl Engine {
                     seq = seq.max(added.seq);
                     cursors.extend(added.cursor());
                 }
-                Err(reason_code) => reason_codes.push(reason_code),
+                Err(reason_code) => {
+                    self.counters.limits.count_subscription(reason_code);
+                    reason_codes.push(reason_code);
+                }
             }
         }
         let packet_id = subscribe.packet_id;
@@ -102,7 +106,8 @@ impl Engine {
     ) -> Result<Subscription, ReasonCode> {
         let other = self.rewritten_filter(filter.filter);
         let text = other.as_deref().unwrap_or(filter.filter);
-        TopicFilter::parse(text, LEVELS_MAX).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        TopicFilter::parse(text, self.config.topic_levels_max)
+            .map_err(|_| ReasonCode::TopicFilterInvalid)?;
         // With its `$share/name/`, as Mosquitto does: `#` is no right to share a Subscription.
         if !self.may_subscribe(slot, text) {
             return Err(ReasonCode::NotAuthorized);

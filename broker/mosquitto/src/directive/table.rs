@@ -137,7 +137,7 @@ pub const DIRECTIVES: &[Directive] = &[
     applied("max_topic_alias", Integer(0, U16), Listener),
     applied("max_topic_alias_broker", Integer(0, U16), Listener),
     warned("maximum_qos", Integer(0, 2), Listener, "2", "QoS 2 is taken, always"),
-    warned("memory_limit", Integer(0, i64::MAX), Global, "0", NOT_YET),
+    applied("memory_limit", Integer(0, i64::MAX), Global),
     warned("message_size_limit", Integer(0, 268_435_455), Global, "0", "it has no effect; limit packets with `max_packet_size`"),
     refused("mount_point", Text, Listener, "", "topics are not prefixed by listener; keep clients apart with an ACL file"),
     bridge("notification_topic", Text),

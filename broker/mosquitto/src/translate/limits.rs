@@ -1,12 +1,14 @@
 //! Limits of packets and sessions, with Mosquitto's defaults. Pure.
 
-use broker_config::{RawMqtt, RawSessions};
+use broker_config::{RawLimits, RawMqtt, RawSessions};
 
 use super::Translator;
 use crate::model::MosquittoConfig;
 
 /// Mosquitto 2.1's own: before it there was no limit.
 const PACKET_BYTES_MAX: u32 = 2_000_000;
+/// The broker's least budget.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// The broker's least: a CONNECT with every field in use.
 const PACKET_BYTES_MIN: u32 = 1_024;
 const INFLIGHT_MAX: u16 = 20;
@@ -39,10 +41,31 @@ impl Translator<'_> {
                 // Mosquitto's default: as long as the client asks.
                 _ => 0,
             },
+            topic_levels_max: defaults.topic_levels_max,
             connect_timeout_seconds: defaults.connect_timeout_seconds,
             output_bytes_max: defaults.output_bytes_max.max(packet_bytes_max),
             shared_subscription_strategy: defaults.shared_subscription_strategy,
             profile: defaults.profile,
+        }
+    }
+
+    /// `memory_limit` and `global_max_connections`: of the whole process.
+    pub(super) fn limits(&mut self, config: &MosquittoConfig) -> RawLimits {
+        let positive = |name| config.global.integer(name).filter(|count| *count > 0);
+        let asked = positive("memory_limit").and_then(|bytes| u64::try_from(bytes).ok());
+        let memory_bytes_max = asked.map_or(0, |bytes| bytes.max(MEMORY_BYTES_MIN));
+        if let Some(setting) = config.global.get("memory_limit").filter(|_| asked.is_some()) {
+            let what = match asked == Some(memory_bytes_max) {
+                true => "from 70 % of it on publishers wait, from 85 % on new clients are refused",
+                false => "64 MiB is the least here",
+            };
+            self.warn(Some(&setting.at), format!("memory_limit: {what}"));
+        }
+        let connections = positive("global_max_connections");
+        RawLimits {
+            connections_max: connections.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            memory_bytes_max,
+            ..RawLimits::default()
         }
     }
 

@@ -62,7 +62,7 @@ impl Translator<'_> {
             authentication,
             anonymous: Some(anonymous),
             client_certificates: Some(client_certificates),
-            limits: self.connections(config, listener),
+            limits: Self::connections(listener),
         }
     }
 
@@ -176,23 +176,13 @@ impl Translator<'_> {
         }
     }
 
-    fn connections(&mut self, config: &MosquittoConfig, listener: &Listener) -> RawListenerLimits {
+    fn connections(listener: &Listener) -> RawListenerLimits {
         let defaults = RawListenerLimits::default();
         let limit = |setting: Option<i64>| {
             setting.filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok())
         };
         let own = limit(listener.settings.integer("max_connections"));
-        let all = limit(config.global.integer("global_max_connections"));
-        if let (Some(setting), true) =
-            (config.global.get("global_max_connections"), config.listeners.len() > 1)
-        {
-            let what = "it holds for each listener by itself, not for all together";
-            let message = format!("global_max_connections: {what}");
-            if !self.warnings.iter().any(|warning| warning.message == message) {
-                self.warn(Some(&setting.at), message);
-            }
-        }
-        let connections = own.into_iter().chain(all).min().unwrap_or(defaults.connections);
+        let connections = own.unwrap_or(defaults.connections);
         RawListenerLimits { connections, ..defaults }
     }
 

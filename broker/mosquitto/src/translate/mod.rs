@@ -141,6 +141,7 @@ impl Translator<'_> {
             sessions: self.sessions(config, &mqtt),
             mqtt,
             retained: Default::default(),
+            limits: self.limits(config),
             sys: sys(config),
             redirect: Default::default(),
             rewrites: Vec::new(),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use broker_config::{
     Config, ORDINAL_PLACEHOLDER, RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers,
-    RawListener, RawListenerLimits, RawLog, RawMqtt, RawPeers, RawRetained, RawSessions, RawTls,
+    RawLimits, RawListener, RawListenerLimits, RawLog, RawMqtt, RawPeers, RawRetained, RawSessions,
+    RawTls,
 };
 use operator_api::cluster as api;
 use serde_json::{Map, Value};
@@ -17,8 +18,17 @@ use super::validate::{Problem, ProblemReason, ValidatedCluster};
 
 /// Tables and keys of the file that `brokerConfig` may hold; the spec or the operator decides the
 /// others.
-const OPEN_KEYS: [&str; 8] =
-    ["workers", "mqtt", "log", "sys", "redirect", "delayed", "rewrites", "auto_subscriptions"];
+const OPEN_KEYS: [&str; 9] = [
+    "workers",
+    "mqtt",
+    "limits",
+    "log",
+    "sys",
+    "redirect",
+    "delayed",
+    "rewrites",
+    "auto_subscriptions",
+];
 
 /// Where a broker finds its files and which addresses it binds: what differs between platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +158,9 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         retained: RawRetained {
             messages_max: cluster.retained.messages_max,
             bytes_max: cluster.retained.bytes_max,
+            ..RawRetained::default()
         },
+        limits: RawLimits::default(),
         sys: Default::default(),
         redirect: Default::default(),
         rewrites: Vec::new(),
@@ -190,6 +202,7 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
         limits: RawListenerLimits {
             connections: listener.limits.connections,
             connections_per_second: listener.limits.connections_per_second,
+            ..RawListenerLimits::default()
         },
     }
 }

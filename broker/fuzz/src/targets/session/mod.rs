@@ -22,6 +22,8 @@ pub(super) const TARGET: Target = Target {
         b"\x04\x00\x00",
         b"\x05\x05\x00",
         b"\x06\x01\x00",
+        b"\x0c\x00\x00",
+        b"\x0c\x01\x00",
         b"\x06\x00\x00",
         // PUBLISH a, QoS 1 and 2, of 5.0.
         b"\x02\x00\x08\x32\0\x01a\0\x01\0x",
@@ -63,6 +65,7 @@ const DRAIN: u8 = 8;
 const CONNECT: u8 = 9;
 const MANUAL: u8 = 10;
 const POLICY: u8 = 11;
+const PRESSURE: u8 = 12;
 
 fn step(operation: u8, client: u8, bytes: &[u8]) -> Vec<u8> {
     [&[operation, client, bytes.len().min(255) as u8], &bytes[..bytes.len().min(255)]].concat()
@@ -101,7 +104,7 @@ fn check(input: &[u8]) {
         while let [operation, client, length, more @ ..] = rest {
             let (bytes, more) = more.split_at(more.len().min(usize::from(*length)));
             rest = more;
-            operate(&mut driver, *operation % (POLICY + 1), usize::from(*client), bytes);
+            operate(&mut driver, *operation % (PRESSURE + 1), usize::from(*client), bytes);
         }
         driver.end();
     });
@@ -111,7 +114,7 @@ fn check(input: &[u8]) {
 fn operate(driver: &mut Driver, operation: u8, client: usize, bytes: &[u8]) {
     let at: Option<ConnectionId> = driver.connection(client % CLIENTS);
     match (operation, at) {
-        (OPEN, _) => driver.open(client % CLIENTS),
+        (OPEN, _) => driver.open(client % CLIENTS, client),
         (BYTES, Some(id)) => driver.send(id, bytes),
         (PACKET, Some(id)) => {
             if let Some((&first, body)) = bytes.split_first() {
@@ -127,6 +130,7 @@ fn operate(driver: &mut Driver, operation: u8, client: usize, bytes: &[u8]) {
         (DRAIN, _) => driver.drain(client % CLIENTS),
         (MANUAL, _) => driver.answers_at_once = false,
         (POLICY, _) => driver.change_policy(client),
+        (PRESSURE, _) => driver.press(client),
         _ => {}
     }
 }

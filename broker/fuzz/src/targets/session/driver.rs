@@ -11,13 +11,15 @@ use broker_core::codec::packet::{
 use broker_core::codec::{DecodeLimits, Decoded, ReasonCode, Sender, decode, encode};
 use broker_core::engine::{
     AuthOutcome, AuthProof, AutoSubscription, Claim, ClaimOutcome, CommitOutcome, ConnectionOrigin,
-    DelayedLimits, Destination, Effect, Engine, EngineConfig, ExchangeOutcome,
+    DelayedLimits, Destination, Effect, Engine, EngineConfig, ExchangeOutcome, ListenerRates,
+    Pressure,
 };
 use broker_core::retained::{RetainedMessage, RetainedSearch, RetainedSource};
 use broker_core::topic::{Rewrite, RewriteAction, matches};
 use broker_core::types::{ConnectionId, Millis, ProtocolVersion, QoS};
 use broker_policy::{
-    Acl, AclType, Client, DefaultAccess, Group, Policy, Record, Role, RoleAssignment, Settings,
+    Acl, AclType, Client, DefaultAccess, Group, Policy, Quotas, Record, Role, RoleAssignment,
+    Settings,
 };
 
 #[derive(Default)]
@@ -54,7 +56,16 @@ impl RetainedSource for Retained {
 
 /// Limits that a script can reach.
 fn config() -> EngineConfig {
+    let quotas = |publishes, bytes| Quotas {
+        connections: None,
+        publishes_per_second: Some(publishes),
+        bytes_per_second: Some(bytes),
+    };
+    let limited = ListenerRates { client: quotas(2, 100), all: quotas(5, 300) };
     EngineConfig {
+        listener_rates: [ListenerRates::default(), limited].into(),
+        topic_levels_max: 4,
+        retained_expiry_seconds_max: 500,
         packet_bytes_max: 4096,
         receive_maximum: 3,
         inflight_max: 3,
@@ -139,11 +150,15 @@ impl Driver {
         self.clients[client]
     }
 
-    pub(super) fn open(&mut self, client: usize) {
+    /// A connection of this client, at the listener with quotas or not, to be refused or not.
+    pub(super) fn open(&mut self, client: usize, variant: usize) {
         if let Some(id) = self.clients[client] {
             self.lose(id);
         }
-        let id = self.engine.connection_opened(self.now, ConnectionOrigin::default());
+        let listener = u8::from(variant & 16 != 0);
+        let refusal = (variant & 96 == 96).then_some(ReasonCode::QuotaExceeded);
+        let origin = ConnectionOrigin { certificate_name: None, listener, refusal };
+        let id = self.engine.connection_opened(self.now, origin);
         self.clients[client] = Some(id);
         self.versions.insert(id, (Vec::new(), None));
     }
@@ -265,6 +280,12 @@ impl Driver {
         self.settle();
     }
 
+    pub(super) fn press(&mut self, variant: usize) {
+        let levels = [Pressure::None, Pressure::Slow, Pressure::Refuse];
+        self.engine.set_pressure(self.now, levels[variant % 3]);
+        self.settle();
+    }
+
     fn settle(&mut self) {
         self.engine.take_effects(&mut self.effects);
         while self.answers_at_once && !self.effects.is_empty() {
@@ -344,6 +365,7 @@ impl Driver {
     /// Everybody leaves, every question is answered, every session expires: nothing is left.
     pub(super) fn end(mut self) {
         self.answers_at_once = true;
+        self.press(0);
         for _ in 0..4 {
             self.settle();
             for id in self.clients.into_iter().flatten() {

@@ -1,0 +1,152 @@
+//! When memory counts as scarce. Pure: how much is in use comes in, what follows goes out.
+//!
+//! The system says how much memory the process has. An allocator gives little of what is freed back
+//! to the system, so that number alone would never fall again. What messages and buffers take is
+//! known: when they get fewer and the process stays as large, the difference is free within it.
+
+use crate::engine::Pressure;
+
+/// Percent of the budget from which the heaviest publishers wait.
+const SLOW_PERCENT: u64 = 70;
+/// Percent of the budget from which nobody new comes in.
+const REFUSE_PERCENT: u64 = 85;
+/// Percent of the budget by which use must fall below a mark until it counts as left, so that it
+/// isn't passed again at once.
+const RETURN_PERCENT: u64 = 5;
+/// Percent of the budget from which it matters what is held.
+const LOOK_PERCENT: u64 = 60;
+
+/// What was found at one moment, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// What the process has of the system.
+    pub resident: u64,
+    /// What messages and buffers of the broker take of that, as far as it is known; a message may
+    /// count more than once.
+    pub held: u64,
+}
+
+/// What the process may use, and how scarce that was when it was looked at last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryBudget {
+    bytes: u64,
+    pressure: Pressure,
+    last: Option<MemoryUse>,
+    /// Bytes that the process has of the system and that nothing takes.
+    free: u64,
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes, of which nothing is used.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self { bytes, pressure: Pressure::None, last: None, free: 0 }
+    }
+
+    /// Whether so much is resident that it matters what is held.
+    #[must_use]
+    pub const fn wants_held(&self, resident: u64) -> bool {
+        resident >= self.mark(LOOK_PERCENT)
+    }
+
+    /// How scarce memory is now.
+    pub fn observe(&mut self, now: MemoryUse) -> Pressure {
+        self.account(now);
+        let used = now.resident.saturating_sub(self.free);
+        let has_passed = |percent: u64| used >= self.mark(percent);
+        let has_left = |percent: u64| used < self.mark(percent - RETURN_PERCENT);
+        self.pressure = match self.pressure {
+            _ if has_passed(REFUSE_PERCENT) => Pressure::Refuse,
+            Pressure::Refuse if !has_left(REFUSE_PERCENT) => Pressure::Refuse,
+            _ if has_passed(SLOW_PERCENT) => Pressure::Slow,
+            Pressure::None => Pressure::None,
+            _ if has_left(SLOW_PERCENT) => Pressure::None,
+            _ => Pressure::Slow,
+        };
+        self.pressure
+    }
+
+    /// What was let go and not given back is free; what was taken without the process growing came
+    /// out of that. When the process grows, what is free does not fit: it counts off too.
+    fn account(&mut self, now: MemoryUse) {
+        if !self.wants_held(now.resident) {
+            (self.last, self.free) = (None, 0);
+            return;
+        }
+        let last = self.last.replace(now).unwrap_or(now);
+        let (let_go, taken) =
+            (last.held.saturating_sub(now.held), now.held.saturating_sub(last.held));
+        let (given_back, grown) = (
+            last.resident.saturating_sub(now.resident),
+            now.resident.saturating_sub(last.resident),
+        );
+        self.free = self
+            .free
+            .saturating_add(let_go)
+            .saturating_sub(given_back)
+            .saturating_sub(taken.saturating_sub(grown))
+            .saturating_sub(grown)
+            .min(now.resident.saturating_sub(now.held));
+    }
+
+    const fn mark(&self, percent: u64) -> u64 {
+        self.bytes / 100 * percent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mark_is_passed_upwards_at_once_and_left_only_well_below_it() {
+        let mut budget = MemoryBudget::new(1_000);
+        let steps = [
+            (0, Pressure::None),
+            (699, Pressure::None),
+            (700, Pressure::Slow),
+            (660, Pressure::Slow),
+            (649, Pressure::None),
+            (660, Pressure::None),
+            (900, Pressure::Refuse),
+            (800, Pressure::Refuse),
+            (799, Pressure::Slow),
+            (849, Pressure::Slow),
+            (850, Pressure::Refuse),
+            (10, Pressure::None),
+            (u64::MAX, Pressure::Refuse),
+            (660, Pressure::Slow),
+        ];
+        for (resident, expected) in steps {
+            assert_eq!(budget.observe(MemoryUse { resident, held: 0 }), expected, "{resident}");
+        }
+    }
+
+    #[test]
+    fn what_is_freed_within_the_process_is_not_scarce_and_growth_beyond_it_is() {
+        let mut budget = MemoryBudget::new(1_000);
+        let mut at = |resident, held| budget.observe(MemoryUse { resident, held });
+        assert_eq!(at(600, 500), Pressure::None);
+        assert_eq!(at(900, 800), Pressure::Refuse);
+        assert_eq!(at(900, 600), Pressure::Slow, "700 in use");
+        assert_eq!(at(900, 100), Pressure::None, "200 in use");
+        assert_eq!(at(900, 500), Pressure::None, "600 in use, out of what was free");
+        assert_eq!(at(900, 650), Pressure::Slow, "750 in use");
+        assert_eq!(at(950, 650), Pressure::Refuse, "it grows: 850, and what is free doesn't fit");
+    }
+
+    #[test]
+    fn messages_that_count_many_times_do_not_hide_that_the_process_grows() {
+        let mut budget = MemoryBudget::new(1_000);
+        let mut at = |resident, held| budget.observe(MemoryUse { resident, held });
+        at(800, 1_000_000);
+        assert_eq!(at(800, 0), Pressure::None);
+        let steps = (0..=5).map(|step| at(800 + 50 * step, 0));
+        assert_eq!(steps.last(), Some(Pressure::None));
+        // The system gives no more than the budget's end before that is noticed.
+        let noticed = (0..200)
+            .map(|step| 1_050 + 10 * step)
+            .find(|&resident| at(resident, 0) != Pressure::None);
+        assert!(noticed.is_some_and(|resident| resident < 1_300), "{noticed:?}");
+    }
+}

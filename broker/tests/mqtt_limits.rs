@@ -1,0 +1,144 @@
+//! Limits of connections, and clients that cost as much as they can.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+mod support;
+
+use broker::node::AdmissionLimits;
+use broker_policy::{Client as ClientRecord, Policy, Quotas, Record};
+
+use support::client::{CONNACK, Client, SUBACK, connect, packet};
+use support::eventually;
+use support::node::{Node, Options, limits, policy};
+
+const QUOTA_EXCEEDED: u8 = 0x97;
+
+/// The answer to a CONNECT of `pump`, with the client that got it.
+fn enter(node: &Node, client_id: &str) -> (u8, Client) {
+    let mut client = Client::plain(node.plain);
+    let code = client.connect(client_id, Some("pump"), b"secret");
+    (code, client)
+}
+
+fn node(admission: AdmissionLimits) -> Node {
+    Node::start(Options { admission, ..Options::default() })
+}
+
+#[test]
+fn who_is_one_too_many_in_all_is_told_so_and_comes_in_when_another_leaves() {
+    let node = node(AdmissionLimits { connections: 2, ..AdmissionLimits::NONE });
+    let (first, mut second) = (enter(&node, "first"), enter(&node, "second"));
+    assert_eq!((first.0, second.0), (0, 0));
+    let (code, mut third) = enter(&node, "third");
+    assert_eq!(code, QUOTA_EXCEEDED);
+    third.until_closed();
+    assert_eq!(node.admission.read().connections, 1);
+    drop(first);
+    eventually("a place is free again", || (enter(&node, "fourth").0 == 0).then_some(()));
+    second.1.ping();
+}
+
+#[test]
+fn who_is_one_too_many_of_an_address_is_told_so() {
+    let node = node(AdmissionLimits { per_address: 1, ..AdmissionLimits::NONE });
+    let (code, _first) = enter(&node, "first");
+    assert_eq!((code, enter(&node, "second").0), (0, QUOTA_EXCEEDED));
+    // The handshake of TLS comes first, and the answer after it.
+    let mut secure = Client::secure(node.secure, &node.pki.device());
+    assert_eq!(secure.connect("third", Some("pump"), b"secret"), QUOTA_EXCEEDED);
+    assert_eq!(node.admission.read().per_address, 2);
+}
+
+/// The policy of `pump`, who may have so many connections.
+fn with_quota(connections: u32) -> Policy {
+    let records = policy(&["pump"]).records().records().map(|record| (**record).clone()).collect();
+    let limited = |record: Record| match record {
+        Record::Client(client) => {
+            let quotas = Quotas { connections: Some(connections), ..Quotas::default() };
+            Record::Client(ClientRecord { quotas, ..client })
+        }
+        other => other,
+    };
+    let records: Vec<Record> = records;
+    Policy::from_records(records.into_iter().map(limited)).unwrap()
+}
+
+#[test]
+fn a_user_has_as_many_connections_as_the_quota_says_and_may_take_its_own_over() {
+    let node = Node::start(Options { policy: with_quota(1), ..Options::default() });
+    let (code, mut first) = enter(&node, "first");
+    assert_eq!((code, enter(&node, "second").0), (0, QUOTA_EXCEEDED));
+    first.ping();
+    let (code, mut again) = enter(&node, "first");
+    assert_eq!(code, 0, "the same client, again");
+    assert_eq!(enter(&node, "second").0, QUOTA_EXCEEDED);
+    again.ping();
+    drop((first, again));
+    eventually("a place is free again", || (enter(&node, "second").0 == 0).then_some(()));
+    assert!(node.admission.read().per_user >= 2);
+}
+
+/// A SUBSCRIBE to a hundred filters.
+fn subscribe_to_a_hundred(number: usize) -> Vec<u8> {
+    let mut body = vec![0, 1, 0];
+    for filter in (0..100).map(|n| format!("f/{number}/{n}/+")) {
+        body.extend(u16::try_from(filter.len()).unwrap().to_be_bytes());
+        body.extend(filter.as_bytes());
+        body.push(1);
+    }
+    packet(0x82, &body)
+}
+
+#[test]
+fn who_subscribes_to_a_hundred_thousand_filters_gets_a_thousand_and_the_others_are_served() {
+    let node = Node::start(Options::default());
+    let (_, mut greedy) = enter(&node, "greedy");
+    let (_, mut other) = enter(&node, "other");
+    other.subscribe("news", 0);
+    let mut granted = 0;
+    for number in 0..1_000 {
+        greedy.send(&subscribe_to_a_hundred(number));
+        let answer = greedy.expect(SUBACK);
+        let codes = &answer.body[3..];
+        let reason_string = usize::from(answer.body[2]);
+        let codes = &codes[reason_string..];
+        assert_eq!(codes.len(), 100);
+        granted += codes.iter().filter(|code| **code == 1).count();
+        assert!(codes.iter().all(|code| [1, QUOTA_EXCEEDED].contains(code)), "{codes:02x?}");
+    }
+    assert_eq!(granted, 1_000);
+    other.publish("news", b"still here");
+    assert_eq!(other.message().1, b"still here");
+    let readings = node.worker_readings();
+    let sum = |get: fn(&broker::node::WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
+    assert_eq!(sum(|r| r.engine.subscriptions), 1_001);
+    assert_eq!(sum(|r| r.engine.limits.subscriptions), 99_000);
+}
+
+#[test]
+fn two_thousand_half_finished_connections_take_nobodys_place_and_end_in_time() {
+    const COUNT: usize = 2_000;
+    let mut options = Options { limits: limits(10_000, 100_000), ..Options::default() };
+    options.engine.connect_timeout_millis = 3_000;
+    let node = Node::start(options);
+    let (_, mut other) = enter(&node, "other");
+    other.subscribe("news", 0);
+    let beginning = &connect("half", Some("pump"), b"secret", true)[..20];
+    let half: Vec<Client> = (0..COUNT)
+        .map(|_| {
+            let mut client = Client::plain(node.plain);
+            client.send(beginning);
+            client
+        })
+        .collect();
+    other.publish("news", b"still here");
+    assert_eq!(other.message().1, b"still here");
+    let (code, _late) = enter(&node, "late");
+    assert_eq!(code, 0, "others come in");
+    eventually("they are gone", || (node.plain_reading().connections <= 2).then_some(()));
+    assert!(node.plain_reading().accepted >= COUNT as u64);
+    other.ping();
+    drop(half);
+    let mut again = Client::plain(node.plain);
+    again.send(&connect("again", Some("pump"), b"secret", true));
+    assert_eq!(again.expect(CONNACK).body[1], 0);
+}
