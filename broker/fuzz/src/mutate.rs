@@ -29,12 +29,12 @@ fn change(input: &mut Vec<u8>, other: &[u8], words: &[&[u8]], random: &mut Rando
     let at = random.below(input.len());
     match random.below(11) {
         0 => with_byte(input, at, |byte| byte ^ 1 << random.below(8)),
-        1 => with_byte(input, at, |_| random.next() as u8),
+        1 => with_byte(input, at, |_| random.number() as u8),
         2 => with_byte(input, at, |_| BORDERS[random.below(BORDERS.len())]),
         3 => with_byte(input, at, |byte| byte.wrapping_add(1 + random.below(4) as u8)),
         4 => with_byte(input, at, |byte| byte.wrapping_sub(1 + random.below(4) as u8)),
         5 => {
-            let byte = random.next() as u8;
+            let byte = random.number() as u8;
             insert(input, random, &[byte]);
         }
         6 => {
@@ -45,7 +45,7 @@ fn change(input: &mut Vec<u8>, other: &[u8], words: &[&[u8]], random: &mut Rando
             let end = input.len().min(at + 1 + random.below(PIECE_BYTES_MAX));
             input.drain(at.min(end)..end);
         }
-        8 => insert(input, random, &piece(other, &mut random.clone()).to_vec()),
+        8 => insert(input, random, piece(other, &mut random.clone())),
         9 => input.truncate(at),
         _ => {
             if let Some(word) = random.choose(words) {

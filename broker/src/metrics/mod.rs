@@ -62,6 +62,7 @@ impl Metrics {
         let mut page = Page::new();
         self.build(&mut page)?;
         self.traffic(&mut page)?;
+        self.messages(&mut page)?;
         self.publishes(&mut page)?;
         self.workers(&mut page)?;
         self.listeners(&mut page)?;

@@ -44,6 +44,21 @@ impl Metrics {
         )?;
         page.family(
             Kind::Counter,
+            "connects_total",
+            "CONNECT packets.",
+            "outcome",
+            &[
+                ("accepted", sum(|r| r.engine.connects_accepted)),
+                ("refused", sum(|r| r.engine.connects_refused)),
+            ],
+        )
+    }
+
+    pub(super) fn messages(&self, page: &mut Page) -> Written {
+        let readings = self.readings();
+        let sum = |get: fn(&WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
+        page.family(
+            Kind::Counter,
             "messages_dropped_total",
             "Messages not accepted or delivered.",
             "reason",
@@ -64,16 +79,6 @@ impl Metrics {
             "shared_messages_redispatched_total",
             "Messages of Shared Subscriptions given to another member as theirs had left.",
             sum(|r| r.engine.shared_redispatched),
-        )?;
-        page.family(
-            Kind::Counter,
-            "connects_total",
-            "CONNECT packets.",
-            "outcome",
-            &[
-                ("accepted", sum(|r| r.engine.connects_accepted)),
-                ("refused", sum(|r| r.engine.connects_refused)),
-            ],
         )?;
         page.family(
             Kind::Gauge,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker_core::cluster_state::RetainedStore;
 use broker_core::engine::Pressure;
 use broker_core::memory_budget::{MemoryBudget, MemoryUse};
+use broker_core::shard::SessionStore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::node::{Admission, MemoryCounters, ToWorker, WorkerHandle};
@@ -61,7 +62,7 @@ fn kibibytes(text: &str, word: &str) -> Option<u64> {
 pub(super) async fn watch(
     bytes: u64,
     workers: Arc<[WorkerHandle]>,
-    retained: Arc<RetainedStore>,
+    (retained, sessions): (Arc<RetainedStore>, Arc<SessionStore>),
     admission: Arc<Admission>,
     counters: Arc<MemoryCounters>,
 ) {
@@ -75,7 +76,7 @@ pub(super) async fn watch(
         let Some(used) = resident() else { continue };
         counters.set_resident(used);
         let wants_held = budget.wants_held(used);
-        let held = if wants_held { held(&workers, &retained) } else { 0 };
+        let held = if wants_held { held(&workers, &retained, &sessions) } else { 0 };
         let pressure = budget.observe(MemoryUse { resident: used, held });
         if pressure != before {
             report(before, pressure, used, bytes);
@@ -91,15 +92,12 @@ pub(super) async fn watch(
 }
 
 /// What the broker knows that it holds, in bytes; of buffers as of the last look.
-fn held(workers: &[WorkerHandle], retained: &RetainedStore) -> u64 {
+fn held(workers: &[WorkerHandle], retained: &RetainedStore, sessions: &SessionStore) -> u64 {
     let of_worker = |worker: &WorkerHandle| {
         let engine = worker.counters.read().engine;
-        engine.queued_bytes
-            + engine.in_flight_bytes
-            + engine.delayed_bytes
-            + engine.buffered_bytes
+        engine.queued_bytes + engine.in_flight_bytes + engine.delayed_bytes + engine.buffered_bytes
     };
-    workers.iter().map(of_worker).sum::<u64>() + retained.totals().bytes
+    workers.iter().map(of_worker).sum::<u64>() + retained.totals().bytes + sessions.totals().bytes
 }
 
 fn report(before: Pressure, pressure: Pressure, used: u64, budget: u64) {

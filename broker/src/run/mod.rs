@@ -253,14 +253,8 @@ async fn start(
     let records = records.map_err(|faults| StartError::Alone { source: faults.into() })?;
     let files = tls_files(&config, name)?;
     let (directory, identity) = open(&config, name)?;
-    tracing::info!(
-        version,
-        name,
-        node_id = %identity.node_id,
-        cluster_id = identity.cluster_id,
-        cluster = config.cluster.as_ref().map(|cluster| cluster.name.as_str()),
-        "starting"
-    );
+    let facts = Facts { version, identity, config_digest: loaded.digest };
+    facts.announce(name, &config);
     let watch = Watch::new(&config);
     let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
@@ -272,7 +266,7 @@ async fn start(
     let (gate_handle, gate) = GateHandle::closed("the broker is starting");
     let cluster = cluster_thread::start(ClusterParts {
         config: Arc::clone(&config),
-        identity: identity.clone(),
+        identity: facts.identity.clone(),
         directory,
         tls: Arc::clone(&tls),
         clock,
@@ -284,23 +278,15 @@ async fn start(
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
     shared.engine.queued_bytes_total_max =
         config::queued_bytes_total_max(&config, watch.budget, handles.len());
-    shared.engine.node = identity.node_id;
-    shared.scram_secret = identity.cluster_id.as_bytes().into();
+    shared.engine.node = facts.identity.node_id;
+    shared.scram_secret = facts.identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
     let admin = match &config.cluster {
         None => None,
         Some(cluster) => {
-            let parts = admin_parts(
-                &broker,
-                version,
-                identity,
-                loaded.digest,
-                counters,
-                gate.clone(),
-                &watch,
-            );
+            let parts = admin_parts(&broker, facts, counters, gate.clone(), &watch);
             Some(start_admin(&mut broker, cluster.admin_listen, parts).await?)
         }
     };
@@ -314,11 +300,7 @@ async fn start(
     broker.tasks.spawn(crate::tls::watch(Arc::clone(&broker.tls)));
     watch.start(&mut broker);
     sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
-    for listener in listeners {
-        let admission = Arc::clone(&watch.admission);
-        let run = listener::run(listener, broker.workers.handles(), admission, gate.clone());
-        broker.tasks.spawn(run);
-    }
+    accept_clients(&mut broker, listeners, &watch, &gate);
     tracing::info!(
         admin = admin.map(tracing::field::display),
         peers = broker.cluster.peer_address.map(tracing::field::display),
@@ -327,6 +309,34 @@ async fn start(
         "started"
     );
     Ok(broker)
+}
+
+/// What is told of this broker.
+struct Facts {
+    version: &'static str,
+    identity: Identity,
+    config_digest: String,
+}
+
+impl Facts {
+    fn announce(&self, name: &str, config: &Config) {
+        tracing::info!(
+            version = self.version,
+            name,
+            node_id = %self.identity.node_id,
+            cluster_id = self.identity.cluster_id,
+            cluster = config.cluster.as_ref().map(|cluster| cluster.name.as_str()),
+            "starting"
+        );
+    }
+}
+
+fn accept_clients(broker: &mut Broker, listeners: Vec<BoundListener>, watch: &Watch, gate: &Gate) {
+    for listener in listeners {
+        let admission = Arc::clone(&watch.admission);
+        let run = listener::run(listener, broker.workers.handles(), admission, gate.clone());
+        broker.tasks.spawn(run);
+    }
 }
 
 /// What is watched over of the whole process: connections, open files, memory.
@@ -354,8 +364,9 @@ impl Watch {
             );
         };
         let (admission, counters) = (Arc::clone(&self.admission), Arc::clone(&self.counters));
-        let (workers, retained) = (broker.workers.handles(), broker.cluster.meta.retained());
-        broker.tasks.spawn(memory::watch(budget, workers, retained, admission, counters));
+        let (workers, meta) = (broker.workers.handles(), &broker.cluster.meta);
+        let kept = (meta.retained(), meta.sessions());
+        broker.tasks.spawn(memory::watch(budget, workers, kept, admission, counters));
     }
 }
 
@@ -388,17 +399,15 @@ async fn start_admin(
 
 fn admin_parts(
     broker: &Broker,
-    version: &'static str,
-    identity: Identity,
-    config_digest: String,
+    facts: Facts,
     listeners: Vec<(String, Arc<ListenerCounters>)>,
     gate: Gate,
     watch: &Watch,
 ) -> AdminParts {
     AdminParts {
-        version,
-        identity,
-        config_digest,
+        version: facts.version,
+        identity: facts.identity,
+        config_digest: facts.config_digest,
         tls: Arc::clone(&broker.tls),
         meta: broker.cluster.meta.clone(),
         links: broker.cluster.links.clone(),

@@ -117,6 +117,14 @@ pub(crate) fn policy(usernames: &[&str]) -> Policy {
     Policy::from_records(clients.chain([Record::Role(role)])).unwrap()
 }
 
+fn listeners(options: &Options) -> Arc<[Listener]> {
+    [("plain", Protocol::Mqtt), ("secure", Protocol::Mqtts)]
+        .map(|(name, protocol)| listener(options, name, protocol))
+        .into_iter()
+        .chain(options.listeners.clone())
+        .collect()
+}
+
 impl Node {
     pub(crate) fn start(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -124,11 +132,7 @@ impl Node {
         let files =
             TlsFiles::new(Some(&pki.paths()), Some(&pki.cluster_paths()), "fleet-0").unwrap();
         let tls = Arc::new(TlsStore::load(files).unwrap());
-        let listeners: Arc<[Listener]> = [("plain", Protocol::Mqtt), ("secure", Protocol::Mqtts)]
-            .map(|(name, protocol)| listener(&options, name, protocol))
-            .into_iter()
-            .chain(options.listeners.clone())
-            .collect();
+        let listeners = listeners(&options);
         let (hub, hub_queue) = mpsc::channel(options.hub_queue);
         let (workers, inboxes): (Vec<_>, Vec<_>) = (0..options.workers)
             .map(|number| {
