@@ -33,14 +33,14 @@ fn any_node_resumes_any_session_after_the_death_of_any_one() {
     let publishers = [Publisher::start(one, "load/1", 1), Publisher::start(two, "load/2", 2)];
     let counts = publishers.each_ref().map(|publisher| Arc::clone(&publisher.acknowledged));
     // Each broker has the subscriber's session, or a publisher's, at some time.
-    for victim in 0..3 {
+    for victim in &mut brokers {
         flows(&counts);
-        brokers[victim].process.signal("KILL");
-        brokers[victim].process.wait();
+        victim.process.signal("KILL");
+        victim.process.wait();
         flows(&counts);
-        let before = brokers[victim].process.listener("plain");
-        brokers[victim].restart();
-        let after = brokers[victim].process.listener("plain");
+        let before = victim.process.listener("plain");
+        victim.restart();
+        let after = victim.process.listener("plain");
         for places in &places {
             let mut places = places.lock().unwrap();
             places.iter_mut().filter(|place| **place == before).for_each(|place| *place = after);
