@@ -62,7 +62,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
 fn scram_password(args: &ScramArgs) -> anyhow::Result<()> {
     let mut password = zeroize::Zeroizing::new(String::new());
     std::io::stdin().read_line(&mut password)?;
-    print(&*run::scram_line(&args.username, password.trim_end_matches(['\n', '\r']))?)
+    print(&run::scram_line(&args.username, password.trim_end_matches(['\n', '\r']))?)
 }
 
 fn print(line: &str) -> anyhow::Result<()> {
