@@ -12,7 +12,7 @@ use broker_core::codec::{
     DecodeLimits, Decoded, EncodeError, Packet, PacketType, PublishFrame, ReasonCode, Sender,
     Sensitive, SubscriptionIds, UserProperties, decode, encode,
 };
-use broker_core::types::ProtocolVersion::{V5, V311};
+use broker_core::types::ProtocolVersion::{V5, V31, V311};
 use broker_core::types::{PacketId, ProtocolVersion, QoS, SubscriptionId};
 
 const PAIRS: &[(&str, &str)] = &[("a", "b"), ("a", "c")];
@@ -145,6 +145,10 @@ fn connack() {
     packet = ConnAck::refusal(ReasonCode::NotAuthorized);
     from_server(V311, Packet::ConnAck(packet), "20 02 00 05");
     from_server(V5, Packet::ConnAck(packet), "20 03 00 87 00");
+    // 3.1 has no Session Present: the byte is reserved, whatever stands in it.
+    let limits = DecodeLimits { sender: Sender::Server, ..DecodeLimits::default() };
+    let expected = Decoded::Packet { packet: Packet::ConnAck(ConnAck::default()), consumed: 4 };
+    assert_eq!(decode(&bytes("20 02 01 00"), Some(V31), &limits), Ok(expected));
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl<'a> ConnAck<'a> {
         if flags > 1 {
             return Err(DecodeError::ReservedBits { field: "connect acknowledge flags" });
         }
-        let session_present = flags == 1;
+        // In 3.1 the byte is reserved.
+        let session_present = flags == 1 && !context.version.is_v31();
         let (reason_code, properties) = match context.version {
             ProtocolVersion::V5 => {
                 let reason_code = read_reason_code(reader, packet)?;
