@@ -219,10 +219,11 @@ impl Cluster {
     pub async fn device(&self, user: &str, client_id: &str, broker: &str) -> Result<Connected> {
         let forward = self.forward(broker)?;
         let address = forward.address;
-        self.device_at(user, client_id, address, Some(forward)).await
+        let connected = self.device_at(user, client_id, address, 0).await?;
+        Ok(Connected { _forward: Some(forward), ..connected })
     }
 
-    /// Connects as `user` to an address that leads to the cluster.
+    /// Connects as `user` to an address that leads to the cluster; the session outlives the connection for so many seconds.
     ///
     /// # Errors
     /// As [`Cluster::device`].
@@ -231,15 +232,15 @@ impl Cluster {
         user: &str,
         client_id: &str,
         address: SocketAddr,
-        forward: Option<Forward>,
+        session_expiry_seconds: u32,
     ) -> Result<Connected> {
         let (credentials, login) = self.credentials(user)?;
         let server_name = format!("{NAME}-tls.{}.svc", self.namespace);
         let tunnel = Tunnel::open(address, &server_name, &credentials).await?;
         let login = login.as_ref().map(|(name, password)| (name.as_str(), password.as_str()));
-        let identity = Identity { client_id, login, session_expiry_seconds: 0 };
+        let identity = Identity { client_id, login, session_expiry_seconds };
         let device = Device::connect(tunnel.port, identity).await?;
-        Ok(Connected { device, _tunnel: tunnel, _forward: forward })
+        Ok(Connected { device, _tunnel: tunnel, _forward: None })
     }
 
     /// The address of the listener's NodePort on a node that runs.

@@ -1,5 +1,6 @@
 //! Traffic that goes on while something is done to the cluster: QoS 1 messages from a pump to the control room through the
-//! listener's NodePort, each device connecting again whenever its connection ends, as devices in the field do.
+//! listener's NodePort, each device connecting again whenever its connection ends, as devices in the field do. The control room's
+//! session outlives its connections, so all that was acknowledged to the pump must reach it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,13 +16,17 @@ use super::cluster::{Cluster, Connected};
 use crate::device::refusal;
 use crate::program::eventually;
 
+/// How long the control room may be away.
+const SESSION_SECONDS: u32 = 600;
+
 /// Violations kept for the report; who has seen so many needs no more.
 const VIOLATIONS_KEPT: usize = 16;
 
 /// Messages under way.
 pub(super) struct Traffic {
     seen: Arc<Seen>,
-    tasks: Vec<JoinHandle<()>>,
+    /// The subscriber's and the publisher's.
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What the devices saw.
@@ -70,7 +75,7 @@ impl Traffic {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });
-        let traffic = Self { seen, tasks: vec![subscriber, publisher] };
+        let traffic = Self { seen, tasks: [subscriber, publisher] };
         traffic.flowing(Duration::from_secs(30)).await?;
         Ok(traffic)
     }
@@ -86,15 +91,29 @@ impl Traffic {
         .await
     }
 
-    /// Stops and prints what was seen.
+    /// Stops the pump, waits for all that was acknowledged to it, and prints what was seen.
     ///
     /// # Errors
-    /// A device was refused what the rules in force allow.
+    /// An acknowledged message did not arrive, or a device was refused what the rules in force allow.
     pub(super) async fn stop(self) -> Result<()> {
+        let [_, publisher] = &self.tasks;
+        publisher.abort();
+        let acknowledged = self.seen.acknowledged.load(Ordering::Relaxed);
+        eventually("all that was acknowledged arrives", Duration::from_secs(30), async || {
+            let received = self.seen.received.lock().expect("lock");
+            // What was published before the first subscription was nobody's.
+            let first = received.first().copied().unwrap_or(1);
+            let missing: Vec<u64> =
+                (first..=acknowledged).filter(|number| !received.contains(number)).collect();
+            ensure!(
+                missing.is_empty(),
+                "of {acknowledged} acknowledged these are lost: {missing:?}"
+            );
+            Ok(())
+        })
+        .await?;
         println!(
-            "     traffic: {} acknowledged, {} arrived at a subscriber whose session ends with its connection, {} reconnects",
-            self.seen.acknowledged.load(Ordering::Relaxed),
-            self.seen.received.lock().expect("lock").len(),
+            "     traffic: {acknowledged} messages acknowledged, all of them arrived, {} reconnects of the pump",
             self.seen.reconnects.load(Ordering::Relaxed),
         );
         let violations = self.seen.violations.lock().expect("lock");
@@ -108,9 +127,9 @@ async fn connect(
     cluster: &Cluster,
     address: SocketAddr,
     seen: &Seen,
-    (user, client_id): (&str, &str),
+    (user, client_id, session_seconds): (&str, &str, u32),
 ) -> Result<Connected> {
-    let connected = cluster.device_at(user, client_id, address, None).await;
+    let connected = cluster.device_at(user, client_id, address, session_seconds).await;
     if let Err(error) = &connected
         && let Some(code) = refusal(error)
         && matches!(code, ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized)
@@ -121,7 +140,8 @@ async fn connect(
 }
 
 async fn listen(cluster: &Cluster, address: SocketAddr, seen: &Seen) -> Result<()> {
-    let mut control = connect(cluster, address, seen, ("control-room", "traffic-in")).await?;
+    let mut control =
+        connect(cluster, address, seen, ("control-room", "traffic-in", SESSION_SECONDS)).await?;
     let answer = control.device.subscribe("fleet/+/telemetry/count").await?;
     if answer == SubscribeReasonCode::NotAuthorized {
         seen.violation(format!("SUBACK {answer:?}"));
@@ -135,7 +155,7 @@ async fn listen(cluster: &Cluster, address: SocketAddr, seen: &Seen) -> Result<(
 }
 
 async fn publish(cluster: &Cluster, address: SocketAddr, seen: &Seen) -> Result<()> {
-    let mut pump = connect(cluster, address, seen, ("pump-17", "traffic-out")).await?;
+    let mut pump = connect(cluster, address, seen, ("pump-17", "traffic-out", 0)).await?;
     loop {
         let number = seen.acknowledged.load(Ordering::Relaxed) + 1;
         let topic = "fleet/pump-17/telemetry/count";
