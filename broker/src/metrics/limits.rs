@@ -6,7 +6,7 @@ use crate::node::WorkerReading;
 
 impl Metrics {
     pub(super) fn limits(&self, page: &mut Page) -> Written {
-        let readings: Vec<_> = self.0.workers.iter().map(|worker| worker.counters.read()).collect();
+        let readings = self.readings();
         let sum = |get: fn(&WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
         let admission = self.0.admission.read();
         page.family(
@@ -41,7 +41,7 @@ impl Metrics {
     }
 
     pub(super) fn memory(&self, page: &mut Page) -> Written {
-        let readings: Vec<_> = self.0.workers.iter().map(|worker| worker.counters.read()).collect();
+        let readings = self.readings();
         let sum = |get: fn(&WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
         let memory = self.0.memory.read();
         let retained = self.0.meta.retained().totals();

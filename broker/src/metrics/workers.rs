@@ -5,7 +5,7 @@ use super::page::{Kind, Page, Written};
 use crate::node::WorkerReading;
 
 impl Metrics {
-    fn readings(&self) -> Vec<WorkerReading> {
+    pub(super) fn readings(&self) -> Vec<WorkerReading> {
         self.0.workers.iter().map(|worker| worker.counters.read()).collect()
     }
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{CONNACK, PUBACK, PUBLISH, Packet, SUBACK, connect, connect_tcp, packet};
 use super::eventually;
@@ -24,6 +24,9 @@ const WINDOW: usize = 20;
 
 /// Silence after which a client looks whether it is to stop.
 const READ_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Far longer than a killed broker takes to come back, or the others to elect a leader.
+const LETS_IN_WITHIN: Duration = Duration::from_secs(120);
 
 /// Wait before a broker that can't be reached is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -111,7 +114,9 @@ pub(crate) struct Role {
 impl Role {
     /// Connects to whichever broker lets it in; `None` when it is to stop, and may.
     fn open(&self, may_stop: bool) -> Option<(Link, bool)> {
+        let started = Instant::now();
         for attempt in 0usize.. {
+            assert!(started.elapsed() < LETS_IN_WITHIN, "{}: no broker lets it in", self.client_id);
             if may_stop && self.is_stopped() {
                 return None;
             }
