@@ -149,7 +149,7 @@ impl Node {
             listeners: Arc::clone(&listeners),
             tls: Arc::clone(&tls),
             passwords: Arc::new(PasswordPool::start(1).unwrap()),
-            scram_secret: Arc::default(),
+            secret: Arc::default(),
             policy: Arc::new(options.policy),
             retained: Arc::new(RetainedStore::default()),
             sessions: None,
