@@ -12,6 +12,7 @@ mod durable_shared;
 mod exchange;
 mod limits;
 mod malformed;
+mod network;
 mod outbound_alias;
 mod pair;
 mod policy;
