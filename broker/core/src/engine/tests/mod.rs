@@ -33,6 +33,7 @@ mod state;
 mod subscribe;
 mod sys;
 mod topics;
+mod transcript;
 mod two_engines;
 mod v31;
 mod will;
