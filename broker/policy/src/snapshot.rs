@@ -114,8 +114,8 @@ impl Policy {
         }
     }
 
-    /// What most of the SCRAM credentials cost; the default where there is none. The first call costs
-    /// a pass over all records.
+    /// What most of the SCRAM credentials cost; the default where there is none. The first call
+    /// costs a pass over all records.
     pub fn scram_cost(&self) -> ScramCost {
         *self.scram_cost.get_or_init(|| {
             let mut counts = BTreeMap::<ScramCost, usize>::new();

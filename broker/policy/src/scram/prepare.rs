@@ -1,4 +1,6 @@
-//! SASLprep: how different spellings of a name or a password become the same one. Pure. Spec: RFC 4013.
+//! SASLprep: how different spellings of a name or a password become the same one. Pure.
+//!
+//! Spec: RFC 4013.
 
 use std::borrow::Cow;
 

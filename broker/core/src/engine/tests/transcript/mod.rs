@@ -1,8 +1,9 @@
 //! Golden transcripts: conversations of clients with the broker as text, `tests/transcripts/*.txt`,
 //! replayed against the engine under virtual time.
 //!
-//! `name > PACKET …` is what a client sends, `name < PACKET …` what it gets, each with its bytes in
-//! the line below; the first packet opens the connection. `name lost`: the connection breaks.
+//! `name > PACKET …` is what a client sends, `name < PACKET …` what it gets, each with its bytes
+//! below; the first packet opens the connection, and CONNACK shows return codes of 3.1.1 as the
+//! reason codes that they stand for. `name lost`: the connection breaks.
 //! `advance 5s`: time passes; `+1.5s` says when within it the broker did something. `name closed`:
 //! the broker closes. What the broker does is written anew by `DUNLIN_TRANSCRIPTS=write`; whoever
 //! does so reads it against the specification.
@@ -40,7 +41,7 @@ fn every_transcript_is_what_the_broker_does() {
     }
     assert!(
         changed.is_empty(),
-        "if that is right, write them anew with DUNLIN_TRANSCRIPTS=write and read the difference:\n{}",
+        "if it should be so, write them anew (DUNLIN_TRANSCRIPTS=write) and read them:\n{}",
         changed.join("\n")
     );
 }
