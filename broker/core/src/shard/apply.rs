@@ -259,7 +259,8 @@ impl<'a> Applying<'a> {
     ) -> OperationOutcome {
         let goes_on = {
             let shard = self.store.shard(client_id);
-            let found = shard.get(client_id);
+            // One whose time is over is over, though nobody has looked yet. [MQTT-4.1.0-2]
+            let found = shard.get(client_id).filter(|record| self.now < record.expires_at);
             found.is_some_and(|r| !asked.clean_start && r.username.as_deref() == asked.username)
         };
         if !goes_on {
