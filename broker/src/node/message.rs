@@ -21,8 +21,8 @@ use broker_core::engine::{
     ProposalId, Reach, RemoteInterest, SessionsOutcome, SysValue,
 };
 use broker_core::retained::RetainedChange;
-use broker_core::router::Message;
 use broker_core::session::SessionState;
+use broker_core::shard::{Drops, LiveMessage};
 use broker_core::types::{ClientId, ConnectionId};
 use broker_policy::{Policy, Revision};
 use bytes::Bytes;
@@ -214,13 +214,10 @@ pub enum ToWorker {
         /// Which; `None` for any of them.
         sessions: Option<Vec<ClientId>>,
     },
-    /// A will that the replicated state has published: for those who are not in the state.
-    PublishLive {
-        /// Whose.
-        client_id: ClientId,
-        /// The message.
-        message: Arc<Message>,
-    },
+    /// A message that the replicated state leaves to those who are not in it.
+    PublishLive(Box<LiveMessage>),
+    /// Messages that the replicated state has dropped, by what this node proposed.
+    SessionDrops(Drops),
     /// Values of the broker that have changed, for whoever is subscribed to them.
     Sys(Arc<[SysValue]>),
     /// Move clients away (0x8B), at most so many a second; 0 ends the drain.

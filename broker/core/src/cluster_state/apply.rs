@@ -8,7 +8,10 @@ use broker_policy::{ChangeError, Policy, PolicyChange};
 use super::command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
 use super::retained_store::{RetainedStore, RetainedWriter};
 use super::secret::SharedSecret;
-use crate::shard::{self, ApplyContext, LiveMessage, Ready, SessionBatch, SessionStore};
+use crate::shard::{
+    self, ApplyContext, BatchOrigin, Drops, LiveMessage, Ready, SessionBatch, SessionStore,
+};
+use crate::types::NodeId;
 
 /// What the node that applied a batch should do besides answering.
 #[derive(Debug, Clone)]
@@ -24,10 +27,19 @@ pub enum Effect {
         /// The sessions, each once.
         sessions: Vec<Ready>,
     },
-    /// Send a will to those who are not in the state, if its node is this one.
+    /// Send a message to those who are not in the state, if its node is this one.
     Live {
         /// The message, and the node.
         message: LiveMessage,
+    },
+    /// Count what nobody got, if its node is this one.
+    Dropped {
+        /// The node that proposed it.
+        node: NodeId,
+        /// Its process.
+        start: u64,
+        /// How many.
+        drops: Drops,
     },
 }
 
@@ -119,6 +131,11 @@ impl ClusterState {
                     );
                     if !applied.ready.is_empty() {
                         effects.push(Effect::SessionsReady { sessions: applied.ready });
+                    }
+                    if applied.drops != Drops::default() {
+                        let (BatchOrigin { node, start, .. }, drops) =
+                            (batch.origin, applied.drops);
+                        effects.push(Effect::Dropped { node, start, drops });
                     }
                     let live = applied.live.into_iter();
                     effects.extend(live.map(|message| Effect::Live { message }));

@@ -120,7 +120,6 @@ fn the_first_secret_stays_and_goes_along_with_a_snapshot() {
     let secret = |byte| ClusterSecret([byte; CLUSTER_SECRET_BYTES]);
     let mut state = ClusterState::default();
     let without = state.snapshot().encode().unwrap();
-    assert_eq!(without[0], 2, "earlier brokers read it");
     for byte in [1, 2] {
         let entry = batch(&[Command::SetSecret(secret(byte))]);
         assert_eq!(state.apply(byte.into(), &entry).unwrap().outcomes, [Outcome::SecretSet]);

@@ -1,9 +1,9 @@
 //! The whole replicated state as bytes. Pure.
 //!
-//! Layout, little endian: `[u8 version][secret][u32 length][policy records as JSON][u64 messages]`,
-//! then per message `[u32 length][topic and message as postcard]`, then the durable sessions in a
-//! layout of their own. Version 1 had none of these, and a state without a secret is written as
-//! version 2.
+//! Layout, little endian: `[u8 version][u8 number of secrets, 0 or 1][secret][u32 length]
+//! [policy records as JSON][u64 messages]`, then per message `[u32 length][topic and message as
+//! postcard]`, then the durable sessions in a layout of their own. Version 2 had no secret and no
+//! delayed messages with the sessions, version 1 no sessions.
 
 use std::sync::Arc;
 
@@ -18,9 +18,6 @@ use crate::shard::SessionsSnapshot;
 
 /// Version of the layout.
 const VERSION: u8 = 3;
-
-/// Version of the layout without a secret.
-const VERSION_WITHOUT_SECRET: u8 = 2;
 
 /// The state as of one moment: cheap to take, expensive to encode, so that another thread can.
 #[derive(Debug, Clone)]
@@ -90,8 +87,9 @@ impl StateSnapshot {
         let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
         let records = serde_json::to_vec(&records).map_err(|e| failed(e.to_string()))?;
         let length = u32::try_from(records.len()).map_err(|e| failed(e.to_string()))?;
-        let mut out = Vec::with_capacity(records.len() + CLUSTER_SECRET_BYTES + 13);
-        out.put_u8(if self.secret.is_some() { VERSION } else { VERSION_WITHOUT_SECRET });
+        let mut out = Vec::with_capacity(records.len() + CLUSTER_SECRET_BYTES + 14);
+        out.put_u8(VERSION);
+        out.put_u8(u8::from(self.secret.is_some()));
         if let Some(secret) = &self.secret {
             out.put_slice(secret.as_bytes());
         }
@@ -121,8 +119,12 @@ impl StateSnapshot {
             return Err(SnapshotError::NewerVersion { found: version });
         }
         let secret = match version {
-            ..=VERSION_WITHOUT_SECRET => None,
-            _ => Some(take_secret(&mut bytes).ok_or_else(|| damaged("secret"))?),
+            ..3 => None,
+            _ => match bytes.try_get_u8() {
+                Ok(0) => None,
+                Ok(1) => Some(take_secret(&mut bytes).ok_or_else(|| damaged("secret"))?),
+                _ => return Err(damaged("number of secrets")),
+            },
         };
         let records = take(&mut bytes).ok_or_else(|| damaged("policy length"))?;
         let records: Vec<Record> =
@@ -141,7 +143,8 @@ impl StateSnapshot {
         }
         let sessions = match version {
             1 => SessionsSnapshot::default(),
-            _ => SessionsSnapshot::decode(&mut bytes).ok_or_else(|| damaged("session"))?,
+            _ => SessionsSnapshot::decode(&mut bytes, version > 2)
+                .ok_or_else(|| damaged("session"))?,
         };
         match bytes.is_empty() {
             true => Ok(Self { policy, chunks: builder.finish(), sessions, secret }),

@@ -142,7 +142,7 @@ impl Engine {
         publish: &Publish<'_>,
     ) -> (ReasonCode, Option<ProposalId>) {
         if self.is_delayed(publish.topic) {
-            return (self.delay(now, session, publish), None);
+            return self.delay(now, session, publish);
         }
         let mut route = self.router.take_route(publish.topic, &self.sessions);
         let mut proposal = None;
@@ -152,7 +152,7 @@ impl Engine {
             let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
             let published = Published { publisher, packet_id, is_retained: publish.retain };
             let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
-            proposal = self.propose_publish(now, publish, published, &route);
+            proposal = self.propose_publish(now, publish, published, route.durable.shards);
             match is_wanted {
                 true => ReasonCode::Success,
                 false => ReasonCode::NoMatchingSubscribers,

@@ -113,8 +113,8 @@ impl MetaGroup {
         }
 
         let raft = start_raft(&config, &links, &log, &machine).await?;
-        let (proposer, proposals) =
-            Proposer::new(raft.clone(), links.clone(), config.retained_limits);
+        let (retained, longest) = (config.retained_limits, config.command_bytes_max);
+        let (proposer, proposals) = Proposer::new(raft.clone(), links.clone(), retained, longest);
         tokio::spawn(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), sender));

@@ -203,6 +203,11 @@ impl StateMachine {
                                 self.events.live(message);
                             }
                         }
+                        Effect::Dropped { node, start, drops } => {
+                            if (node, start) == self.this {
+                                self.events.dropped(drops);
+                            }
+                        }
                     }
                 }
                 outcome.outcomes = applied.outcomes;

@@ -195,8 +195,13 @@ pub(super) async fn keep_sessions(
         if operations.is_empty() {
             continue;
         }
-        if let Err(error) = proposer.propose(now, operations.into()).await {
-            tracing::debug!(%error, "due sessions were not looked at");
+        match proposer.propose(now, operations.into()).await {
+            // More than one command looks at: delayed messages are not to wait for the next turn.
+            Ok(_) if sessions.next_due().is_some_and(|at| at <= now) => {
+                interval.reset_immediately();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "due sessions were not looked at"),
         }
     }
 }
