@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::apply::{Applying, Ready};
+use super::applied::Ready;
+use super::apply::Applying;
 use super::batch::OperationOutcome;
 use super::index::Group;
 use super::operation::{GroupForm, Pick, SessionRef};

@@ -11,6 +11,7 @@
 //! A session belongs to the shard of its Client Identifier. All shards are carried by one group as
 //! yet; a shard is the unit in which they can be spread over several.
 
+mod applied;
 mod apply;
 mod batch;
 mod delayed;
@@ -30,7 +31,7 @@ mod property_test;
 #[cfg(test)]
 mod testing;
 
-pub use apply::{Applied, ApplyContext, Drops, LiveAudience, LiveMessage, Ready};
+pub use applied::{Applied, ApplyContext, Drops, LiveAudience, LiveMessage, Ready};
 pub use batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
 pub use form::{MessageForm, WillForm};
 pub use index::{DurableGroup, DurableRoute};

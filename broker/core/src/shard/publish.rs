@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::apply::{Applying, LiveAudience, LiveMessage, Ready, next_of};
+use super::applied::{LiveAudience, LiveMessage, Ready};
+use super::apply::{Applying, next_of};
 use super::batch::{BatchOrigin, OperationOutcome};
 use super::form::MessageForm;
 use super::index::{DurableRoute, Member};
