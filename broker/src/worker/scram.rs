@@ -7,9 +7,11 @@ use broker_core::codec::ReasonCode;
 use broker_core::engine::{ExchangeOutcome, ExchangeRequest};
 use broker_core::types::ConnectionId;
 use broker_policy::ScramCredential;
+use broker_policy::realm::name_of;
 use broker_policy::scram::{ClientFirst, ScramChallenge, ScramError};
 use ring::rand::SecureRandom as _;
 
+use super::authentication::user_of;
 use super::state::Worker;
 
 /// Random bytes of the broker's part of the nonce.
@@ -49,7 +51,10 @@ impl Worker {
         let takes_passwords =
             self.proofs.get(usize::from(socket.listener.0)).is_some_and(|proofs| proofs.password);
         let begun = match takes_passwords {
-            true => begin(request, &self.shared.scram_secret),
+            true => {
+                let realm = self.realm_of(socket.listener);
+                begin(request, realm, &self.shared.scram_secret)
+            }
             false => Err(Refusal::NotOffered),
         };
         match begun {
@@ -95,12 +100,18 @@ impl Worker {
     }
 }
 
-fn begin(request: ExchangeRequest, secret: &[u8]) -> Result<(Exchange, String), Refusal> {
+fn begin(
+    request: ExchangeRequest,
+    realm: Option<&str>,
+    secret: &[u8],
+) -> Result<(Exchange, String), Refusal> {
     let first = ClientFirst::read(&request.data)?;
-    let username: Arc<str> = first.username().into();
-    if request.username.as_ref().is_some_and(|named| *named != username) {
+    let name: Arc<str> = first.username().into();
+    // Of a client that is in, the request has the whole name.
+    if request.username.is_some() && name_of(request.username.as_deref()) != Some(&*name) {
         return Err(Refusal::OtherUser);
     }
+    let username = user_of(realm, Some(&name)).unwrap_or(name);
     let known = request.policy.client(&username).and_then(|client| client.scram.clone());
     let is_known = known.is_some();
     let credential = known.unwrap_or_else(|| ScramCredential::nobody(secret, &username));

@@ -1,20 +1,18 @@
 //! Messages to sessions: at once if the client can take them, else into the session's queue.
-//!
-//! A message is encoded at most once per protocol version and kind of QoS; subscribers get copies
-//! with their own first byte, Packet Identifier, Topic Alias and Subscription Identifiers.
 
 use std::sync::Arc;
 
 use broker_policy::Action;
 
+use super::frames::{append_aliased, append_own, mount_bytes};
 use super::output::AckPacket;
 use super::{DropReason, Engine, EngineConfig, SYS_PREFIX};
 use crate::codec::packet::Publish;
-use crate::codec::{PublishFrame, PublishHeader, ReasonCode, ReceiverProperties};
-use crate::connection::{ConnectionSlot, OutboundAliases, Outlet};
+use crate::codec::{PublishHeader, ReasonCode, ReceiverProperties};
+use crate::connection::{ConnectionSlot, Outlet};
 use crate::router::{Message, Target};
 use crate::session::{Delivery, QueueLimits, Resend, SessionSlot};
-use crate::types::{Millis, PacketId, ProtocolVersion, QoS, SubscriptionId};
+use crate::types::{Millis, PacketId, QoS, SubscriptionId};
 
 /// A message that is being delivered, with what its receivers share.
 #[derive(Debug)]
@@ -52,40 +50,6 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// The encodings of the message that is being delivered.
-#[derive(Debug, Default)]
-pub(super) struct Frames {
-    frames: [PublishFrame; 4],
-    is_ready: [bool; 4],
-}
-
-impl Frames {
-    /// Another message comes.
-    pub(super) const fn clear(&mut self) {
-        self.is_ready = [false; 4];
-    }
-
-    /// The encoding for a version and QoS; `None` if there is none.
-    fn frame(
-        &mut self,
-        now: Millis,
-        publish: &Publish<'_>,
-        expires_at: Millis,
-        version: ProtocolVersion,
-        qos: QoS,
-    ) -> Option<&PublishFrame> {
-        let index = usize::from(version.is_v5()) * 2 + usize::from(qos != QoS::AtMostOnce);
-        if !self.is_ready[index] {
-            let mut publish = Publish { qos, ..*publish };
-            publish.properties.topic_alias = None;
-            publish.properties.message_expiry_seconds = seconds_left(now, expires_at);
-            self.frames[index].encode(&publish, version).ok()?;
-            self.is_ready[index] = true;
-        }
-        Some(&self.frames[index])
-    }
-}
-
 /// The Message Expiry Interval to send: what is left of it. [MQTT-3.3.2-6]
 pub(super) fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
     let millis = expires_at.since(now);
@@ -94,48 +58,6 @@ pub(super) fn seconds_left(now: Millis, expires_at: Millis) -> Option<u32> {
 
 pub(super) const fn queue_limits(config: &EngineConfig) -> QueueLimits {
     QueueLimits { messages_max: config.queue_messages_max, bytes_max: config.queue_bytes_max }
-}
-
-/// Appends a PUBLISH with its receiver's own properties, if it then fits.
-fn append_own(
-    frame: &PublishFrame,
-    header: PublishHeader,
-    own: &ReceiverProperties<'_>,
-    bytes_max: usize,
-    out: &mut Vec<u8>,
-) -> bool {
-    let start = out.len();
-    if frame.append_with(header, own, out).is_err() {
-        return false;
-    }
-    let fits = out.len() - start <= bytes_max;
-    if !fits {
-        out.truncate(start);
-    }
-    fits
-}
-
-/// As [`append_own`] with a Topic Alias, if the topic has or gets one and that fits.
-fn append_aliased(
-    aliases: &mut OutboundAliases,
-    frame: &PublishFrame,
-    header: PublishHeader,
-    (topic, subscription_ids): (&str, &[SubscriptionId]),
-    bytes_max: usize,
-    out: &mut Vec<u8>,
-) {
-    let topic_alias = aliases.choose(topic);
-    let own = ReceiverProperties { topic_alias, subscription_ids };
-    let is_sent = append_own(frame, header, &own, bytes_max, out);
-    match topic_alias {
-        // Only what is sent tells the receiver.
-        Some(alias) if is_sent && !alias.is_known => aliases.set(alias.value, topic),
-        Some(_) if !is_sent => {
-            let own = ReceiverProperties { topic_alias: None, subscription_ids };
-            append_own(frame, header, &own, bytes_max, out);
-        }
-        _ => {}
-    }
 }
 
 /// What became of an attempt to send.
@@ -249,18 +171,27 @@ impl Engine {
         header: PublishHeader,
         ids: &[SubscriptionId],
     ) -> Sent {
-        let Some(Outlet { version, packet_bytes_max, aliases, out }) =
+        let Some(Outlet { version, listener, packet_bytes_max, aliases, out }) =
             self.connections.outlet(slot)
         else {
             return Sent::TooLarge;
         };
         let bytes_max = packet_bytes_max as usize;
         let Outgoing { publish, expires_at, .. } = outgoing;
-        let frame = self.frames.frame(now, publish, *expires_at, version, header.qos);
+        let mount_bytes = match mount_bytes(&self.config, listener, publish.topic) {
+            Some(mount_bytes) => mount_bytes,
+            None => {
+                self.counters.dropped.count(DropReason::ReceiveDenied);
+                return Sent::TooLarge;
+            }
+        };
+        let topic = &publish.topic[mount_bytes..];
+        let frame =
+            self.frames.frame(now, publish, *expires_at, (version, mount_bytes), header.qos);
         let Some(frame) = frame else { return Sent::TooLarge };
         let start = out.len();
         if let Some(aliases) = aliases {
-            append_aliased(aliases, frame, header, (publish.topic, ids), bytes_max, out);
+            append_aliased(aliases, frame, header, (topic, ids), bytes_max, out);
         } else if ids.is_empty() || !version.is_v5() {
             if frame.packet_bytes() <= bytes_max {
                 frame.append_to(header, out);

@@ -8,6 +8,7 @@ mod in_flight;
 mod inbound;
 mod queue;
 mod state;
+mod subscriptions;
 mod table;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(crate) use in_flight::{AckError, InFlight, Resend};
 pub(crate) use inbound::InboundQoS2;
 pub(crate) use queue::{Queue, QueueLimits};
 pub use state::{DeliveryState, InFlightState, SessionState, SubscriptionState};
+pub(crate) use subscriptions::Subscriptions;
 pub(crate) use table::Sessions;
 
 use crate::codec::packet::SubscriptionOptions;
@@ -67,7 +69,7 @@ pub(crate) struct Session {
     pub(crate) expiry_seconds: u32,
     /// When it ends unless the client comes back; `NEVER` while it is connected.
     pub(crate) expires_at: Millis,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Subscriptions<Subscription>,
     pub(crate) in_flight: InFlight,
     /// What of the bytes in flight is in the engine's total.
     pub(crate) in_flight_counted: u64,
@@ -98,6 +100,6 @@ impl Session {
     }
 
     pub(crate) fn subscription(&self, filter: &str) -> Option<usize> {
-        self.subscriptions.iter().position(|subscription| &*subscription.filter == filter)
+        self.subscriptions.position(filter)
     }
 }

@@ -102,7 +102,7 @@ impl Index {
     /// Adds the Subscriptions of a session.
     pub(super) fn enter(&mut self, record: &Record) {
         let is_connected = record.holder.is_some();
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             let SubscriptionState { filter, options, id } = subscription;
             if is_indexed(subscription) {
                 self.add(filter, shard_of(record.client_id.as_str()));
@@ -115,7 +115,7 @@ impl Index {
 
     /// Takes the Subscriptions of a session out.
     pub(super) fn forget(&mut self, record: &Record) {
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             if is_indexed(subscription) {
                 self.remove(&subscription.filter, shard_of(record.client_id.as_str()));
             } else if is_membership(subscription) {

@@ -11,6 +11,7 @@ mod durable;
 mod durable_shared;
 mod exchange;
 mod limits;
+mod listener;
 mod malformed;
 mod outbound_alias;
 mod pair;
