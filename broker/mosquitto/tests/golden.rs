@@ -240,6 +240,7 @@ fn a_broker_that_root_starts_does_not_stay_root_unless_it_is_told_to() {
         "{error}"
     );
     assert_eq!(with("user root", true).unwrap().warnings, []);
+    assert!(with("", true).unwrap().warnings[0].message.contains("stays root"));
     let warnings = with("user mosquitto", false).unwrap().warnings;
     assert!(warnings[0].message.contains("stays the user that starts it"), "{warnings:?}");
 }

@@ -172,21 +172,29 @@ impl Policy {
     /// Cost: a few hashes, and the compilation of a rule set unless one with the same ordered
     /// roles is in use.
     pub fn authorizer(&self, username: Option<&str>, client_id: &str) -> Authorizer {
-        let name = realm::name_of(username);
-        let identity = Identity { username: name.map(Arc::from), client_id: client_id.into() };
-        let strangers = self.strangers(username);
+        self.authorizer_of(username.map(Arc::from), client_id.into())
+    }
+
+    /// As [`Self::authorizer`], for a caller that keeps the names as well: they are shared.
+    pub fn authorizer_of(&self, username: Option<Arc<str>>, client_id: Arc<str>) -> Authorizer {
+        let user = realm::split(username.as_deref());
+        let strangers = self.strangers(username.as_deref());
         let of_group = |group: Option<&str>, refused| match group {
             Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group])),
             None => refused,
         };
-        let client = username.filter(|_| name.is_some()).map(|username| self.client(username));
+        let client = user.name.and(username.as_deref()).map(|username| self.client(username));
         let source = match client {
             Some(Some(client)) => RuleSource::Roles(self.ordered_roles_of_client(client)),
             Some(None) => of_group(strangers.guest_group, RuleSource::UnknownUser),
             None => of_group(strangers.anonymous_group, RuleSource::AnonymousRefused),
         };
         let rules = self.compiled.rule_set(source, strangers.default_access);
-        Authorizer::new(rules, identity)
+        let username = match user.realm {
+            None => username,
+            Some(_) => user.name.map(Arc::from),
+        };
+        Authorizer::new(rules, Identity { username, client_id })
     }
 
     /// Whose sessions a change may concern: everyone's, or those of some users.

@@ -160,9 +160,19 @@ impl Translator<'_> {
     /// Mosquitto becomes this user once it listens. The broker does not: where it would stay the
     /// superuser it does not start.
     fn user(&mut self, config: &MosquittoConfig, options: Options<'_>) {
-        let Some(setting) = config.global.get("user").filter(|user| user.text != "root") else {
+        let Some(setting) = config.global.get("user") else {
+            if options.is_root {
+                self.warn(
+                    None,
+                    "user: the broker stays root, which starts it, where Mosquitto would become the \
+                     user mosquitto; start it as that user",
+                );
+            }
             return;
         };
+        if setting.text == "root" {
+            return;
+        }
         let advice = format!("start it as {}, and give that user the files", setting.text);
         match options.is_root {
             true => {
