@@ -16,6 +16,7 @@ impl Metrics {
             "limit",
             &[
                 ("connections", admission.connections),
+                ("connections_per_listener", admission.per_listener),
                 ("connections_per_address", admission.per_address),
                 ("connections_per_user", admission.per_user),
                 ("memory", admission.memory),

@@ -267,21 +267,31 @@ pub struct ListenerId(pub u8);
 pub struct ConnectionSlot {
     listener: Arc<ListenerCounters>,
     worker: Arc<WorkerCounters>,
+    is_admitted: bool,
 }
 
 impl ConnectionSlot {
-    /// Takes a place.
+    /// Takes a place. Who is not admitted, and only told so, has none among the listener's.
     #[must_use]
-    pub fn take(listener: &Arc<ListenerCounters>, worker: &Arc<WorkerCounters>) -> Self {
-        listener.connection_opened();
+    pub fn take(
+        listener: &Arc<ListenerCounters>,
+        worker: &Arc<WorkerCounters>,
+        is_admitted: bool,
+    ) -> Self {
+        match is_admitted {
+            true => listener.connection_opened(),
+            false => listener.connection_refused(),
+        }
         worker.socket_opened();
-        Self { listener: Arc::clone(listener), worker: Arc::clone(worker) }
+        Self { listener: Arc::clone(listener), worker: Arc::clone(worker), is_admitted }
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.listener.connection_closed();
+        if self.is_admitted {
+            self.listener.connection_closed();
+        }
         self.worker.socket_closed();
     }
 }

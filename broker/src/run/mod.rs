@@ -170,7 +170,6 @@ async fn start(
     shared.engine.queued_bytes_total_max =
         config::queued_bytes_total_max(&config, watch.budget, handles.len());
     shared.engine.node = facts.identity.node_id;
-    shared.scram_secret = facts.identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };

@@ -96,7 +96,7 @@ fn accepted(username: Option<Arc<str>>, proof: AuthProof) -> Decision {
 }
 
 /// The user whom a client's name is, where it came in.
-pub(super) fn user_of(realm: Option<&str>, name: Option<&Arc<str>>) -> Option<Arc<str>> {
+fn user_of(realm: Option<&str>, name: Option<&Arc<str>>) -> Option<Arc<str>> {
     match realm {
         None => name.cloned(),
         Some(realm) => Some(user_in(realm, name.map(AsRef::as_ref))),

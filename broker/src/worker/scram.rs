@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use broker_core::cluster_state::ClusterSecret;
 use broker_core::codec::ReasonCode;
 use broker_core::engine::{ExchangeOutcome, ExchangeRequest};
 use broker_core::types::ConnectionId;
 use broker_policy::ScramCredential;
-use broker_policy::realm::name_of;
+use broker_policy::realm::{name_of, user_in};
 use broker_policy::scram::{ClientFirst, ScramChallenge, ScramError};
 use ring::rand::SecureRandom as _;
 
-use super::authentication::user_of;
 use super::state::Worker;
 
 /// Random bytes of the broker's part of the nonce.
@@ -26,7 +26,8 @@ pub(super) struct Exchange {
     is_known: bool,
 }
 
-/// Why an exchange ends without success. The client is told the same for all but the first.
+/// Why an exchange ends without success. The client is told the same for all but the first and the
+/// last.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("the listener takes no passwords")]
@@ -43,6 +44,8 @@ enum Refusal {
     NoRandomness,
     #[error("there is no exchange to go on with")]
     NoExchange,
+    #[error("the cluster has no secret yet")]
+    NoSecret,
 }
 
 impl Worker {
@@ -51,10 +54,7 @@ impl Worker {
         let takes_passwords =
             self.proofs.get(usize::from(socket.listener.0)).is_some_and(|proofs| proofs.password);
         let begun = match takes_passwords {
-            true => {
-                let realm = self.realm_of(socket.listener);
-                begin(request, realm, &self.shared.scram_secret)
-            }
+            true => begin(request, self.realm_of(socket.listener), self.shared.secret.get()),
             false => Err(Refusal::NotOffered),
         };
         match begun {
@@ -89,6 +89,7 @@ impl Worker {
         tracing::debug!(reason = %refusal, "exchange refused");
         let reason_code = match refusal {
             Refusal::NotOffered => ReasonCode::BadAuthenticationMethod,
+            Refusal::NoSecret => ReasonCode::ServerBusy,
             _ => ReasonCode::NotAuthorized,
         };
         self.go_on(id, ExchangeOutcome::Refused { reason_code });
@@ -100,21 +101,34 @@ impl Worker {
     }
 }
 
+/// Without the secret nobody comes in: who is not there could be told from who is.
 fn begin(
     request: ExchangeRequest,
     realm: Option<&str>,
-    secret: &[u8],
+    secret: Option<&ClusterSecret>,
 ) -> Result<(Exchange, String), Refusal> {
+    let secret = secret.ok_or(Refusal::NoSecret)?.as_bytes();
     let first = ClientFirst::read(&request.data)?;
-    let name: Arc<str> = first.username().into();
     // Of a client that is in, the request has the whole name.
-    if request.username.is_some() && name_of(request.username.as_deref()) != Some(&*name) {
+    let named = name_of(request.username.as_deref());
+    if request.username.is_some() && named.is_none_or(|named| !first.is_of(named)) {
         return Err(Refusal::OtherUser);
     }
-    let username = user_of(realm, Some(&name)).unwrap_or(name);
-    let known = request.policy.client(&username).and_then(|client| client.scram.clone());
+    let policy = &request.policy;
+    let whole = |name: &str| match realm {
+        None => name.into(),
+        Some(realm) => user_in(realm, Some(name)),
+    };
+    let names = [first.prepared_username(), first.username()];
+    let record = names.into_iter().find_map(|name| policy.client(&whole(name)));
+    let username: Arc<str> = match record {
+        None => whole(first.prepared_username()),
+        Some(client) => client.username.as_str().into(),
+    };
+    let known = record.and_then(|client| client.scram.clone());
     let is_known = known.is_some();
-    let credential = known.unwrap_or_else(|| ScramCredential::nobody(secret, &username));
+    let credential =
+        known.unwrap_or_else(|| ScramCredential::nobody(secret, &username, policy.scram_cost()));
     let (challenge, message) = first.challenge(credential, &nonce()?);
     Ok((Exchange { challenge, request, username, is_known }, message))
 }

@@ -7,6 +7,7 @@ use broker_policy::{ChangeError, Policy, PolicyChange};
 
 use super::command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
 use super::retained_store::{RetainedStore, RetainedWriter};
+use super::secret::SharedSecret;
 use crate::shard::{self, ApplyContext, LiveMessage, Ready, SessionBatch, SessionStore};
 
 /// What the node that applied a batch should do besides answering.
@@ -45,6 +46,7 @@ pub struct ClusterState {
     policy: Policy,
     retained: Arc<RetainedStore>,
     sessions: Arc<SessionStore>,
+    secret: SharedSecret,
 }
 
 impl ClusterState {
@@ -75,6 +77,12 @@ impl ClusterState {
     #[must_use]
     pub const fn sessions(&self) -> &Arc<SessionStore> {
         &self.sessions
+    }
+
+    /// The cluster's secret, once it has one; other threads may read it while this one applies.
+    #[must_use]
+    pub const fn secret(&self) -> &SharedSecret {
+        &self.secret
     }
 
     /// Applies one log entry. The outcome depends on the entry and on those before it alone.
@@ -115,6 +123,10 @@ impl ClusterState {
                     let live = applied.live.into_iter();
                     effects.extend(live.map(|message| Effect::Live { message }));
                     Outcome::Sessions { outcomes: applied.outcomes }
+                }
+                Command::SetSecret(secret) => {
+                    self.secret.get_or_init(|| secret);
+                    Outcome::SecretSet
                 }
             });
         }

@@ -95,7 +95,7 @@ impl Engine {
             wants_response_information: connect.properties.request_response_information
                 == Some(true),
             session_expiry_seconds: asked,
-            will: will(connect, self.options_of(slot_of(id)))?,
+            will: will(connect, self.options_of(slot_of(id)), self.config.topic_levels_max)?,
             policy: Arc::clone(&self.policy),
             identity: None,
             session_present: false,
@@ -233,9 +233,13 @@ pub(super) fn recheck(
 }
 
 /// The Will Message as it is kept, with the interval that starts when it is published.
-fn will(connect: &Connect<'_>, options: &ListenerOptions) -> Result<Option<Box<Will>>, ReasonCode> {
+fn will(
+    connect: &Connect<'_>,
+    options: &ListenerOptions,
+    levels_max: usize,
+) -> Result<Option<Box<Will>>, ReasonCode> {
     let Some(will) = &connect.will else { return Ok(None) };
-    let topic = options.mounted(will.topic);
+    let topic = options.mounted(will.topic, levels_max)?;
     let publish = Publish {
         dup: false,
         qos: will.qos,

@@ -100,11 +100,18 @@ impl ListenerOptions {
         Ok(())
     }
 
-    /// The whole topic.
-    pub(super) fn mounted<'a>(&self, topic: &'a str) -> Cow<'a, str> {
-        match &self.mount_point {
-            None => topic.into(),
-            Some(mount) => format!("{mount}{topic}").into(),
+    /// The whole topic; `Err`: it is too long or too deep.
+    pub(super) fn mounted<'a>(
+        &self,
+        topic: &'a str,
+        levels_max: usize,
+    ) -> Result<Cow<'a, str>, ReasonCode> {
+        let Some(mount) = &self.mount_point else { return Ok(topic.into()) };
+        let whole = format!("{mount}{topic}");
+        let levels = whole.bytes().filter(|byte| *byte == b'/').count() + 1;
+        match levels > levels_max || whole.len() > TOPIC_BYTES_MAX {
+            true => Err(ReasonCode::TopicNameInvalid),
+            false => Ok(whole.into()),
         }
     }
 
@@ -158,18 +165,14 @@ impl Engine {
     ) -> Result<Cow<'a, str>, ReasonCode> {
         let options = self.options_of(slot_of(id));
         options.check_message(publish.qos, publish.retain)?;
-        let topic = match delayed::parse(publish.topic).filter(|_| self.is_delayed(publish.topic)) {
+        let levels_max = self.config.topic_levels_max;
+        match delayed::parse(publish.topic).filter(|_| self.is_delayed(publish.topic)) {
             Some((_, topic)) if options.mount_point.is_some() => {
                 let delay = &publish.topic[..publish.topic.len() - topic.len()];
-                format!("{delay}{}", options.mounted(topic)).into()
+                let topic = options.mounted(topic, levels_max)?;
+                Ok(format!("{delay}{topic}").into())
             }
-            _ => options.mounted(publish.topic),
-        };
-        let levels = topic.bytes().filter(|byte| *byte == b'/').count() + 1;
-        let is_own = matches!(topic, Cow::Owned(_));
-        if is_own && (levels > self.config.topic_levels_max || topic.len() > TOPIC_BYTES_MAX) {
-            return Err(ReasonCode::TopicNameInvalid);
+            _ => options.mounted(publish.topic, levels_max),
         }
-        Ok(topic)
     }
 }

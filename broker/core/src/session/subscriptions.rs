@@ -31,6 +31,7 @@ impl Filtered for SubscriptionState {
 pub(crate) struct Subscriptions<T> {
     list: Vec<T>,
     /// The place of each filter, where there are many.
+    #[expect(clippy::box_collection, reason = "most sessions have none, and pay for a pointer")]
     places: Option<Box<HashMap<Arc<str>, usize>>>,
 }
 

@@ -260,7 +260,8 @@ impl<'a> Applying<'a> {
     ) -> OperationOutcome {
         let goes_on = {
             let shard = self.store.shard(client_id);
-            let found = shard.get(client_id);
+            // One whose time is over is over, though nobody has looked yet. [MQTT-4.1.0-2]
+            let found = shard.get(client_id).filter(|record| self.now < record.expires_at);
             found.is_some_and(|record| {
                 !asked.clean_start && is_same_user(record.username.as_deref(), asked.username)
             })

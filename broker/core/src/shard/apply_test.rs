@@ -277,3 +277,89 @@ fn time_is_the_proposers() {
     machine.one(detach(session("a", a), 0));
     assert_eq!(machine.store.next_due(), Some(Millis(5_000_000 + 3_600_000)));
 }
+
+/// [MQTT-3.1.3-9], and section 3.1.2.5 for a session that ends.
+#[test]
+fn a_take_over_sends_the_will_without_delay_or_of_a_session_that_ends_and_no_other() {
+    let gone = message("will", "gone", AtLeastOnce);
+    for (delay_seconds, clean_start, wills) in [(0, false, 1), (10, false, 0), (10, true, 1)] {
+        let mut machine = Machine::new();
+        let watcher = machine.attach("watcher");
+        machine.subscribe(session("watcher", watcher), "will", AtLeastOnce);
+        let will = WillForm {
+            message: MessageForm::of(&gone),
+            message_expiry_seconds: None,
+            delay_seconds,
+        };
+        machine.attach_with("a", false, Some(will));
+        machine.attach_with("a", clean_start, None);
+        machine.now = machine.now.plus_seconds(20);
+        machine.one(Operation::Expire { sessions_max: 10 });
+        assert_eq!(machine.payloads("watcher").len(), wills, "{delay_seconds} {clean_start}");
+    }
+}
+
+#[test]
+fn a_session_whose_time_is_over_is_not_gone_on_with_though_nobody_has_looked() {
+    let mut machine = Machine::new();
+    let a = machine.attach("a");
+    machine.one(detach(session("a", a), 0));
+    machine.now = machine.now.plus_seconds(3599);
+    let (a, is_present) = machine.attach_with("a", false, None);
+    assert!(is_present);
+    machine.subscribe(session("a", a), "t", AtLeastOnce);
+    machine.one(detach(session("a", a), 0));
+    machine.publish("t", "x", AtLeastOnce);
+    machine.now = machine.now.plus_seconds(3600);
+    assert!(!machine.attach_with("a", false, None).1);
+    assert_eq!(machine.payloads("a"), [""; 0]);
+}
+
+/// [MQTT-4.8.2-4] [MQTT-4.8.2-5]
+#[test]
+fn what_a_member_that_ends_was_sent_with_qos_2_goes_to_nobody_else() {
+    for (qos, was_sent, goes_on) in
+        [(ExactlyOnce, true, false), (ExactlyOnce, false, true), (AtLeastOnce, true, true)]
+    {
+        let mut machine = Machine::new();
+        let members = ["a", "b"].map(|id| (id, machine.attach(id)));
+        for (id, attachment) in members {
+            machine.subscribe(session(id, attachment), "$share/g/t", qos);
+        }
+        machine.publish("t", "x", qos);
+        let has_it = |machine: &Machine, id| !machine.waiting(id).is_empty();
+        let (holders, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|(id, _)| has_it(&machine, id));
+        let ([(holder, attachment)], [(other, _)]) = (&holders[..], &others[..]) else { panic!() };
+        machine.one(Operation::Detach {
+            session: session(holder, *attachment),
+            sent_to: if was_sent { machine.waiting(holder)[0].0 } else { 0 },
+            is_will_dropped: false,
+            expiry_seconds: Some(0),
+        });
+        assert!(!machine.store.contains(holder));
+        assert_eq!(has_it(&machine, other), goes_on, "{qos:?} {was_sent}");
+    }
+}
+
+#[test]
+fn a_client_identifier_of_another_user_is_another_session() {
+    let mut machine = Machine::new();
+    let mut attach = |username| {
+        machine.one(Operation::Attach {
+            client_id: "a",
+            username,
+            worker: 3,
+            clean_start: false,
+            expiry_seconds: 3600,
+            will: None,
+            subscriptions: Vec::new(),
+        })
+    };
+    for (username, is_present) in
+        [(Some("pump"), false), (Some("pump"), true), (Some("gate"), false), (None, false)]
+    {
+        let OperationOutcome::Attached { session_present, .. } = attach(username) else { panic!() };
+        assert_eq!(session_present, is_present, "{username:?}");
+    }
+}

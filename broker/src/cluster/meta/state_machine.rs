@@ -5,7 +5,9 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use broker_core::cluster_state::{ClusterState, Effect, RetainedStore, StateSnapshot};
+use broker_core::cluster_state::{
+    ClusterState, Effect, RetainedStore, SharedSecret, StateSnapshot,
+};
 use broker_core::shard::SessionStore;
 use broker_core::types::NodeId;
 use broker_policy::Policy;
@@ -120,6 +122,11 @@ impl StateMachine {
     /// The durable sessions; the store stays the same over restores.
     pub(super) fn sessions(&self) -> Arc<SessionStore> {
         Arc::clone(lock(&self.inner).state.sessions())
+    }
+
+    /// The cluster's secret, once it has one; the place stays the same over restores.
+    pub(super) fn secret(&self) -> SharedSecret {
+        Arc::clone(lock(&self.inner).state.secret())
     }
 
     /// What applied entries ask of this node's workers.

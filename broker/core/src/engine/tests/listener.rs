@@ -135,6 +135,10 @@ fn a_topic_that_the_mount_point_makes_too_deep_is_refused() {
     assert!(rig.received(m)[0].starts_with("SUBACK #1 0x8f"));
     rig.send(m, &Packet::Publish(publish("a/b", AtMostOnce, 0, "x")));
     assert!(rig.received(m)[0].starts_with("DISCONNECT 0x90"));
+    let with_will = rig.open_by(1);
+    let will = Some(will("a/b", 0));
+    rig.send(with_will, &Packet::Connect(Connect { will, ..connect("w") }));
+    assert!(rig.received(with_will)[0].starts_with("CONNACK 0x90"));
 }
 
 #[test]
