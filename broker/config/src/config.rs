@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::features::{AutoSubscription, Delayed, Redirect, Rewrite};
+use crate::listener::Listener;
 use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
 
 /// A configuration that was checked as a whole. Made by [`Config::parse`] or from a
@@ -17,17 +18,21 @@ pub struct Config {
     /// Which cluster this broker belongs to; `None`: it stands alone, a cluster of one that it
     /// founds itself, without peers and admin API.
     pub cluster: Option<Cluster>,
-    /// Where the policy comes from; `None` in a cluster, whose operator gives it.
+    /// Where the policy comes from, but for listeners with one of their own; `None` in a cluster,
+    /// whose operator gives it.
     pub policy: Option<PolicyPaths>,
     /// Folder for identity, Raft log and state.
     pub data_dir: PathBuf,
     /// Worker threads; `None`: one per core.
     pub workers: Option<u16>,
+    /// File that the number of the process is written to.
+    pub pid_file: Option<PathBuf>,
     /// When an acknowledgement of QoS 1 and 2 may leave.
     pub durability: Durability,
     /// What a broker without a quorum still serves.
     pub partition_policy: PartitionPolicy,
-    /// Certificate, key and trust anchors of MQTT listeners; `None`: no listener has TLS.
+    /// Certificate, key and trust anchors of MQTT listeners that have no files of their own; `None`:
+    /// no such listener has TLS.
     pub tls: Option<TlsPaths>,
     /// Where clients connect; at least one, names unique.
     pub listeners: Vec<Listener>,
@@ -108,7 +113,7 @@ pub struct StaticPeer {
     pub address: String,
 }
 
-/// PEM files of MQTT listeners and of the admin API.
+/// PEM files of MQTT listeners, or of one, and of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPaths {
     /// Certificate chain.
@@ -117,6 +122,8 @@ pub struct TlsPaths {
     pub server_key: PathBuf,
     /// Trust anchor of MQTT clients' certificates.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists for them.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// PEM files that only a member of a cluster has.
@@ -129,7 +136,7 @@ pub struct ClusterTlsPaths {
 }
 
 /// Files that say who may connect and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyPaths {
     /// Users and the hashes of their passwords.
     pub password_file: Option<PathBuf>,
@@ -173,126 +180,6 @@ impl PeerTlsPaths {
     }
 }
 
-/// A place where clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Unique name, a DNS label.
-    pub name: String,
-    /// Transport.
-    pub protocol: Protocol,
-    /// Where it is bound.
-    pub bind: Bind,
-    /// Whether a PROXY protocol header comes before each connection.
-    pub proxy_protocol: bool,
-    /// Ways by which a client may prove who it is; at least one, each once.
-    pub authentication: Vec<Authentication>,
-    /// Whether clients without a user name may come in, where the policy has a group for them.
-    pub anonymous: bool,
-    /// Whether clients present certificates.
-    pub client_certificates: ClientCertificates,
-    /// How many clients.
-    pub limits: ListenerLimits,
-}
-
-impl Listener {
-    /// Whether anything is said on a connection before MQTT.
-    pub fn has_handshake(&self) -> bool {
-        self.protocol.is_tls() || self.protocol.is_websocket() || self.proxy_protocol
-    }
-
-    /// Whether this way of proving an identity is open here.
-    pub fn allows(&self, authentication: Authentication) -> bool {
-        self.authentication.contains(&authentication)
-    }
-}
-
-/// Where a listener is bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// Address and port; port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// Path of a Unix socket.
-    Unix(PathBuf),
-}
-
-impl std::fmt::Display for Bind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// How many clients a listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerLimits {
-    /// Network Connections at one time, at least 1.
-    pub connections: u32,
-    /// Network Connections accepted in a second, at least 1.
-    pub connections_per_second: u32,
-    /// PUBLISH packets a second that each client is read.
-    pub client_publishes_per_second: Option<u32>,
-    /// Bytes of them.
-    pub client_bytes_per_second: Option<u64>,
-    /// PUBLISH packets a second that all clients of the listener together are read.
-    pub publishes_per_second: Option<u32>,
-    /// Bytes of them.
-    pub bytes_per_second: Option<u64>,
-}
-
-/// Transport of a listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// MQTT over TCP, readable by whoever is on the way.
-    Mqtt,
-    /// MQTT over TLS.
-    #[default]
-    Mqtts,
-    /// MQTT over WebSocket. Spec: MQTT 5.0 section 6.
-    Ws,
-    /// MQTT over WebSocket over TLS.
-    Wss,
-}
-
-impl Protocol {
-    /// Whether the transport is TLS.
-    pub fn is_tls(self) -> bool {
-        matches!(self, Self::Mqtts | Self::Wss)
-    }
-
-    /// Whether packets travel in WebSocket messages.
-    pub fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss)
-    }
-
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::Mqtts => "mqtts",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-}
-
-/// A way by which a client proves who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Authentication {
-    /// User name and password in CONNECT.
-    Password,
-    /// The common name of the client's certificate is the user name.
-    X509,
-    /// The user name in CONNECT is believed. For a broker that stands alone.
-    Believed,
-    /// The user name in CONNECT is ignored: every client is anonymous. For a broker that stands
-    /// alone.
-    Anonymous,
-}
-
 /// Whose habits the broker has where the specification leaves a choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -302,18 +189,6 @@ pub enum Profile {
     Dunlin,
     /// Mosquitto's: what a client can see of an answer is as Mosquitto sends it.
     Mosquitto,
-}
-
-/// Whether clients present certificates on a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientCertificates {
-    /// Not asked for.
-    None,
-    /// Asked for; a client without one goes on and needs another proof.
-    Optional,
-    /// A client without one fails in the handshake.
-    Required,
 }
 
 /// When an acknowledgement of QoS 1 and 2 may leave, where a session that outlives its connection

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::validate_features::FeatureError;
+use crate::validate_listener::ListenerError;
 
 /// The text could not become a [`crate::Config`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub enum ConfigError {
     /// A table of what the broker does beside routing.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// What a listener has for itself.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
     /// A name that is no DNS label.
     #[error("{key} is {value:?}: use 1 to 63 lower-case letters, digits and \"-\" between them")]
     Name {
@@ -97,9 +101,13 @@ pub enum ConfigError {
     NoPolicy,
     /// Two sources of the policy.
     #[error(
-        "policy.document and policy.password_file or policy.acl_file exclude each other: keep one of the two"
+        "{key}.document and {key}.password_file or {key}.acl_file exclude each other: keep one of \
+         the two"
     )]
-    TwoPolicies,
+    TwoPolicies {
+        /// The table.
+        key: String,
+    },
     /// A listener of a cluster that believes everybody.
     #[error(
         "listener {name:?} has authentication {way:?}, which is for a broker that stands alone: \

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
-    Protocol, SharedSubscriptionStrategy,
+    Durability, LogFormat, LogLevel, PartitionPolicy, Profile, SharedSubscriptionStrategy,
 };
 use crate::raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
+use crate::raw_listener::RawListener;
 
 /// `broker.toml` before its relations are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct RawConfig {
     /// Worker threads; 0 means one per core.
     #[serde(default)]
     pub workers: u16,
+    /// File that the number of the process is written to while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
     /// When an acknowledgement of QoS 1 and 2 may leave.
     #[serde(default)]
     pub durability: Durability,
@@ -42,7 +45,7 @@ pub struct RawConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawTls>,
     /// Who may connect and what they may do, for a broker that stands alone; in a cluster the
-    /// operator says so.
+    /// operator says so. May be absent where every listener has a policy of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<RawPolicy>,
     /// Where clients connect.
@@ -164,9 +167,13 @@ pub struct RawTls {
     /// Trust anchor of MQTT clients' certificates; needed where a listener asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists of the authorities that issue clients' certificates. With them a certificate
+    /// whose issuer has no list here, or only one that is out of date, is refused too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<PathBuf>,
 }
 
-/// `[policy]`: files that HUP reads again.
+/// `[policy]` and `[listeners.policy]`: files that HUP reads again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawPolicy {
@@ -183,86 +190,6 @@ pub struct RawPolicy {
     /// A document of Mosquitto's dynamic security, in place of the other two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<PathBuf>,
-}
-
-/// One of `[[listeners]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawListener {
-    /// Unique name, a DNS label.
-    pub name: String,
-    /// Transport.
-    #[serde(default)]
-    pub protocol: Protocol,
-    /// Address to bind; default: every address, IPv6 and IPv4.
-    #[serde(default = "default_address")]
-    pub address: std::net::IpAddr,
-    /// Port to bind; 0 takes a free one, which is then logged. Absent with `unix_socket`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Unix socket to bind in place of address and port, for programs of this machine. What is
-    /// said there crosses no network, so `mqtt` and `ws` need no acknowledgement.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unix_socket: Option<PathBuf>,
-    /// Whether a proxy stands in front that puts a PROXY protocol header, version 1 or 2, before
-    /// each connection; one without it is closed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub proxy_protocol: bool,
-    /// Ways by which a client may prove who it is.
-    #[serde(default = "default_authentication")]
-    pub authentication: Vec<Authentication>,
-    /// Whether clients without a user name may come in. Default in a cluster: where the policy has
-    /// a group for them; default of a broker that stands alone: no.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anonymous: Option<bool>,
-    /// Whether clients present certificates; default: `optional` on TLS when x509 is allowed,
-    /// else `none`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificates: Option<ClientCertificates>,
-    /// Must be `true` on a listener without TLS: passwords and messages cross the network readable.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub acknowledge_plaintext: bool,
-    /// How many clients.
-    #[serde(default)]
-    pub limits: RawListenerLimits,
-}
-
-/// `[listeners.limits]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawListenerLimits {
-    /// Network Connections at one time.
-    pub connections: u32,
-    /// Network Connections accepted in a second; more wait in the kernel's backlog.
-    pub connections_per_second: u32,
-    /// PUBLISH packets a second that each client is read, if its user's quota is not less; what
-    /// is beyond waits in the client. 0 (default): any number, as only the operator of a fleet
-    /// knows what its devices send.
-    #[serde(skip_serializing_if = "is_default")]
-    pub client_publishes_per_second: u32,
-    /// Bytes of them; packets that would take longer than 30 seconds are too large. 0: any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub client_bytes_per_second: u64,
-    /// PUBLISH packets a second that all clients of the listener together are read. 0 (default):
-    /// any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub publishes_per_second: u32,
-    /// Bytes of them. 0 (default): any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub bytes_per_second: u64,
-}
-
-impl Default for RawListenerLimits {
-    fn default() -> Self {
-        Self {
-            connections: 100_000,
-            connections_per_second: 1_000,
-            client_publishes_per_second: 0,
-            client_bytes_per_second: 0,
-            publishes_per_second: 0,
-            bytes_per_second: 0,
-        }
-    }
 }
 
 /// `[mqtt]`.
@@ -435,14 +362,6 @@ pub struct RawLog {
     pub level: LogLevel,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-fn default_address() -> std::net::IpAddr {
-    std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
-}
-
-fn default_authentication() -> Vec<Authentication> {
-    vec![Authentication::Password]
 }

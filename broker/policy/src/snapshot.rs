@@ -10,7 +10,10 @@ use crate::catalogue::Catalogue;
 use crate::change::{ChangeError, PolicyChange};
 use crate::diff::{BucketKeys, PolicyDigests};
 use crate::digest::{BucketIndex, Revision};
-use crate::record::{Client, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings};
+use crate::realm;
+use crate::record::{
+    Client, DefaultAccess, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings,
+};
 use crate::record_set::{Entry, RecordSet};
 use crate::scram::ScramCost;
 
@@ -147,6 +150,23 @@ impl Policy {
         self.catalogue.settings()
     }
 
+    /// What holds in the realm that the name is of, for whom no record is.
+    pub(crate) fn strangers(&self, username: Option<&str>) -> Strangers<'_> {
+        let settings = self.settings();
+        let Some(realm) = realm::split(username).realm else {
+            return Strangers {
+                default_access: settings.default_access,
+                anonymous_group: settings.anonymous_group.as_deref(),
+                guest_group: settings.guest_group.as_deref(),
+            };
+        };
+        settings.realms.get(realm).map_or_else(Strangers::default, |own| Strangers {
+            default_access: own.default_access,
+            anonymous_group: own.anonymous_group.as_deref(),
+            guest_group: own.guest_group.as_deref(),
+        })
+    }
+
     /// How many records there are; costs a pass over all of them.
     pub fn counts(&self) -> PolicyCounts {
         let mut counts = PolicyCounts::default();
@@ -176,17 +196,23 @@ impl Policy {
 
     /// As [`Self::authorizer`], for a caller that keeps the names as well: they are shared.
     pub fn authorizer_of(&self, username: Option<Arc<str>>, client_id: Arc<str>) -> Authorizer {
-        let settings = self.settings();
-        let of_group = |group: &Option<String>, refused| match group {
-            Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group.as_str()])),
+        let user = realm::split(username.as_deref());
+        let strangers = self.strangers(username.as_deref());
+        let of_group = |group: Option<&str>, refused| match group {
+            Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group])),
             None => refused,
         };
-        let source = match username.as_deref().map(|name| self.client(name)) {
+        let client = user.name.and(username.as_deref()).map(|username| self.client(username));
+        let source = match client {
             Some(Some(client)) => RuleSource::Roles(self.ordered_roles_of_client(client)),
-            Some(None) => of_group(&settings.guest_group, RuleSource::UnknownUser),
-            None => of_group(&settings.anonymous_group, RuleSource::AnonymousRefused),
+            Some(None) => of_group(strangers.guest_group, RuleSource::UnknownUser),
+            None => of_group(strangers.anonymous_group, RuleSource::AnonymousRefused),
         };
-        let rules = self.compiled.rule_set(source, self.settings().default_access);
+        let rules = self.compiled.rule_set(source, strangers.default_access);
+        let username = match user.realm {
+            None => username,
+            Some(_) => user.name.map(Arc::from),
+        };
         Authorizer::new(rules, Identity { username, client_id })
     }
 
@@ -223,6 +249,14 @@ impl Policy {
         let roles = groups.flat_map(|group| &group.roles);
         once_each(roles.filter_map(|role| self.catalogue.role(&role.name).cloned()))
     }
+}
+
+/// What holds for clients for whom no record is, and where no ACL matches.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Strangers<'a> {
+    pub(crate) default_access: DefaultAccess,
+    pub(crate) anonymous_group: Option<&'a str>,
+    pub(crate) guest_group: Option<&'a str>,
 }
 
 /// A role that was asked before gives the same answer when it is asked again.

@@ -18,6 +18,7 @@ use broker_core::types::QoS;
 use broker_mosquitto::Faults;
 use broker_policy::{Digest, Quotas};
 
+use super::listeners;
 use super::mosquitto::{TransientFolder, translate_mosquitto};
 use crate::args::MosquittoArgs;
 use crate::cluster::Discovery;
@@ -136,6 +137,7 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
             .expiry_max
             .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),
         listener_rates: listener_rates(config),
+        listeners: listeners::options(config),
         rewrites: config.rewrites.iter().map(rewrite).collect(),
         auto_subscriptions: config.auto_subscriptions.iter().map(auto_subscription).collect(),
         delayed: delayed(config),

@@ -9,16 +9,19 @@
 mod alone;
 mod cluster_thread;
 mod config;
+mod error;
 mod limits;
+mod listeners;
 mod memory;
 mod mosquitto;
+mod pid_file;
+mod policy_files;
 mod scram_line;
 mod stop;
 mod sys;
 mod workers;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,143 +31,28 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminParts};
 use crate::args::RunArgs;
-use crate::cluster::meta::MetaError;
-use crate::identity::{Identity, IdentityError};
-use crate::listener::{self, BindError, BoundListener};
+use crate::identity::Identity;
+use crate::listener::{self, BoundListener};
 use crate::node::{
     Admission, Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerCounters, ListenerId,
     MemoryCounters,
 };
 use crate::shutdown::{Request, Signals};
-use crate::storage::{DataDirectory, DataDirectoryError};
+use crate::storage::DataDirectory;
 use crate::telemetry::{self, Chain};
-use crate::tls::{TlsError, TlsFiles, TlsStore};
+use crate::tls::{TlsFiles, TlsStore};
 
-use alone::PolicyFiles;
 use cluster_thread::{Cluster, ClusterParts};
+use pid_file::PidFile;
+use policy_files::PolicyFiles;
 use workers::Workers;
 
 pub use alone::AloneError;
 pub use config::{LoadError, LoadedConfig, load, load_mosquitto};
+pub use error::{RunError, StartError};
 pub use mosquitto::{Imported, import_mosquitto};
 pub use scram_line::{ScramLineError, scram_line};
 pub use stop::STOP_TIMEOUT;
-
-/// Why the broker did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration can't be used.
-    #[error("load the configuration")]
-    Config {
-        /// Why.
-        source: LoadError,
-    },
-    /// A member of a cluster has no name.
-    #[error("say which broker of the cluster this is: --name NAME, for example fleet-0")]
-    NoName,
-    /// A broker that stands alone can't begin.
-    #[error("stand alone")]
-    Alone {
-        /// Why.
-        source: AloneError,
-    },
-    /// The paths of the peer files need an ordinal.
-    #[error(
-        "the configuration's peer files are named by ordinal, but the broker's name {name:?} does \
-         not end in \"-\" and a number: start it as {name}-0, or name the files without {{ordinal}}"
-    )]
-    NoOrdinal {
-        /// The name.
-        name: String,
-    },
-    /// The data directory can't be used.
-    #[error("open the data directory")]
-    DataDirectory {
-        /// Why.
-        source: DataDirectoryError,
-    },
-    /// The data directory is not this broker's.
-    #[error("take up the identity of the data directory")]
-    Identity {
-        /// Why.
-        source: IdentityError,
-    },
-    /// The TLS files can't be used.
-    #[error("load TLS files")]
-    Tls {
-        /// Why.
-        source: TlsError,
-    },
-    /// A listener's port can't be had.
-    #[error("open a listener")]
-    Listener {
-        /// Which, and why.
-        source: BindError,
-    },
-    /// Another port can't be had.
-    #[error("{what}: bind {address}")]
-    Bind {
-        /// The key in the configuration.
-        what: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The meta group can't start.
-    #[error("start consensus in {}", path.display())]
-    Meta {
-        /// The data directory.
-        path: PathBuf,
-        /// Why.
-        source: MetaError,
-    },
-    /// The system gives no thread, or the thread no runtime.
-    #[error("start the thread {name:?}")]
-    Thread {
-        /// The thread.
-        name: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A thread ended before it was ready.
-    #[error("the thread {name:?} ended while it was starting")]
-    Ended {
-        /// The thread.
-        name: &'static str,
-    },
-    /// Signals can't be taken over.
-    #[error("listen to signals")]
-    Signals {
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-/// Why a broker that ran has ended, other than by a signal.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// It did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// Consensus has stopped: the disk failed, or there is a bug. Nothing can be kept any more.
-    #[error("consensus has stopped: {reason}")]
-    Consensus {
-        /// Why.
-        reason: String,
-    },
-    /// A listener, the admin API or the watch over TLS files has ended by itself.
-    #[error("a task of the main thread has ended")]
-    Task,
-    /// A worker has ended by itself.
-    #[error("a worker has ended: {reason}")]
-    Worker {
-        /// Why.
-        reason: String,
-    },
-}
 
 /// Runs a broker until a signal stops it. `version` is what it reports of itself.
 ///
@@ -213,7 +101,10 @@ struct Broker {
 
 async fn serve(loaded: LoadedConfig, name: &str, version: &'static str) -> Result<(), RunError> {
     let mut signals = Signals::listen().map_err(|source| StartError::Signals { source })?;
+    let pid_file = loaded.config.pid_file.clone();
     let mut broker = start(loaded, name, version).await?;
+    // Until the end.
+    let _pid_file = pid_file.and_then(PidFile::write);
     let result = loop {
         tokio::select! {
             request = signals.next() => match request {
@@ -383,7 +274,10 @@ fn open(config: &Config, name: &str) -> Result<(DataDirectory, Identity), StartE
 
 fn tls_files(config: &Config, name: &str) -> Result<TlsFiles, StartError> {
     let cluster = config.cluster.as_ref().map(|cluster| &cluster.tls);
+    let own = (0u8..).zip(&config.listeners);
+    let own = own.filter_map(|(number, listener)| Some((number, listener.tls.clone()?)));
     TlsFiles::new(config.tls.as_ref(), cluster, name)
+        .map(|files| files.with_own(own))
         .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })
 }
 

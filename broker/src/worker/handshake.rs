@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use broker_config::Listener;
+use broker_config::{CertificateUsername, Listener};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use super::proxy_protocol::read_header;
 use super::state::Worker;
 use super::transport::{Stream, Transport, WebSocket};
-use crate::node::Place;
-use crate::tls::common_name;
+use crate::node::{ListenerId, Place};
+use crate::tls::{common_name, subject_name};
 
 /// Handshake steps in one pass.
 const STEPS_PER_PASS: u32 = 16;
@@ -77,7 +77,7 @@ impl Handshakes {
 pub(super) async fn shake_hands(
     worker: &Worker,
     mut stream: Stream,
-    listener: &Listener,
+    (id, listener): (ListenerId, &Listener),
     place: &mut Place,
 ) -> std::io::Result<(Transport, Option<Arc<str>>)> {
     // Nothing is set up for a client that says nothing.
@@ -94,7 +94,7 @@ pub(super) async fn shake_hands(
         return Ok((Transport::new(stream, None, websocket), None));
     }
     let asks = listener.client_certificates;
-    let config = worker.shared.tls.listeners().for_listener(asks).map(Arc::clone);
+    let config = worker.shared.tls.listener(id.0, asks);
     let config = config.ok_or_else(|| std::io::Error::other("no trust anchors for clients"))?;
     let accept = TlsAcceptor::from(config).accept(stream);
     let tls = worker.handshakes.drive(accept, || worker.flush.set()).await?;
@@ -102,7 +102,11 @@ pub(super) async fn shake_hands(
     worker.handle.counters.handshake_succeeded(resumed);
     let (stream, websocket) = upgrade(worker, tls, is_websocket).await?;
     let (stream, tls) = stream.into_inner();
-    let certificate_name = tls.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+    let certificate = tls.peer_certificates().and_then(<[_]>::first);
+    let certificate_name = certificate.and_then(match listener.certificate_username {
+        CertificateUsername::CommonName => common_name,
+        CertificateUsername::Subject => subject_name,
+    });
     let transport = Transport::new(stream, Some(Box::new(tls)), websocket);
     Ok((transport, certificate_name))
 }

@@ -8,6 +8,7 @@ use broker_core::codec::ReasonCode;
 use broker_core::engine::{ExchangeOutcome, ExchangeRequest};
 use broker_core::types::ConnectionId;
 use broker_policy::ScramCredential;
+use broker_policy::realm::{name_of, user_in};
 use broker_policy::scram::{ClientFirst, ScramChallenge, ScramError};
 use ring::rand::SecureRandom as _;
 
@@ -53,7 +54,7 @@ impl Worker {
         let takes_passwords =
             self.proofs.get(usize::from(socket.listener.0)).is_some_and(|proofs| proofs.password);
         let begun = match takes_passwords {
-            true => begin(request, self.shared.secret.get()),
+            true => begin(request, self.realm_of(socket.listener), self.shared.secret.get()),
             false => Err(Refusal::NotOffered),
         };
         match begun {
@@ -103,18 +104,27 @@ impl Worker {
 /// Without the secret nobody comes in: who is not there could be told from who is.
 fn begin(
     request: ExchangeRequest,
+    realm: Option<&str>,
     secret: Option<&ClusterSecret>,
 ) -> Result<(Exchange, String), Refusal> {
     let secret = secret.ok_or(Refusal::NoSecret)?.as_bytes();
     let first = ClientFirst::read(&request.data)?;
-    if request.username.as_ref().is_some_and(|named| !first.is_of(named)) {
+    // Of a client that is in, the request has the whole name.
+    let named = name_of(request.username.as_deref());
+    if request.username.is_some() && named.is_none_or(|named| !first.is_of(named)) {
         return Err(Refusal::OtherUser);
     }
     let policy = &request.policy;
+    let whole = |name: &str| match realm {
+        None => name.into(),
+        Some(realm) => user_in(realm, Some(name)),
+    };
     let names = [first.prepared_username(), first.username()];
-    let record = names.into_iter().find_map(|name| policy.client(name));
-    let username: Arc<str> =
-        record.map_or(first.prepared_username(), |client| &client.username).into();
+    let record = names.into_iter().find_map(|name| policy.client(&whole(name)));
+    let username: Arc<str> = match record {
+        None => whole(first.prepared_username()),
+        Some(client) => client.username.as_str().into(),
+    };
     let known = record.and_then(|client| client.scram.clone());
     let is_known = known.is_some();
     let credential =

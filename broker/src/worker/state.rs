@@ -17,7 +17,7 @@ use super::readers::Woken;
 use super::signal::Signal;
 use super::socket::{Phase, Scratch, Socket};
 use super::timer::Timer;
-use crate::node::{ToHub, ToWorker, WorkerHandle, WorkerId};
+use crate::node::{ListenerId, ToHub, ToWorker, WorkerHandle, WorkerId};
 
 /// One worker.
 pub(super) struct Worker {
@@ -87,6 +87,13 @@ impl Worker {
 
     pub(super) fn id(&self) -> WorkerId {
         self.handle.id
+    }
+
+    /// Whose users the clients of a listener are; `None`: those of all listeners without a policy of
+    /// their own.
+    pub(super) fn realm_of(&self, listener: ListenerId) -> Option<&str> {
+        let listener = self.shared.listeners.get(usize::from(listener.0))?;
+        listener.policy.as_ref().map(|policy| &*policy.realm)
     }
 
     /// The time, read once a pass.

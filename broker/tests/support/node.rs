@@ -285,6 +285,10 @@ pub(crate) fn listener(options: &Options, name: &str, protocol: Protocol) -> Lis
         } else {
             ClientCertificates::None
         },
+        certificate_username: Default::default(),
+        tls: None,
+        policy: None,
+        mqtt: Default::default(),
         limits: options.limits,
     }
 }

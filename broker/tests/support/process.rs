@@ -29,6 +29,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
     RawConfig {
         data_dir: pki.folder.join("data"),
         workers: 2,
+        pid_file: None,
         durability: Default::default(),
         partition_policy: Default::default(),
         cluster: Some(RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() }),
@@ -45,6 +46,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
             peer_ca: Some(cluster_paths.peer.ca),
             admin_ca: Some(cluster_paths.admin_ca),
             client_ca: paths.client_ca,
+            client_crl: None,
         }),
         policy: None,
         listeners: vec![listener("plain", Protocol::Mqtt), listener("secure", Protocol::Mqtts)],
@@ -73,6 +75,10 @@ fn listener(name: &str, protocol: Protocol) -> RawListener {
         authentication: [Authentication::Password].into_iter().chain(x509).collect(),
         anonymous: None,
         client_certificates: None,
+        certificate_username: Default::default(),
+        tls: None,
+        policy: None,
+        mqtt: Default::default(),
         acknowledge_plaintext: !protocol.is_tls(),
         limits: RawListenerLimits::default(),
     }

@@ -176,6 +176,8 @@ impl Connection {
 #[derive(Debug)]
 pub(crate) struct Outlet<'a> {
     pub(crate) version: ProtocolVersion,
+    /// The listener's number.
+    pub(crate) listener: u8,
     /// The client's Maximum Packet Size.
     pub(crate) packet_bytes_max: u32,
     /// The aliases of topics sent to it, if it takes any.
@@ -244,6 +246,7 @@ impl Connections {
         }
         Some(Outlet {
             version: connection.version,
+            listener: connection.listener,
             packet_bytes_max: connection.packet_bytes_max,
             aliases: connection.outbound_aliases.as_deref_mut(),
             out: connection.output.tail(&mut self.pool),

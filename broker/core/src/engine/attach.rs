@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use broker_policy::realm::is_same_user;
+
 use super::connect::recheck;
 use super::{Claim, ClaimOutcome, DurableView, Engine};
 use crate::codec::ReasonCode;
@@ -97,7 +99,8 @@ impl Engine {
         let left = self.take_over(now, &pending.client_id, pending.clean_start);
         let state = state.or(left).filter(|state| {
             // Another user must not inherit what waits for the first one.
-            !pending.clean_start && state.username == identity.username
+            !pending.clean_start
+                && is_same_user(state.username.as_deref(), identity.username.as_deref())
         });
         pending.session_present = state.is_some();
         let client_id = pending.client_id.clone();
@@ -171,7 +174,7 @@ impl Engine {
             connection: None,
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
-            subscriptions: Vec::new(),
+            subscriptions: Default::default(),
             in_flight: OnDemand::default(),
             in_flight_counted: 0,
             queue: OnDemand::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rate::ListenerRates;
-use super::{AutoSubscription, DelayedLimits};
+use super::{AutoSubscription, DelayedLimits, ListenerOptions};
 use crate::topic::LEVELS_MAX;
 use crate::topic::Rewrite;
 use crate::types::NodeId;
@@ -88,6 +88,8 @@ pub struct EngineConfig {
     /// How fast the clients of each listener may publish, by its number; empty where none is
     /// limited.
     pub listener_rates: Arc<[ListenerRates]>,
+    /// What the clients of each listener may use, by its number; empty where none differs.
+    pub listeners: Arc<[ListenerOptions]>,
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
@@ -152,6 +154,7 @@ impl Default for EngineConfig {
             topic_levels_max: LEVELS_MAX,
             retained_expiry_seconds_max: u32::MAX,
             listener_rates: Arc::default(),
+            listeners: Arc::default(),
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
             rewrites: Arc::default(),
             auto_subscriptions: Arc::default(),

@@ -135,6 +135,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
     PublishDenied,
+    ReceiveDenied,
     QueueFull,
     SlowConsumer,
     Expired,
@@ -147,6 +148,7 @@ impl Dropped {
     pub(crate) fn count(&mut self, reason: DropReason) {
         let counter = match reason {
             DropReason::PublishDenied => &mut self.publish_denied,
+            DropReason::ReceiveDenied => &mut self.receive_denied,
             DropReason::QueueFull => &mut self.queue_full,
             DropReason::SlowConsumer => &mut self.slow_consumer,
             DropReason::Expired => &mut self.expired,

@@ -70,7 +70,7 @@ impl Delayed {
 }
 
 /// The delay in seconds and the real topic.
-fn parse(topic: &str) -> Option<(u32, &str)> {
+pub(super) fn parse(topic: &str) -> Option<(u32, &str)> {
     let (seconds, topic) = topic.strip_prefix(PREFIX)?.split_once('/')?;
     let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
     let is_real = !topic.is_empty() && !topic.starts_with(PREFIX);

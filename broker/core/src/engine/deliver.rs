@@ -2,7 +2,8 @@
 
 use broker_policy::Action;
 
-use super::outgoing::{Outgoing, Sent, append_aliased, append_own};
+use super::frames::{append_aliased, append_own, mount_bytes};
+use super::outgoing::{Outgoing, Sent};
 use super::output::AckPacket;
 use super::{DropReason, Engine, EngineConfig, SYS_PREFIX};
 use crate::codec::{PublishHeader, ReasonCode, ReceiverProperties};
@@ -114,18 +115,27 @@ impl Engine {
         header: PublishHeader,
         ids: &[SubscriptionId],
     ) -> Sent {
-        let Some(Outlet { version, packet_bytes_max, aliases, out }) =
+        let Some(Outlet { version, listener, packet_bytes_max, aliases, out }) =
             self.connections.outlet(slot)
         else {
             return Sent::TooLarge;
         };
         let bytes_max = packet_bytes_max as usize;
         let Outgoing { publish, expires_at, .. } = outgoing;
-        let frame = self.frames.frame(now, publish, *expires_at, version, header.qos);
+        let mount_bytes = match mount_bytes(&self.config, listener, publish.topic) {
+            Some(mount_bytes) => mount_bytes,
+            None => {
+                self.counters.dropped.count(DropReason::ReceiveDenied);
+                return Sent::TooLarge;
+            }
+        };
+        let topic = &publish.topic[mount_bytes..];
+        let frame =
+            self.frames.frame(now, publish, *expires_at, (version, mount_bytes), header.qos);
         let Some(frame) = frame else { return Sent::TooLarge };
         let start = out.len();
         if let Some(aliases) = aliases {
-            append_aliased(aliases, frame, header, (publish.topic, ids), bytes_max, out);
+            append_aliased(aliases, frame, header, (topic, ids), bytes_max, out);
         } else if ids.is_empty() || !version.is_v5() {
             if frame.packet_bytes() <= bytes_max {
                 frame.append_to(header, out);

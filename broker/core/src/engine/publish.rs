@@ -30,7 +30,7 @@ impl Engine {
         let Some(alias) = publish.properties.topic_alias else {
             return self.take_publish(now, id, publish);
         };
-        let maximum = self.config.topic_alias_maximum;
+        let maximum = self.topic_alias_maximum(slot_of(id));
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if !publish.topic.is_empty() {
             let aliases = connection.topic_aliases.get_or_insert_default();
@@ -141,6 +141,14 @@ impl Engine {
         session: SessionSlot,
         publish: &Publish<'_>,
     ) -> (ReasonCode, Option<ProposalId>) {
+        if self.is_payload_too_large(slot, publish) {
+            self.counters.dropped.count(DropReason::TooLarge);
+            // Mosquitto's code is none of PUBACK's.
+            return match self.config.profile {
+                Profile::Dunlin => (ReasonCode::QuotaExceeded, None),
+                Profile::Mosquitto => (ReasonCode::PacketTooLarge, None),
+            };
+        }
         if self.is_delayed(publish.topic) {
             return self.delay(now, session, publish);
         }

@@ -15,7 +15,7 @@ impl Engine {
     /// The session's client has come or gone: it counts as a member of its groups accordingly.
     pub(super) fn set_member_connected(&mut self, slot: SessionSlot, is_connected: bool) {
         let Some(session) = self.sessions.get(slot) else { return };
-        for subscription in &session.subscriptions {
+        for subscription in session.subscriptions.iter() {
             if is_shared(&subscription.filter) {
                 self.router.set_connected(&subscription.filter, slot, is_connected);
             }

@@ -33,7 +33,7 @@ pub(super) fn sessions(count: usize) -> Sessions {
             connection: None,
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
-            subscriptions: Vec::new(),
+            subscriptions: Default::default(),
             in_flight: OnDemand::default(),
             queue: OnDemand::default(),
             inbound_qos2: OnDemand::default(),

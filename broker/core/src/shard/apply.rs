@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, MutexGuard};
 
+use broker_policy::realm::is_same_user;
+
 use super::applied::{Applied, ApplyContext};
 use super::batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
 use super::form::WillForm;
@@ -234,7 +236,9 @@ impl<'a> Applying<'a> {
             let shard = self.store.shard(client_id);
             // One whose time is over is over, though nobody has looked yet. [MQTT-4.1.0-2]
             let found = shard.get(client_id).filter(|record| self.now < record.expires_at);
-            found.is_some_and(|r| !asked.clean_start && r.username.as_deref() == asked.username)
+            found.is_some_and(|record| {
+                !asked.clean_start && is_same_user(record.username.as_deref(), asked.username)
+            })
         };
         if !goes_on {
             self.end_session(client_id);
@@ -273,7 +277,7 @@ impl<'a> Applying<'a> {
         {
             let shard = self.store.shard(session.client_id);
             let Some(record) = shard.get(session.client_id) else { return };
-            let has = |filter: &str| record.subscriptions.iter().any(|own| *own.filter == *filter);
+            let has = |filter: &str| record.subscriptions.position(filter).is_some();
             subscriptions.retain(|subscription| !has(&subscription.filter));
         }
         if !subscriptions.is_empty() {
@@ -295,11 +299,9 @@ impl<'a> Applying<'a> {
             let mut shard = self.store.shard_at(number);
             let Some(record) = shard.get_mut(session.client_id) else { continue };
             let key = record.client_id.clone();
-            let same = record.subscriptions.iter().position(|s| s.filter == subscription.filter);
+            let same = record.subscriptions.position(&subscription.filter);
             let earlier = match same {
-                Some(at) => {
-                    Some(std::mem::replace(&mut record.subscriptions[at], subscription.clone()))
-                }
+                Some(at) => Some(record.subscriptions.replace(at, subscription.clone())),
                 None => {
                     record.subscriptions.push(subscription.clone());
                     None

@@ -148,7 +148,7 @@ impl Index {
     /// Adds the Subscriptions of a session.
     pub(super) fn enter(&mut self, record: &Record) {
         let node = record.holder.map(|holder| holder.node);
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             let SubscriptionState { filter, options, id } = subscription;
             if is_indexed(subscription) {
                 self.add(filter, shard_of(record.client_id.as_str()));
@@ -161,7 +161,7 @@ impl Index {
 
     /// Takes the Subscriptions of a session out.
     pub(super) fn forget(&mut self, record: &Record) {
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             if is_indexed(subscription) {
                 self.remove(&subscription.filter, shard_of(record.client_id.as_str()));
             } else if is_membership(subscription) {

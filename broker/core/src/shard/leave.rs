@@ -140,7 +140,7 @@ impl Applying<'_> {
         for filter in filters {
             let mut shard = self.store.shard_at(number);
             let Some(record) = shard.get_mut(session.client_id) else { continue };
-            let place = record.subscriptions.iter().position(|s| *s.filter == **filter);
+            let place = record.subscriptions.position(filter);
             let Some(place) = place else { continue };
             let subscription = record.subscriptions.swap_remove(place);
             let key = record.client_id.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Holder;
 use super::batch::SessionLimits;
 use crate::router::Message;
-use crate::session::SubscriptionState;
+use crate::session::{SubscriptionState, Subscriptions};
 use crate::types::{ClientId, Millis, PacketId, QoS, SubscriptionId};
 
 /// How far a message is on its way to the client.
@@ -77,7 +77,7 @@ pub(super) struct Record {
     pub(super) will: Option<StoredWill>,
     /// When the will is published; `NEVER` while its client is connected.
     pub(super) will_at: Millis,
-    pub(super) subscriptions: Vec<SubscriptionState>,
+    pub(super) subscriptions: Subscriptions<SubscriptionState>,
     /// Messages, with gaps filled by those that are done.
     pub(super) queue: VecDeque<Entry>,
     /// Number of the first one in the queue.
@@ -107,7 +107,7 @@ impl Record {
             expires_at: Millis::NEVER,
             will: None,
             will_at: Millis::NEVER,
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             queue: VecDeque::new(),
             first_seq: 1,
             sent_to: 0,

@@ -106,7 +106,7 @@ impl Shard {
         if record.due_at() != Millis::NEVER {
             self.timers.insert((record.due_at(), key.clone()));
         }
-        let subscriptions = record.subscriptions.clone();
+        let subscriptions = record.subscriptions.to_vec();
         let slot = self.sessions.insert(record);
         self.by_id.insert(key, slot);
         for subscription in &subscriptions {
@@ -122,7 +122,7 @@ impl Shard {
         let slot = self.by_id.remove(client_id)?;
         let record = self.sessions.try_remove(slot)?;
         self.timers.remove(&(record.due_at(), record.client_id.clone()));
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             self.filters.remove(&subscription.filter, |holding| holding.slot == slot);
         }
         Some(record)

@@ -182,7 +182,7 @@ impl SessionStore {
         let shard = self.shard(client_id);
         let record = shard.get(client_id).filter(|record| record.attachment == attachment)?;
         Some(SessionView {
-            subscriptions: record.subscriptions.clone(),
+            subscriptions: record.subscriptions.to_vec(),
             inbound_qos2: record.inbound.iter().copied().collect(),
             first_seq: record.first_seq,
             sent_to: record.sent_to,

@@ -63,6 +63,9 @@ fn first_messages_that_can_not_be_served_are_told_apart() {
     for message in ["", "n", "n,,", "n,,n=user", "n,,n=,r=x", "n,,r=x,n=user", "x,,n=user,r=x"] {
         assert_eq!(error(message), ScramError::Malformed, "{message}");
     }
+    for message in ["n,,n=us\0er,r=x", "n,,n=\0realm\0user,r=x"] {
+        assert_eq!(error(message), ScramError::Malformed, "a name of a realm");
+    }
     for message in ["n,,m=ext,n=user,r=x", "n,,n=us=er,r=x", "n,,n=user=2,r=x", "n,,n=user,r="] {
         assert_eq!(error(message), ScramError::Malformed, "{message}");
     }

@@ -120,6 +120,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
     RawConfig {
         data_dir: placement.data_dir.clone(),
         workers: 0,
+        pid_file: None,
         durability: match cluster.durability {
             api::Durability::Quorum => broker_config::Durability::Quorum,
             api::Durability::Local => broker_config::Durability::Local,
@@ -143,6 +144,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             peer_ca: Some(placement.peer_tls_dir.join("ca.crt")),
             admin_ca: Some(placement.trust_dir.join("admin-ca.crt")),
             client_ca: asks_for_certificates.then(|| placement.trust_dir.join("client-ca.crt")),
+            client_crl: None,
         }),
         policy: None,
         listeners: cluster.listeners.iter().map(|l| raw_listener(l, placement)).collect(),
@@ -198,6 +200,10 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
             api::ClientCertificates::Optional => broker_config::ClientCertificates::Optional,
             api::ClientCertificates::Required => broker_config::ClientCertificates::Required,
         }),
+        certificate_username: Default::default(),
+        tls: None,
+        policy: None,
+        mqtt: Default::default(),
         acknowledge_plaintext: listener.acknowledge_plaintext && !listener.protocol.is_tls(),
         limits: RawListenerLimits {
             connections: listener.limits.connections,

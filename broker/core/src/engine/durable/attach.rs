@@ -9,7 +9,7 @@ use super::settle::Verdict;
 use super::{DurableView, Reach, Wait};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
-use crate::connection::{PendingConnect, Stage, Will};
+use crate::connection::{PendingConnect, Stage, Will, slot_of};
 use crate::router::Message;
 use crate::session::{SessionSlot, SessionState};
 use crate::shard::{MessageForm, Operation, SessionRef, SessionView, WillForm, packet_id_of};
@@ -46,8 +46,9 @@ impl Engine {
         let expiry_seconds =
             pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
         let will = self.will_of(pending.will.as_deref());
+        let options = self.options_of(slot_of(id));
         let subscriptions =
-            self.auto_subscriptions_of(pending.client_id.as_str(), username.as_deref());
+            self.auto_subscriptions_of(options, pending.client_id.as_str(), username.as_deref());
         // Whoever publishes is to know of a new Subscription before the client is told of it.
         let reach = match subscriptions.is_empty() {
             true => Reach::AppliedHere,
@@ -221,7 +222,7 @@ impl Engine {
     /// The session's groups that have members that are connected and not in the state.
     pub(super) fn live_groups(&self, slot: SessionSlot) -> Vec<Arc<str>> {
         let session = self.sessions.get(slot).into_iter();
-        let filters = session.flat_map(|session| &session.subscriptions).map(|sub| &sub.filter);
+        let filters = session.flat_map(|session| session.subscriptions.iter()).map(|sub| &sub.filter);
         let is_live = |filter: &&Arc<str>| is_shared(filter) && self.router.has_live(filter);
         filters.filter(is_live).cloned().collect()
     }

@@ -103,7 +103,7 @@ impl Engine {
     ) {
         let mut filters: Vec<Result<Box<str>, ReasonCode>> = Vec::new();
         for (position, filter) in unsubscribe.filters.iter().enumerate() {
-            let other = self.rewritten_filter(filter);
+            let other = self.own_filter(self.options_of_session(slot), filter);
             let filter = other.as_deref().unwrap_or(filter);
             filters.push(match position < self.config.subscriptions_max {
                 true if self.may_unsubscribe(slot, filter) => Ok(filter.into()),

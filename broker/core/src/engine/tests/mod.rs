@@ -15,6 +15,7 @@ mod durable_session;
 mod durable_shared;
 mod exchange;
 mod limits;
+mod listener;
 mod malformed;
 mod network;
 mod outbound_alias;
