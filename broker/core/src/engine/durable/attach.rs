@@ -222,7 +222,8 @@ impl Engine {
     /// The session's groups that have members that are connected and not in the state.
     pub(super) fn live_groups(&self, slot: SessionSlot) -> Vec<Arc<str>> {
         let session = self.sessions.get(slot).into_iter();
-        let filters = session.flat_map(|session| session.subscriptions.iter()).map(|sub| &sub.filter);
+        let filters =
+            session.flat_map(|session| session.subscriptions.iter()).map(|sub| &sub.filter);
         let is_live = |filter: &&Arc<str>| is_shared(filter) && self.router.has_live(filter);
         filters.filter(is_live).cloned().collect()
     }
