@@ -7,6 +7,7 @@
 mod config;
 mod error;
 mod features;
+mod limits;
 mod name;
 mod parse;
 mod raw;
@@ -17,16 +18,19 @@ mod validate_features;
 mod validate_topics;
 
 #[cfg(test)]
+mod alone_test;
+#[cfg(test)]
 mod validate_test;
 
 pub use config::{
     Authentication, Bind, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery,
-    Durability, Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
-    PeerTlsPaths, Peers, PolicyPaths, Profile, Protocol, Retained, Sessions,
-    SharedSubscriptionStrategy, StaticPeer, TlsPaths,
+    Durability, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
+    PeerTlsPaths, Peers, PolicyPaths, Profile, Protocol, SharedSubscriptionStrategy, StaticPeer,
+    TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
 pub use features::{AutoSubscription, Delayed, Redirect, Rewrite, RewriteAction};
+pub use limits::{Limits, Retained, Sessions};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
@@ -34,5 +38,7 @@ pub use raw::{
     RawListenerLimits, RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions,
     RawStaticPeer, RawTls,
 };
-pub use raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
+pub use raw_features::{
+    RawAutoSubscription, RawDelayed, RawMetrics, RawRedirect, RawRewrite, RawSys,
+};
 pub use validate_features::FeatureError;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Authentication, Bind, ClientCertificates, Config, Limits, Listener, ListenerLimits, Log, Mqtt,
-    Retained, Sessions,
+    Authentication, Bind, ClientCertificates, Config, Listener, ListenerLimits, Log, Mqtt,
 };
 use crate::error::ConfigError;
+use crate::limits::{Limits, Retained, Sessions};
 use crate::name::is_label;
 use crate::raw::{RawConfig, RawLimits, RawListener, RawMqtt, RawSessions, TOPIC_LEVELS_MAX};
-use crate::validate_cluster::{cluster, policy, tls};
+use crate::validate_cluster::{cluster, metrics, policy, tls};
 use crate::validate_features::{delayed, redirect};
 use crate::validate_topics::{auto_subscriptions, rewrites};
 
@@ -48,7 +48,6 @@ impl TryFrom<RawConfig> for Config {
         let mqtt = mqtt(&raw.mqtt)?;
         let sessions = sessions(&raw.sessions, &raw.mqtt)?;
         range("retained.messages_max", raw.retained.messages_max, 1, u64::MAX)?;
-        range("retained.bytes_max", raw.retained.bytes_max, 1, u64::MAX)?;
         let listeners = listeners(&raw)?;
         distinct_addresses(&raw, &listeners)?;
         let is_tls_needed = raw.cluster.is_some() || listeners.iter().any(|l| l.protocol.is_tls());
@@ -60,6 +59,7 @@ impl TryFrom<RawConfig> for Config {
             });
         }
         Ok(Self {
+            metrics: metrics(raw.metrics.as_ref(), cluster.is_some())?,
             policy: policy(raw.policy, cluster.is_some())?,
             tls: tls(raw.tls.unwrap_or_default(), is_tls_needed)?,
             cluster,
@@ -72,7 +72,7 @@ impl TryFrom<RawConfig> for Config {
             sessions,
             retained: Retained {
                 messages_max: raw.retained.messages_max,
-                bytes_max: raw.retained.bytes_max,
+                bytes_max: some(raw.retained.bytes_max),
                 expiry_max: some(raw.retained.expiry_max_seconds)
                     .map(|seconds| Duration::from_secs(seconds.into())),
             },
@@ -145,6 +145,8 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         topic_alias_maximum: raw.topic_alias_maximum,
         topic_alias_maximum_outbound: raw.topic_alias_maximum_outbound,
         response_information: response_information(raw)?,
+        message_expiry_max: some(raw.message_expiry_max_seconds)
+            .map(|seconds| Duration::from_secs(seconds.into())),
         topic_levels_max: raw.topic_levels_max,
         keep_alive_max: Duration::from_secs(raw.keep_alive_max_seconds.into()),
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
@@ -171,16 +173,16 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
         });
     }
     range("sessions.durable_max", raw.durable_max, 1, u64::MAX)?;
-    range("sessions.durable_bytes_max", raw.durable_bytes_max, 1, u64::MAX)?;
     Ok(Sessions {
         expiry_max: Duration::from_secs(raw.expiry_max_seconds.into()),
         inflight_max: raw.inflight_max,
         queued_messages_max: raw.queued_messages_max,
         queued_bytes_max: raw.queued_bytes_max,
         queued_bytes_total_max: some(raw.queued_bytes_total_max),
+        queued_messages_total_max: some(raw.queued_messages_total_max),
         subscriptions_max: raw.subscriptions_max,
         durable_max: raw.durable_max,
-        durable_bytes_max: raw.durable_bytes_max,
+        durable_bytes_max: some(raw.durable_bytes_max),
     })
 }
 
@@ -240,6 +242,7 @@ fn listener(raw: &RawListener, config: &RawConfig) -> Result<Listener, ConfigErr
         authentication,
         anonymous: raw.anonymous.unwrap_or(!is_alone),
         client_certificates,
+        websocket_origins: origins(raw)?,
         limits: ListenerLimits {
             connections: limits.connections,
             connections_per_second: limits.connections_per_second,
@@ -264,6 +267,26 @@ fn bind(raw: &RawListener) -> Result<Bind, ConfigError> {
         (None, Some(path)) => Ok(Bind::Unix(path.clone())),
         (Some(_), Some(_)) => Err(ConfigError::PortAndUnixSocket { name }),
         (None, None) => Err(ConfigError::NoPort { name }),
+    }
+}
+
+/// Pages as browsers name them: a scheme, a host, and a port that is not the scheme's own.
+fn origins(raw: &RawListener) -> Result<Vec<String>, ConfigError> {
+    let name = raw.name.clone();
+    if !raw.websocket_origins.is_empty() && !raw.protocol.is_websocket() {
+        let protocol = raw.protocol.as_str();
+        return Err(ConfigError::OriginsWithoutWebSocket { name, protocol });
+    }
+    let is_origin = |value: &&String| match value.split_once("://") {
+        Some((scheme, host)) => {
+            let is_host = |c: char| !(c == '/' || c.is_whitespace() || c.is_control());
+            !scheme.is_empty() && !host.is_empty() && host.chars().all(is_host)
+        }
+        None => **value == "null",
+    };
+    match raw.websocket_origins.iter().find(|value| !is_origin(value)) {
+        Some(value) => Err(ConfigError::Origin { name, value: value.clone() }),
+        None => Ok(raw.websocket_origins.clone()),
     }
 }
 
@@ -314,6 +337,7 @@ fn distinct_addresses(raw: &RawConfig, listeners: &[Listener]) -> Result<(), Con
     let peers = raw.peers.iter().map(|peers| ("peers.listen".to_owned(), peers.listen));
     let rest = peers
         .chain(raw.admin.iter().map(|admin| ("admin.listen".to_owned(), admin.listen)))
+        .chain(raw.metrics.iter().map(|own| ("metrics.address".to_owned(), own.address)))
         .chain(listeners.iter().filter_map(|listener| match listener.bind {
             Bind::Tcp(address) => Some((format!("listener {:?}", listener.name), address)),
             Bind::Unix(_) => None,

@@ -22,6 +22,7 @@ impl Engine {
     pub(super) fn handle_connect(&mut self, now: Millis, id: ConnectionId, connect: &Connect<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.version = connect.version;
+        self.counters.connects_received += 1;
         let properties = &connect.properties;
         connection.wants_problem_information =
             properties.request_problem_information.unwrap_or(true);
@@ -90,7 +91,7 @@ impl Engine {
             wants_response_information: connect.properties.request_response_information
                 == Some(true),
             session_expiry_seconds: asked,
-            will: will(connect)?,
+            will: will(connect, self.config.message_expiry_seconds_max)?,
             policy: Arc::clone(&self.policy),
             identity: None,
             session_present: false,
@@ -214,7 +215,7 @@ pub(super) fn recheck(
 }
 
 /// The Will Message as it is kept, with the interval that starts when it is published.
-fn will(connect: &Connect<'_>) -> Result<Option<Box<Will>>, ReasonCode> {
+fn will(connect: &Connect<'_>, expiry_seconds_max: u32) -> Result<Option<Box<Will>>, ReasonCode> {
     let Some(will) = &connect.will else { return Ok(None) };
     let publish = Publish {
         dup: false,
@@ -237,7 +238,10 @@ fn will(connect: &Connect<'_>) -> Result<Option<Box<Will>>, ReasonCode> {
     let message = Message::new(&publish, Millis::NEVER).map_err(|_| ReasonCode::PacketTooLarge)?;
     Ok(Some(Box::new(Will {
         message,
-        message_expiry_seconds: will.properties.message_expiry_seconds,
+        message_expiry_seconds: match (will.properties.message_expiry_seconds, expiry_seconds_max) {
+            (asked, u32::MAX) => asked,
+            (asked, max) => Some(asked.unwrap_or(max).min(max)),
+        },
         delay_seconds: will.properties.delay_seconds.unwrap_or(0),
     })))
 }

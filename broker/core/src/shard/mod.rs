@@ -36,7 +36,7 @@ pub use index::{DurableGroup, DurableRoute};
 pub use operation::{Operation, PublisherForm, SessionRef};
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;
-pub use store::{SessionStore, SessionTotals, SessionView};
+pub use store::{AwayTotals, SessionStore, SessionTotals, SessionView};
 
 use crate::types::ClientId;
 

@@ -62,6 +62,7 @@ impl Translator<'_> {
             authentication,
             anonymous: Some(anonymous),
             client_certificates: Some(client_certificates),
+            websocket_origins: Vec::new(),
             limits: Self::connections(listener),
         }
     }

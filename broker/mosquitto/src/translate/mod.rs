@@ -135,6 +135,7 @@ impl Translator<'_> {
             cluster: None,
             peers: None,
             admin: None,
+            metrics: None,
             tls,
             policy: Some(policy),
             listeners,

@@ -135,6 +135,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             discovery: placement.discovery.clone(),
         }),
         admin: Some(RawAdmin { listen: placement.admin_listen }),
+        metrics: None,
         tls: Some(RawTls {
             server_certificate: Some(placement.server_tls_dir.join("tls.crt")),
             server_key: Some(placement.server_tls_dir.join("tls.key")),
@@ -157,7 +158,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         },
         retained: RawRetained {
             messages_max: cluster.retained.messages_max,
-            bytes_max: cluster.retained.bytes_max,
+            bytes_max: cluster.retained.bytes_max.unwrap_or(0),
             ..RawRetained::default()
         },
         limits: RawLimits::default(),
@@ -198,6 +199,7 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
             api::ClientCertificates::Optional => broker_config::ClientCertificates::Optional,
             api::ClientCertificates::Required => broker_config::ClientCertificates::Required,
         }),
+        websocket_origins: Vec::new(),
         acknowledge_plaintext: listener.acknowledge_plaintext && !listener.protocol.is_tls(),
         limits: RawListenerLimits {
             connections: listener.limits.connections,

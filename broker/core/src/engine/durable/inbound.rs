@@ -3,7 +3,7 @@
 use super::super::output::AckPacket;
 use super::super::publish::expiry;
 use super::super::route::Publisher;
-use super::super::{Engine, ProposalId};
+use super::super::{DropReason, Engine, ProposalId};
 use super::{Reach, Wait};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
@@ -40,31 +40,45 @@ impl Engine {
     }
 
     /// Proposes a message for the durable sessions that want it, or for the memory of the durable
-    /// session that publishes it. `None` when the state has nothing to do with it.
+    /// session that publishes it. No proposal when the state has nothing to do with it. Says too
+    /// whether such sessions go without, as all of them together hold as much as they may.
     pub(in crate::engine) fn propose_publish(
         &mut self,
         now: Millis,
         publish: &Publish<'_>,
         published: Published,
         route: &Route,
-    ) -> Option<ProposalId> {
-        if self.durable.is_none() || publish.qos == QoS::AtMostOnce {
-            return None;
+    ) -> (Option<ProposalId>, bool) {
+        let Some(durable) = &self.durable else { return (None, false) };
+        if publish.qos == QoS::AtMostOnce {
+            return (None, false);
         }
+        let has_room = durable.store.queued_messages() < self.config.durable_messages_max;
         let key = published.publisher.session().and_then(|slot| self.durable_key(slot));
-        let groups = self.groups_of_state(route, publish.qos);
-        let is_remembered = published.packet_id.is_some() && key.is_some();
-        if route.durable.shards == 0 && groups.is_empty() && !is_remembered {
-            return None;
+        let mut groups = self.groups_of_state(route, publish.qos);
+        let mut shards = route.durable.shards;
+        let is_full = !has_room && (shards != 0 || !groups.is_empty());
+        if is_full {
+            self.counters.dropped.count(DropReason::QueueFull);
+            (shards, groups) = (0, Vec::new());
         }
-        let message = Message::new(publish, expiry(now, publish)).ok()?;
+        let is_remembered = published.packet_id.is_some() && key.is_some();
+        if shards == 0 && groups.is_empty() && !is_remembered {
+            return (None, is_full);
+        }
+        // One message is retained and queued: the lesser time holds for both.
+        let expires_at = match published.is_retained {
+            true => self.retained_expiry(now, publish),
+            false => expiry(now, publish),
+        };
+        let Ok(message) = Message::new(publish, expires_at) else { return (None, is_full) };
         let publisher = key.as_ref().map(|(client_id, attachment)| PublisherForm {
             session: SessionRef { client_id, attachment: *attachment },
             packet_id: published.packet_id,
         });
         let operation = Operation::Publish {
             publisher,
-            shards: route.durable.shards,
+            shards,
             groups,
             is_retained: published.is_retained,
             message: MessageForm::of(&message),
@@ -72,7 +86,7 @@ impl Engine {
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
         self.push_operation(&operation, Wait::Ack(proposal), Reach::Committed);
-        Some(proposal)
+        (Some(proposal), is_full)
     }
 
     fn groups_of_state<'a>(&self, route: &'a Route, qos: QoS) -> Vec<&'a str> {
