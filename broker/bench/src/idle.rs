@@ -13,7 +13,7 @@ use crate::connection::{Connection, scratch};
 use crate::output::OutputArgs;
 use crate::process::{allow_connections, runtime, settled};
 use crate::target::{Target, TargetArgs};
-use crate::wire::{PINGREQ, PINGRESP};
+use crate::wire::{PINGREQ, PINGRESP, SessionKeeping};
 
 /// Keep Alive of the connections, in seconds.
 const KEEP_ALIVE: u16 = 300;
@@ -146,7 +146,10 @@ async fn open(settings: &Settings, began: Instant) -> Result<Vec<Connection>> {
                     tokio::time::sleep_until(due.into()).await;
                 }
                 let client_id = format!("bench-{}-idle-{n}", std::process::id());
-                settings.target.connect(n, &client_id, KEEP_ALIVE, &scratch).await
+                settings
+                    .target
+                    .connect(n, &client_id, (KEEP_ALIVE, SessionKeeping::Clean), &scratch)
+                    .await
             }
         })
         .buffer_unordered(settings.opening);

@@ -12,7 +12,7 @@ use crate::load::{self, Plan, Topology};
 use crate::output::OutputArgs;
 use crate::process::{allow_connections, runtime, settled};
 use crate::target::{Target, TargetArgs};
-use crate::wire::{self, FAILURE, SUBACK};
+use crate::wire::{self, FAILURE, SUBACK, SessionKeeping};
 
 /// Connections that subscribe at a time.
 const SUBSCRIBING: usize = 16;
@@ -131,6 +131,7 @@ pub fn run(settings: &Settings) -> Result<Report> {
 
 fn load_settings(settings: &Settings) -> load::Settings {
     load::Settings {
+        is_durable: false,
         target: settings.target.clone(),
         pid: settings.pid,
         topology: Topology::Pairs,
@@ -190,7 +191,8 @@ async fn subscribe_all(settings: &Settings) -> Result<(Vec<Connection>, Report)>
 
 async fn open(settings: &Settings, n: usize, scratch: Scratch) -> Result<Connection> {
     let client_id = format!("bench-{}-filters-{n}", std::process::id());
-    let (connection, _) = settings.target.connect(n, &client_id, 0, &scratch).await?;
+    let (connection, _) =
+        settings.target.connect(n, &client_id, (0, SessionKeeping::Clean), &scratch).await?;
     Ok(connection)
 }
 

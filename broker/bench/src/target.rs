@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::connection::{Connection, Scratch};
 use crate::stream::Stream;
-use crate::wire::{self, CONNACK, Login, Version};
+use crate::wire::{self, CONNACK, Login, SessionKeeping, Version};
 
 /// A connection that is not accepted by then has failed.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -155,7 +155,7 @@ pub struct Accepted {
 }
 
 impl Target {
-    /// Opens connection number `n` and waits for CONNACK. On loopback, every 20,000 connections have a source address of
+    /// Opens connection number `n` and waits for CONNACK; `lasting` is the Keep Alive in seconds and what the session is for. On loopback, every 20,000 connections have a source address of
     /// their own, so that ports don't run out.
     ///
     /// # Errors
@@ -164,13 +164,11 @@ impl Target {
         &self,
         n: usize,
         client_id: &str,
-        keep_alive: u16,
+        lasting: (u16, SessionKeeping),
         scratch: &Scratch,
     ) -> Result<(Connection, Accepted)> {
-        let opened = tokio::time::timeout(
-            CONNECT_WITHIN,
-            self.try_connect(n, client_id, keep_alive, scratch),
-        );
+        let opened =
+            tokio::time::timeout(CONNECT_WITHIN, self.try_connect(n, client_id, lasting, scratch));
         let opened = match opened.await {
             Ok(opened) => opened,
             Err(_) => bail!("no CONNACK within {CONNECT_WITHIN:?}"),
@@ -182,7 +180,7 @@ impl Target {
         &self,
         n: usize,
         client_id: &str,
-        keep_alive: u16,
+        lasting: (u16, SessionKeeping),
         scratch: &Scratch,
     ) -> Result<(Connection, Accepted)> {
         let socket = match self.address {
@@ -202,13 +200,7 @@ impl Target {
             }
         };
         let mut connection = Connection::new(stream, scratch.clone());
-        wire::connect(
-            self.version,
-            client_id,
-            self.login.as_ref(),
-            keep_alive,
-            connection.output(),
-        );
+        wire::connect(self.version, client_id, self.login.as_ref(), lasting, connection.output());
         let version = self.version;
         let (code, receive_maximum) =
             connection.call(CONNACK, move |frame| Ok(frame.connack(version)?)).await?;

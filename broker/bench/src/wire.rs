@@ -214,22 +214,43 @@ pub struct Login {
     pub password: Option<String>,
 }
 
-/// Appends CONNECT: clean start, nothing kept after the connection.
+/// What becomes of the session after the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionKeeping {
+    /// It starts anew and ends with the connection.
+    Clean,
+    /// It outlives the connection: in 5.0 for so many seconds, in 3.1.1 for as long as the broker keeps it.
+    Kept {
+        /// Session Expiry Interval.
+        seconds: u32,
+    },
+}
+
+/// Appends CONNECT.
 pub fn connect(
     version: Version,
     client_id: &str,
     login: Option<&Login>,
-    keep_alive: u16,
+    (keep_alive, keeping): (u16, SessionKeeping),
     out: &mut Vec<u8>,
 ) {
     let mut body = Vec::with_capacity(64);
     put_text(&mut body, "MQTT");
     let password = login.and_then(|login| login.password.as_deref());
-    let flags = 0x02 | (u8::from(login.is_some()) << 7) | (u8::from(password.is_some()) << 6);
+    // In 5.0 Clean Start says nothing of the end.
+    let is_clean = keeping == SessionKeeping::Clean || version == Version::V5;
+    let flags = (u8::from(is_clean) << 1)
+        | (u8::from(login.is_some()) << 7)
+        | (u8::from(password.is_some()) << 6);
     body.extend([if version == Version::V5 { 5 } else { 4 }, flags]);
     body.extend(keep_alive.to_be_bytes());
-    if version == Version::V5 {
-        body.push(0);
+    match keeping {
+        _ if version != Version::V5 => {}
+        SessionKeeping::Clean => body.push(0),
+        SessionKeeping::Kept { seconds } => {
+            body.extend([5, 0x11]);
+            body.extend(seconds.to_be_bytes());
+        }
     }
     put_text(&mut body, client_id);
     if let Some(login) = login {

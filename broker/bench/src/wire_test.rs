@@ -6,7 +6,9 @@ use broker_core::types::{PacketId, ProtocolVersion, QoS};
 use proptest::prelude::*;
 
 use crate::stamp::Stamp;
-use crate::wire::{self, Frame, Login, Malformed, PublishTemplate, Version, next_frame};
+use crate::wire::{
+    self, Frame, Login, Malformed, PublishTemplate, SessionKeeping, Version, next_frame,
+};
 
 const BOTH: [(Version, ProtocolVersion); 2] =
     [(Version::V311, ProtocolVersion::V311), (Version::V5, ProtocolVersion::V5)];
@@ -41,18 +43,38 @@ fn connect_says_who_logs_in_and_starts_clean() {
         for password in [None, Some("secret".to_owned())] {
             let login = Login { username: "pump".into(), password: password.clone() };
             let mut bytes = Vec::new();
-            wire::connect(version, "bench-1", Some(&login), 300, &mut bytes);
+            wire::connect(
+                version,
+                "bench-1",
+                Some(&login),
+                (300, SessionKeeping::Clean),
+                &mut bytes,
+            );
             let Packet::Connect(connect) = read(&bytes, None) else { panic!("{bytes:?}") };
             assert_eq!(connect.version, expected);
             assert_eq!((connect.client_id, connect.keep_alive_seconds), ("bench-1", 300));
-            assert!(connect.clean_start);
+            assert!(connect.clean_start && connect.properties.session_expiry_seconds.is_none());
             assert_eq!(connect.user_name, Some("pump"));
             assert_eq!(connect.password.is_some(), password.is_some());
         }
         let mut bytes = Vec::new();
-        wire::connect(version, "bench-1", None, 0, &mut bytes);
+        wire::connect(version, "bench-1", None, (0, SessionKeeping::Clean), &mut bytes);
         let Packet::Connect(connect) = read(&bytes, None) else { panic!("{bytes:?}") };
         assert!(connect.user_name.is_none() && connect.password.is_none());
+    }
+}
+
+#[test]
+fn connect_asks_for_a_session_that_outlives_the_connection() {
+    for (version, expected) in BOTH {
+        let mut bytes = Vec::new();
+        let keeping = SessionKeeping::Kept { seconds: 3600 };
+        wire::connect(version, "bench-1", None, (0, keeping), &mut bytes);
+        let Packet::Connect(connect) = read(&bytes, None) else { panic!("{bytes:?}") };
+        let seconds = (version == Version::V5).then_some(3600);
+        assert_eq!(connect.version, expected);
+        assert_eq!(connect.properties.session_expiry_seconds, seconds);
+        assert_eq!(connect.clean_start, version == Version::V5);
     }
 }
 

@@ -24,6 +24,7 @@ fn settings(broker: &Broker, topology: Topology, connections: (usize, usize)) ->
         topology,
         plan: Plan::new(topology, connections.0, connections.1).unwrap(),
         qos: 0,
+        is_durable: false,
         payload_bytes: 64,
         window: None,
         warm_up: Duration::from_millis(50),

@@ -398,7 +398,7 @@ impl Default for RawSessions {
     fn default() -> Self {
         Self {
             expiry_max_seconds: 168 * 3_600,
-            inflight_max: 100,
+            inflight_max: 1_024,
             queued_messages_max: 10_000,
             queued_bytes_max: 64 * 1024 * 1024,
             queued_bytes_total_max: 0,

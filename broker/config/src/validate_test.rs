@@ -224,7 +224,7 @@ fn limits_fit_together() {
     let error = refused(|raw| raw.sessions.queued_bytes_max = 10);
     assert_eq!(error, ConfigError::QueueBelowPacket { queued: 10, packet: 1_048_576 });
     let error = refused(|raw| raw.sessions.queued_messages_max = 50);
-    assert_eq!(error, ConfigError::QueueBelowInflight { inflight: 100, queued: 50 });
+    assert_eq!(error, ConfigError::QueueBelowInflight { inflight: 1_024, queued: 50 });
     let error = refused(|raw| raw.mqtt.output_bytes_max = 4096);
     assert_eq!(error, ConfigError::OutputBelowPacket { output: 4096, packet: 1_048_576 });
     let error = refused(|raw| raw.mqtt.packet_bytes_max = 3);

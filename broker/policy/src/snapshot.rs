@@ -152,19 +152,23 @@ impl Policy {
     /// Cost: a few hashes, and the compilation of a rule set unless one with the same ordered
     /// roles is in use.
     pub fn authorizer(&self, username: Option<&str>, client_id: &str) -> Authorizer {
-        let identity = Identity { username: username.map(Arc::from), client_id: client_id.into() };
+        self.authorizer_of(username.map(Arc::from), client_id.into())
+    }
+
+    /// As [`Self::authorizer`], for a caller that keeps the names as well: they are shared.
+    pub fn authorizer_of(&self, username: Option<Arc<str>>, client_id: Arc<str>) -> Authorizer {
         let settings = self.settings();
         let of_group = |group: &Option<String>, refused| match group {
             Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group.as_str()])),
             None => refused,
         };
-        let source = match username.map(|name| self.client(name)) {
+        let source = match username.as_deref().map(|name| self.client(name)) {
             Some(Some(client)) => RuleSource::Roles(self.ordered_roles_of_client(client)),
             Some(None) => of_group(&settings.guest_group, RuleSource::UnknownUser),
             None => of_group(&settings.anonymous_group, RuleSource::AnonymousRefused),
         };
         let rules = self.compiled.rule_set(source, self.settings().default_access);
-        Authorizer::new(rules, identity)
+        Authorizer::new(rules, Identity { username, client_id })
     }
 
     /// Whose sessions a change may concern: everyone's, or those of some users.

@@ -211,7 +211,8 @@ fn start_mosquitto(programs: &Programs, folder: &Path, pem: &Pem) -> Result<Brok
     // `user root`: started by root it would otherwise change to a user who can't read the key.
     let text = format!(
         "user root\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\n\
-         log_type none\nlistener {plain} 127.0.0.1\nlistener {tls} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
+         persistence true\npersistence_location {}/\nlog_type none\nlistener {plain} 127.0.0.1\nlistener {tls} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
+        folder.display(),
         pem.certificate.display(),
         pem.key.display()
     );

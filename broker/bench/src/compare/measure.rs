@@ -87,6 +87,7 @@ fn settings(row: &LoadRow, broker: &Broker, effort: &Effort) -> Result<load::Set
         topology: row.topology,
         plan: row.plan()?,
         qos: row.qos,
+        is_durable: row.is_durable,
         payload_bytes: row.payload_bytes,
         window: None,
         warm_up: effort.warm_up,

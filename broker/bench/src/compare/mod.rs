@@ -40,7 +40,7 @@ pub struct CompareArgs {
     #[arg(long, default_value = "mosquitto", value_name = "FILE")]
     mosquitto: PathBuf,
     /// Only the rows whose names contain one of these words (comma-separated); a whole name means that row alone. Names:
-    /// pairs-qos0-64, fan-in-..., fan-out-..., tls-pairs-..., idle-10000, subscribe-100000.
+    /// pairs-qos0-64, fan-in-..., fan-out-..., tls-pairs-..., durable-pairs-..., idle-10000, subscribe-100000.
     #[arg(long, default_value = "")]
     only: String,
     /// One round of one second each, 10,000 connections, 100,000 subscriptions: about three minutes, less exact.

@@ -15,11 +15,13 @@ pub(super) struct LoadRow {
     pub(super) qos: u8,
     pub(super) payload_bytes: usize,
     pub(super) is_tls: bool,
+    /// Whether the subscribers' sessions outlive their connections.
+    pub(super) is_durable: bool,
     /// CPU-microseconds for each delivered message.
     pub(super) bar: Option<f64>,
 }
 
-/// One line of a table. Durable sessions will be one more kind, beside these three.
+/// One line of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Row {
     Load(LoadRow),
@@ -54,12 +56,13 @@ impl Row {
         match self {
             Self::Load(row) => {
                 let tls = if row.is_tls { "tls-" } else { "" };
+                let durable = if row.is_durable { "durable-" } else { "" };
                 let topology = match row.topology {
                     Topology::Pairs => "pairs",
                     Topology::FanIn => "fan-in",
                     Topology::FanOut => "fan-out",
                 };
-                format!("{tls}{topology}-qos{}-{}", row.qos, row.payload_bytes)
+                format!("{tls}{durable}{topology}-qos{}-{}", row.qos, row.payload_bytes)
             }
             Self::Idle { connections } => format!("idle-{connections}"),
             Self::Subscribe { filters } => format!("subscribe-{filters}"),
@@ -70,9 +73,16 @@ impl Row {
     pub(super) fn title(&self) -> String {
         match self {
             Self::Load(row) => {
-                let tls = if row.is_tls { "TLS, " } else { "" };
+                let kind = match row {
+                    LoadRow { is_tls: true, .. } => "TLS, ",
+                    LoadRow { is_durable: true, .. } => "durable sessions, ",
+                    _ => "",
+                };
                 let (publishers, subscribers) = (row.publishers, row.subscribers);
-                format!("{tls}{publishers}:{subscribers}, QoS {}, {} B", row.qos, row.payload_bytes)
+                format!(
+                    "{kind}{publishers}:{subscribers}, QoS {}, {} B",
+                    row.qos, row.payload_bytes
+                )
             }
             Self::Idle { connections } => format!("{connections} idle connections"),
             Self::Subscribe { filters } => format!("{filters} subscriptions"),
@@ -91,6 +101,7 @@ fn load_rows() -> impl Iterator<Item = LoadRow> {
                 qos,
                 payload_bytes,
                 is_tls: false,
+                is_durable: false,
                 bar: (payload_bytes == BAR_PAYLOAD).then_some(bars[usize::from(qos)]),
             })
         })
@@ -102,9 +113,20 @@ fn load_rows() -> impl Iterator<Item = LoadRow> {
         qos,
         payload_bytes: BAR_PAYLOAD,
         is_tls: true,
+        is_durable: false,
         bar: None,
     });
-    plain.chain(tls)
+    let durable = [(1, 64), (1, 512), (2, 64)].map(|(qos, payload_bytes)| LoadRow {
+        topology: Topology::Pairs,
+        publishers: 10,
+        subscribers: 10,
+        qos,
+        payload_bytes,
+        is_tls: false,
+        is_durable: true,
+        bar: None,
+    });
+    plain.chain(tls).chain(durable)
 }
 
 /// The rows whose names contain one of the comma-separated words of `only`; all of them for an empty text.
@@ -156,14 +178,15 @@ mod tests {
     #[test]
     fn every_cell_of_the_table_is_there_once() {
         let mut all = names("");
-        assert_eq!(all.len(), 3 * 3 * 2 + 3 + 1 + 2);
+        assert_eq!(all.len(), 3 * 3 * 2 + 3 + 3 + 1 + 2);
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 24);
+        assert_eq!(all.len(), 27);
         for row in rows("", &[], &[]).unwrap() {
             let Row::Load(load) = row else { panic!("{row:?}") };
             load.plan().unwrap();
-            assert_eq!(load.bar.is_some(), load.payload_bytes == 64 && !load.is_tls, "{row:?}");
+            let has_bar = load.payload_bytes == 64 && !load.is_tls && !load.is_durable;
+            assert_eq!(load.bar.is_some(), has_bar, "{row:?}");
         }
     }
 

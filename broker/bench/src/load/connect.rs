@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use super::Settings;
 use super::plan::Plan;
 use crate::connection::{Connection, Scratch};
-use crate::wire::{self, FAILURE, PublishTemplate, SUBACK};
+use crate::wire::{self, FAILURE, PublishTemplate, SUBACK, SessionKeeping};
 
 /// The place of a connection in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub(super) struct Place {
     publisher: Option<usize>,
     /// The number among all connections.
     n: usize,
+}
+
+impl Place {
+    pub(super) const fn is_subscriber(&self) -> bool {
+        self.publisher.is_none()
+    }
 }
 
 /// The places of one group.
@@ -28,6 +34,20 @@ pub(super) fn places(plan: &Plan, group: usize) -> impl Iterator<Item = Place> +
     })
 }
 
+/// How long a session of a durable load outlives a run that was cut short.
+const KEPT_SECONDS: u32 = 600;
+
+fn client_id(n: usize) -> String {
+    format!("bench-{}-load-{n}", std::process::id())
+}
+
+/// Ends the session that a subscriber of a durable load has left.
+pub(super) async fn discard(settings: &Settings, place: Place, scratch: Scratch) -> Result<()> {
+    let lasting = (0, SessionKeeping::Clean);
+    settings.target.connect(place.n, &client_id(place.n), lasting, &scratch).await?;
+    Ok(())
+}
+
 /// A connection that stands.
 pub(super) struct Opened {
     pub(super) group: usize,
@@ -39,8 +59,13 @@ pub(super) struct Opened {
 
 pub(super) async fn open(settings: &Settings, place: Place, scratch: Scratch) -> Result<Opened> {
     let Place { group, publisher, n } = place;
-    let client_id = format!("bench-{}-load-{n}", std::process::id());
-    let (mut connection, accepted) = settings.target.connect(n, &client_id, 0, &scratch).await?;
+    let keeping = match publisher {
+        None if settings.is_durable => SessionKeeping::Kept { seconds: KEPT_SECONDS },
+        _ => SessionKeeping::Clean,
+    };
+    let client_id = client_id(n);
+    let (mut connection, accepted) =
+        settings.target.connect(n, &client_id, (0, keeping), &scratch).await?;
     let topic = format!("{}/load/{group}", settings.topic);
     let version = settings.target.version;
     if publisher.is_none() {

@@ -45,6 +45,7 @@ const WINDOW_MAX: i64 = 1000;
 #[command(after_help = "Examples:
   mqtt-bench load --pid $(pidof mosquitto)
   mqtt-bench load --topology fan-out --publishers 1 --subscribers 50 --qos 1
+  mqtt-bench load --durable --qos 1
   mqtt-bench load --rate 5000 --seconds 30 -o json
   mqtt-bench load --ca ca.crt --host broker.example -u pump-17")]
 pub struct LoadArgs {
@@ -65,6 +66,9 @@ pub struct LoadArgs {
     /// Bytes of each payload, at least 20: time, number and publisher stand in it.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(20..=16_777_216))]
     payload: u32,
+    /// Let the subscribers' sessions outlive their connections, so that QoS 1 and 2 are acknowledged only once they are kept.
+    #[arg(long)]
+    durable: bool,
     /// Messages that each publisher has on their way at most; default: up to 100, fewer when many or large ones go to one
     /// subscriber.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=WINDOW_MAX))]
@@ -106,6 +110,7 @@ impl LoadArgs {
         )?;
         let (warm_up, length) = (duration(self.warm_up)?, duration(self.seconds)?);
         ensure!(!length.is_zero(), "--seconds must be above 0");
+        ensure!(!self.durable || self.qos > 0, "--durable needs --qos 1 or 2: QoS 0 is not kept");
         ensure!(self.rate.is_none_or(|rate| rate > 0.0), "--rate must be above 0");
         Ok(Settings {
             target: self.target.target()?,
@@ -113,6 +118,7 @@ impl LoadArgs {
             topology: self.topology,
             plan,
             qos: self.qos,
+            is_durable: self.durable,
             payload_bytes: self.payload as usize,
             window: self.window,
             warm_up,
@@ -141,6 +147,8 @@ pub struct Settings {
     pub plan: Plan,
     /// QoS of messages and subscriptions: 0, 1 or 2.
     pub qos: u8,
+    /// Whether the subscribers' sessions outlive their connections.
+    pub is_durable: bool,
     /// Bytes of each payload, at least [`Stamp::BYTES`].
     pub payload_bytes: usize,
     /// Messages on their way per publisher; `None`: [`Plan::window`].

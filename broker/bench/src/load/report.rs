@@ -21,6 +21,8 @@ pub struct Report {
     pub subscribers: usize,
     /// QoS of messages and subscriptions.
     pub qos: u8,
+    /// Whether the subscribers' sessions outlived their connections.
+    pub is_durable: bool,
     /// Bytes of each payload.
     pub payload_bytes: usize,
     /// The protocol.
@@ -78,6 +80,7 @@ impl Report {
             publishers: settings.plan.groups * settings.plan.publishers,
             subscribers: settings.plan.groups * settings.plan.subscribers,
             qos: settings.qos,
+            is_durable: settings.is_durable,
             payload_bytes: settings.payload_bytes,
             mqtt: settings.target.version,
             is_tls: settings.target.tls.is_some(),
@@ -104,9 +107,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} publishers to {} subscribers, QoS {}, {} bytes, window {}, {:.1} s",
+            "{} publishers to {} {}subscribers, QoS {}, {} bytes, window {}, {:.1} s",
             self.publishers,
             self.subscribers,
+            if self.is_durable { "durable " } else { "" },
             self.qos,
             self.payload_bytes,
             self.window,

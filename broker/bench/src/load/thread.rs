@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::connect::{Opened, open};
+use super::connect::{Opened, discard, open};
 use super::pace::Pace;
 use super::receiver::{Receiver, Windows};
 use super::sender::Sender;
@@ -72,6 +72,9 @@ pub(super) fn run(
             .map(|rate| Pace::new(rate * groups.len() as f64 / settings.plan.groups as f64));
         watch(&mut tasks, pace, &windows, shared).await?;
         drop(tasks);
+        if settings.is_durable {
+            discard_all(settings, &groups).await?;
+        }
         for window in windows.iter().flat_map(|group| group.iter()) {
             let mut window = window.borrow_mut();
             window.give_up();
@@ -87,6 +90,17 @@ async fn open_all(settings: &Settings, groups: &Range<usize>) -> Result<Vec<Open
     let scratch = scratch();
     let places = groups.clone().flat_map(|group| connect::places(&settings.plan, group));
     futures::stream::iter(places.map(|place| open(settings, place, scratch.clone())))
+        .buffer_unordered(OPENING_MAX)
+        .try_collect()
+        .await
+}
+
+/// Ends what the subscribers' sessions would be kept for.
+async fn discard_all(settings: &Settings, groups: &Range<usize>) -> Result<()> {
+    let scratch = scratch();
+    let places = groups.clone().flat_map(|group| connect::places(&settings.plan, group));
+    let subscribers = places.filter(connect::Place::is_subscriber);
+    futures::stream::iter(subscribers.map(|place| discard(settings, place, scratch.clone())))
         .buffer_unordered(OPENING_MAX)
         .try_collect()
         .await

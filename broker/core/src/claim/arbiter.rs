@@ -271,6 +271,11 @@ impl Arbiter {
             .or_insert_with(|| Contended { claim, waiting: VecDeque::new() });
         contended.claim = contended.claim.max(claim);
         let claim = contended.claim;
+        let is_over = |(_, client_id, claim): &mut (Millis, ClientId, Claim)| {
+            self.contended.get(client_id).is_none_or(|contended| contended.claim != *claim)
+        };
+        // Most have settled within milliseconds: next to none are kept.
+        while self.settle_deadlines.pop_front_if(is_over).is_some() {}
         self.settle_deadlines.push_back((now.plus(SETTLE_MILLIS_MAX), client_id.clone(), claim));
     }
 

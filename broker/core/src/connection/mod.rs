@@ -105,7 +105,8 @@ pub(crate) struct Connection {
     pub(crate) wants_problem_information: bool,
     /// The client's Receive Maximum, or ours if that is less.
     pub(crate) send_window: u16,
-    pub(crate) topic_aliases: TopicAliases,
+    /// `None` until the client sets one.
+    pub(crate) topic_aliases: Option<Box<TopicAliases>>,
     /// `None` for a client that takes none.
     pub(crate) outbound_aliases: Option<Box<OutboundAliases>>,
     pub(crate) pending_acks: Option<Box<PendingAcks>>,
@@ -146,7 +147,7 @@ impl Connection {
             packet_bytes_max: u32::MAX,
             wants_problem_information: true,
             send_window: u16::MAX,
-            topic_aliases: TopicAliases::default(),
+            topic_aliases: None,
             outbound_aliases: None,
             pending_acks: None,
             publish_rights: [0; 2],

@@ -106,6 +106,6 @@ impl Engine {
 
     fn in_flight(&mut self, slot: ConnectionSlot) -> Option<&mut InFlight> {
         let session = self.connections.at(slot)?.session?;
-        self.sessions.get_mut(session).map(|session| &mut session.in_flight)
+        self.sessions.get_mut(session).map(|session| &mut *session.in_flight)
     }
 }

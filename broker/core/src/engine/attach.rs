@@ -11,7 +11,7 @@ use crate::connection::{Identity, PendingConnect, Stage, slot_of};
 use crate::engine::subscribe::Waiting;
 use crate::engine::{AuthProof, Effect};
 use crate::session::{
-    InFlight, InboundQoS2, Queue, Session, SessionSlot, SessionState, Subscription,
+    InFlight, InboundQoS2, OnDemand, Queue, Session, SessionSlot, SessionState, Subscription,
 };
 use crate::types::{ClientId, ConnectionId, Millis};
 
@@ -118,7 +118,9 @@ impl Engine {
             session.connection = Some(slot_of(id));
             session.expiry_seconds = expiry_seconds;
             session.will = pending.will.take();
-            session.in_flight.rewind();
+            if let Some(in_flight) = session.in_flight.written() {
+                in_flight.rewind();
+            }
         }
         if let Some(connection) = self.connections.get_mut(id) {
             connection.session = Some(slot);
@@ -154,7 +156,8 @@ impl Engine {
         identity: Identity,
         state: Option<Box<SessionState>>,
     ) -> SessionSlot {
-        let authorizer = self.policy.authorizer(identity.username.as_deref(), client_id.as_str());
+        let authorizer =
+            self.policy.authorizer_of(identity.username.clone(), client_id.to_shared());
         let mut session = Session {
             client_id,
             serial: self.sessions.next_serial(),
@@ -167,11 +170,11 @@ impl Engine {
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
             subscriptions: Vec::new(),
-            in_flight: InFlight::default(),
+            in_flight: OnDemand::default(),
             in_flight_counted: 0,
-            queue: Queue::default(),
-            inbound_qos2: InboundQoS2::default(),
-            retained_cursors: Default::default(),
+            queue: OnDemand::default(),
+            inbound_qos2: OnDemand::default(),
+            retained_cursors: OnDemand::default(),
             is_searching: false,
             will: None,
             will_at: Millis::NEVER,
@@ -181,9 +184,9 @@ impl Engine {
         let mut subscriptions = Vec::new();
         if let Some(state) = state {
             session.expiry_seconds = state.expiry_seconds;
-            session.in_flight = InFlight::from_state(state.in_flight, state.next_packet_id);
-            session.inbound_qos2 = InboundQoS2::from_state(state.inbound_qos2);
-            session.queue = Queue::from_state(state.queue);
+            session.in_flight = InFlight::from_state(state.in_flight, state.next_packet_id).into();
+            session.inbound_qos2 = InboundQoS2::from_state(state.inbound_qos2).into();
+            session.queue = Queue::from_state(state.queue).into();
             subscriptions = state.subscriptions;
         }
         self.counters.queued_messages += session.queue.len() as u64;

@@ -5,7 +5,7 @@ use super::route::{Publisher, Scope};
 use super::{Effect, Engine};
 use crate::codec::packet::{Disconnect, Packet};
 use crate::connection::{Stage, Will, slot_of};
-use crate::session::{Delivery, Session, SessionSlot};
+use crate::session::{Delivery, OnDemand, Session, SessionSlot};
 use crate::topic::is_shared;
 use crate::types::{ConnectionId, Millis};
 
@@ -69,7 +69,7 @@ impl Engine {
         let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
         connection.input = Vec::new();
         connection.pending_acks = None;
-        connection.topic_aliases = Default::default();
+        connection.topic_aliases = None;
         connection.outbound_aliases = None;
         if let Stage::Claiming(pending) = stage {
             self.orphaned_claims.insert(id, pending.client_id);
@@ -88,7 +88,7 @@ impl Engine {
             return;
         }
         session.connection = None;
-        session.retained_cursors.clear();
+        session.retained_cursors = OnDemand::default();
         if fate == WillFate::Dropped {
             session.will = None;
         }
@@ -132,9 +132,9 @@ impl Engine {
     /// The session is over: a pending will is published, and the claim can go.
     pub(super) fn end_session(&mut self, now: Millis, slot: SessionSlot) {
         let Some(session) = self.remove_session(slot) else { return };
-        let Session { client_id, claim, will, authorizer, in_flight, mut queue, .. } = session;
-        let mut left: Vec<Delivery> = in_flight.into_shared().collect();
-        left.extend(queue.take(|delivery| delivery.share.is_some()));
+        let Session { client_id, claim, will, authorizer, in_flight, queue, .. } = session;
+        let mut left: Vec<Delivery> = in_flight.into_inner().into_shared().collect();
+        left.extend(queue.into_inner().take(|delivery| delivery.share.is_some()));
         self.redispatch(now, left);
         if let Some(will) = will {
             self.publish_will(now, &will, &authorizer, Publisher::gone(&client_id));

@@ -63,8 +63,9 @@ impl Engine {
         }
         self.set_rate_limit(slot);
         let Some(session) = self.sessions.get_mut(slot) else { return };
-        let username = session.identity.username.as_deref();
-        let authorizer = self.policy.authorizer(username, session.client_id.as_str());
+        let (username, client_id) =
+            (session.identity.username.clone(), session.client_id.to_shared());
+        let authorizer = self.policy.authorizer_of(username, client_id);
         if authorizer.has_same_rights(&session.authorizer) {
             return;
         }

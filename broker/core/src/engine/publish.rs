@@ -33,10 +33,11 @@ impl Engine {
         let maximum = self.config.topic_alias_maximum;
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if !publish.topic.is_empty() {
-            connection.topic_aliases.set(alias, publish.topic, maximum)?;
+            let aliases = connection.topic_aliases.get_or_insert_default();
+            aliases.set(alias, publish.topic, maximum)?;
             return self.take_publish(now, id, publish);
         }
-        let aliases = std::mem::take(&mut connection.topic_aliases);
+        let aliases = connection.topic_aliases.take().unwrap_or_default();
         let result = aliases
             .topic(alias, maximum)
             .map_err(|reason_code| match reason_code {
@@ -45,7 +46,7 @@ impl Engine {
             })
             .and_then(|topic| self.take_publish(now, id, &Publish { topic, ..*publish }));
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.topic_aliases = aliases;
+            connection.topic_aliases = Some(aliases);
         }
         result
     }

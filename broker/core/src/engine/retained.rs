@@ -8,7 +8,7 @@ use broker_policy::Action;
 
 use super::Engine;
 use crate::retained::{RetainedMessage, RetainedSearch};
-use crate::session::{Delivery, RetainedCursor, SessionSlot};
+use crate::session::{Delivery, OnDemand, RetainedCursor, SessionSlot};
 use crate::types::{Millis, QoS};
 
 /// Topics that a call for one session looks at before it leaves the rest for a later pass.
@@ -84,6 +84,8 @@ impl Engine {
                 if *budget > 0 {
                     return;
                 }
+            } else if session.retained_cursors.is_empty() {
+                session.retained_cursors = OnDemand::default();
             }
             if *budget == 0 {
                 self.search_later(now, slot);

@@ -168,7 +168,9 @@ impl Engine {
     ) -> Option<Subscription> {
         let session = self.sessions.get_mut(slot)?;
         let subscription = session.subscriptions.swap_remove(at);
-        session.retained_cursors.retain(|cursor| cursor.filter != subscription.filter);
+        if let Some(cursors) = session.retained_cursors.written() {
+            cursors.retain(|cursor| cursor.filter != subscription.filter);
+        }
         self.router.unsubscribe(&subscription.filter, slot);
         self.counters.subscriptions -= 1;
         self.counters.shared_subscriptions -= u64::from(is_shared(&subscription.filter));

@@ -41,7 +41,7 @@ impl Engine {
 }
 
 fn into_state(session: Session) -> SessionState {
-    let (in_flight, next_packet_id) = session.in_flight.into_state();
+    let (in_flight, next_packet_id) = session.in_flight.into_inner().into_state();
     let subscriptions = session.subscriptions.into_iter().map(|subscription| SubscriptionState {
         filter: subscription.filter,
         options: subscription.options,
@@ -54,7 +54,7 @@ fn into_state(session: Session) -> SessionState {
         subscriptions: subscriptions.collect(),
         in_flight,
         next_packet_id,
-        queue: session.queue.into_deliveries().map(Delivery::into_state).collect(),
+        queue: session.queue.into_inner().into_deliveries().map(Delivery::into_state).collect(),
         inbound_qos2: session.inbound_qos2.to_state(),
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::codec::packet::SubscriptionOptions;
 use crate::connection::Identity;
 use crate::engine::{AuthProof, Claim};
-use crate::session::{InFlight, InboundQoS2, Queue, Session};
+use crate::session::{OnDemand, Session};
 use crate::topic::matches;
 use crate::types::{ClientId, Millis, QoS, SubscriptionId};
 
@@ -34,10 +34,10 @@ pub(super) fn sessions(count: usize) -> Sessions {
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
             subscriptions: Vec::new(),
-            in_flight: InFlight::default(),
-            queue: Queue::default(),
-            inbound_qos2: InboundQoS2::default(),
-            retained_cursors: Default::default(),
+            in_flight: OnDemand::default(),
+            queue: OnDemand::default(),
+            inbound_qos2: OnDemand::default(),
+            retained_cursors: OnDemand::default(),
             is_searching: false,
             in_flight_counted: 0,
             is_recheck_due: false,

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use super::delivery::Delivery;
+use super::on_demand::Unwritten;
 use super::state::InFlightState;
 use crate::types::{PacketId, QoS};
 
@@ -70,12 +71,23 @@ const PACKET_IDS: usize = 65_535;
 
 impl Default for InFlight {
     fn default() -> Self {
-        let (entries, next_packet_id) = (VecDeque::new(), PacketId::MIN);
-        Self { entries, next_packet_id, unacknowledged: 0, sent: 0, bytes: 0 }
+        Self::EMPTY
     }
 }
 
+impl Unwritten for InFlight {
+    const UNWRITTEN: &'static Self = &Self::EMPTY;
+}
+
 impl InFlight {
+    const EMPTY: Self = Self {
+        entries: VecDeque::new(),
+        next_packet_id: PacketId::MIN,
+        unacknowledged: 0,
+        sent: 0,
+        bytes: 0,
+    };
+
     pub(crate) fn from_state(state: Vec<InFlightState>, next_packet_id: PacketId) -> Self {
         let mut bytes = 0;
         let entries = state.into_iter().map(|entry| {

@@ -2,6 +2,9 @@
 //!
 //! Spec: MQTT 5.0 section 4.3.3.
 
+use std::collections::VecDeque;
+
+use super::on_demand::Unwritten;
 use crate::types::PacketId;
 
 /// Packet Identifiers between PUBREC and PUBCOMP, in the order of arrival.
@@ -9,7 +12,11 @@ use crate::types::PacketId;
 /// Bounded by the Receive Maximum told to the client; in 3.1.1 by there being 65,535 identifiers.
 #[derive(Debug, Default)]
 pub(crate) struct InboundQoS2 {
-    ids: std::collections::VecDeque<PacketId>,
+    ids: VecDeque<PacketId>,
+}
+
+impl Unwritten for InboundQoS2 {
+    const UNWRITTEN: &'static Self = &Self { ids: VecDeque::new() };
 }
 
 impl InboundQoS2 {

@@ -6,6 +6,7 @@
 mod delivery;
 mod in_flight;
 mod inbound;
+mod on_demand;
 mod queue;
 mod state;
 mod table;
@@ -21,10 +22,12 @@ use broker_policy::{Action, Authorizer};
 pub(crate) use delivery::Delivery;
 pub(crate) use in_flight::{AckError, InFlight, Resend};
 pub(crate) use inbound::InboundQoS2;
+pub(crate) use on_demand::OnDemand;
 pub(crate) use queue::{Queue, QueueLimits};
 pub use state::{DeliveryState, InFlightState, SessionState, SubscriptionState};
 pub(crate) use table::Sessions;
 
+use self::on_demand::Unwritten;
 use crate::codec::packet::SubscriptionOptions;
 use crate::connection::{ConnectionSlot, Identity, Will};
 use crate::engine::{Claim, DurableView};
@@ -51,6 +54,10 @@ pub(crate) struct RetainedCursor {
     pub(crate) after: Option<Box<str>>,
 }
 
+impl Unwritten for VecDeque<RetainedCursor> {
+    const UNWRITTEN: &'static Self = &Self::new();
+}
+
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -68,13 +75,13 @@ pub(crate) struct Session {
     /// When it ends unless the client comes back; `NEVER` while it is connected.
     pub(crate) expires_at: Millis,
     pub(crate) subscriptions: Vec<Subscription>,
-    pub(crate) in_flight: InFlight,
+    pub(crate) in_flight: OnDemand<InFlight>,
     /// What of the bytes in flight is in the engine's total.
     pub(crate) in_flight_counted: u64,
-    pub(crate) queue: Queue,
-    pub(crate) inbound_qos2: InboundQoS2,
+    pub(crate) queue: OnDemand<Queue>,
+    pub(crate) inbound_qos2: OnDemand<InboundQoS2>,
     /// At most one for each Subscription.
-    pub(crate) retained_cursors: VecDeque<RetainedCursor>,
+    pub(crate) retained_cursors: OnDemand<VecDeque<RetainedCursor>>,
     /// Whether it is among those whose search for retained messages goes on in a later pass.
     pub(crate) is_searching: bool,
     pub(crate) will: Option<Box<Will>>,

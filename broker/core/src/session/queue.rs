@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::delivery::Delivery;
+use super::on_demand::Unwritten;
 use super::state::DeliveryState;
 
 /// A session's waiting messages, oldest first. Overflow: the newest is refused.
@@ -10,6 +11,10 @@ use super::state::DeliveryState;
 pub(crate) struct Queue {
     deliveries: VecDeque<Delivery>,
     bytes: usize,
+}
+
+impl Unwritten for Queue {
+    const UNWRITTEN: &'static Self = &Self { deliveries: VecDeque::new(), bytes: 0 };
 }
 
 /// A queue that was larger than this gives its memory back when it is empty.

@@ -53,7 +53,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             expiry_max: "168h".into(),
-            inflight_max: 100,
+            inflight_max: 1_024,
             queued_messages_max: 10_000,
             queued_bytes_max: "64Mi".into(),
         }

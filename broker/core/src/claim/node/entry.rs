@@ -11,8 +11,6 @@ pub(super) struct Entry<S> {
     pub(super) held: Option<Held>,
     /// Boxed: few identifiers have one, and every one has an entry.
     pub(super) pending: Option<Box<Pending<S>>>,
-    /// Grants below this one come too late: another node has taken the identifier over since.
-    pub(super) fence: Claim,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +24,8 @@ pub(super) struct Pending<S> {
     pub(super) place: Place,
     pub(super) clean_start: bool,
     pub(super) phase: Phase<S>,
+    /// Grants below this one come too late: another node has taken the identifier over since.
+    pub(super) fence: Claim,
 }
 
 #[derive(Debug)]
@@ -55,13 +55,13 @@ pub(super) enum Whom {
 
 impl<S> Entry<S> {
     pub(super) const fn empty() -> Self {
-        Self { held: None, pending: None, fence: Claim { term: 0, seq: 0 } }
+        Self { held: None, pending: None }
     }
 
     /// A grant below `claim` that is still on its way must not make a connection live.
     pub(super) fn fence_pending(&mut self, claim: Claim) {
-        if self.pending.is_some() && self.fence < claim {
-            self.fence = claim;
+        if let Some(pending) = &mut self.pending {
+            pending.fence = pending.fence.max(claim);
         }
     }
 

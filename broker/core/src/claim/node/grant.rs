@@ -26,8 +26,7 @@ impl<S> NodeClaims<S> {
             self.tell_arbiter(ToArbiter::Release { client_id, claim });
             return;
         };
-        let fence = std::mem::take(&mut entry.fence);
-        if claim < fence {
+        if entry.pending.as_ref().is_some_and(|pending| claim < pending.fence) {
             let place = entry.pending.take().map(|pending| pending.place);
             self.forget_if_empty(&client_id);
             if let Some(place) = place {
@@ -82,7 +81,7 @@ impl<S> NodeClaims<S> {
     pub(super) fn finish_taking(&mut self, client_id: &ClientId) {
         let Some(entry) = self.entries.get_mut(client_id) else { return };
         let pending = entry.pending.take().map(|pending| *pending);
-        let Some(Pending { place, phase: Phase::Taking(taking), clean_start }) = pending else {
+        let Some(Pending { place, phase: Phase::Taking(taking), clean_start, .. }) = pending else {
             return;
         };
         let claim = taking.claim;
@@ -114,7 +113,6 @@ impl<S> NodeClaims<S> {
             }
             Denial::Overloaded => {
                 let Some(pending) = entry.pending.take_if(asked) else { return };
-                entry.fence = Claim::default();
                 self.forget_if_empty(client_id);
                 self.answer(pending.place, client_id.clone(), ClaimAnswer::Unavailable);
             }
@@ -128,7 +126,6 @@ impl<S> NodeClaims<S> {
             Phase::Taking(_) => false,
         };
         let Some(pending) = entry.pending.take_if(due) else { return };
-        entry.fence = Claim::default();
         self.forget_if_empty(client_id);
         self.answer(pending.place, client_id.clone(), ClaimAnswer::Unavailable);
     }

@@ -98,7 +98,9 @@ impl<S> NodeClaims<S> {
         self.next_request += 1;
         let deadline = now.plus(GRANT_MILLIS_MAX);
         let phase = Phase::Asked { request, deadline };
-        entry.pending = Some(Box::new(Pending { place, clean_start, phase }));
+        entry.pending =
+            Some(Box::new(Pending { place, clean_start, phase, fence: Claim::default() }));
+        self.skip_deadlines();
         self.deadlines.push_back((deadline, client_id.clone()));
         self.send_request(request, client_id.clone());
     }
@@ -220,6 +222,20 @@ impl<S> NodeClaims<S> {
                 self.finish_taking(&client_id);
             }
         }
+    }
+
+    /// Drops the deadlines at the front whose requests were answered: most are within milliseconds,
+    /// so that next to none are kept.
+    fn skip_deadlines(&mut self) {
+        let entries = &self.entries;
+        let is_over = |(due, client_id): &mut (Millis, ClientId)| {
+            let pending = entries.get(client_id).and_then(|entry| entry.pending.as_deref());
+            !pending.is_some_and(|pending| match &pending.phase {
+                Phase::Asked { deadline, .. } => deadline == due,
+                Phase::Taking(_) => false,
+            })
+        };
+        while self.deadlines.pop_front_if(is_over).is_some() {}
     }
 
     fn send(&mut self, node: NodeId, message: ToPeer<S>) {
