@@ -29,14 +29,15 @@ fn headers() -> [(Vec<u8>, &'static str); 4] {
     ]
 }
 
-fn started() -> Mosquitto {
+fn started(protocol: &str) -> Mosquitto {
     let mut broker = Mosquitto::new();
     broker.write(
         "broker.toml",
-        "data_dir = 'data'\nworkers = 1\n[log]\nlevel = 'debug'\n\
+        &"data_dir = 'data'\nworkers = 1\n[log]\nlevel = 'debug'\n\
          [limits]\nconnections_per_address_max = 1\n[policy]\n[[listeners]]\nname = 'a'\n\
-         protocol = 'mqtt'\naddress = '127.0.0.1'\nport = PORT\nanonymous = true\n\
-         proxy_protocol = true\nacknowledge_plaintext = true\n",
+         protocol = 'PROTOCOL'\naddress = '127.0.0.1'\nport = PORT\nanonymous = true\n\
+         proxy_protocol = true\nacknowledge_plaintext = true\n"
+            .replace("PROTOCOL", protocol),
     );
     broker.start(&["run", "--config", "broker.toml"]);
     broker
@@ -44,7 +45,7 @@ fn started() -> Mosquitto {
 
 #[test]
 fn the_client_that_a_proxy_names_is_counted_and_logged_whatever_the_header() {
-    let broker = started();
+    let broker = started("mqtt");
     for (header, client) in headers() {
         let connects = |client_id: &str| {
             let mut connection = Client::plain(broker.address);
@@ -63,4 +64,15 @@ fn the_client_that_a_proxy_names_is_counted_and_logged_whatever_the_header() {
     }
     let limit = r#"limits_applied_total{limit="connections_per_address"}"#;
     assert_eq!(number(broker.metrics, limit), 4);
+}
+
+#[test]
+fn a_handshake_that_fails_is_logged_with_the_client_that_the_proxy_names() {
+    let broker = started("ws");
+    for (header, client) in headers() {
+        let mut stranger = Client::plain(broker.address);
+        stranger.send(&[&header[..], b"no HTTP\r\n\r\n"].concat());
+        stranger.until_closed();
+        broker.log_with(&["handshake failed", client]);
+    }
 }
