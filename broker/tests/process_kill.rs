@@ -3,17 +3,14 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use support::alone::Alone;
 use support::client::{Client, PUBACK, PUBLISH, connect, packet};
-use support::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
+use support::durable::{Publisher, Subscriber, check_complete, until_received};
 use support::eventually;
 use support::metrics::number;
-use support::process::{free_port, program};
 
 /// Times that the broker is killed.
 const KILLS: u64 = 100;
@@ -22,77 +19,9 @@ const KILLS: u64 = 100;
 /// so that the kill meets another moment.
 const BETWEEN_MAX: u64 = 100;
 
-/// A broker on its own, for everybody.
-struct Alone {
-    folder: tempfile::TempDir,
-    address: SocketAddr,
-    /// Where it tells its numbers.
-    metrics: SocketAddr,
-    child: Option<Child>,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Alone {
-    fn new(durability: &str) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "data_dir = {:?}\nworkers = 2\ndurability = \"{durability}\"\n\n[policy]\n\n\
-             [[listeners]]\nname = \"plain\"\nprotocol = \"mqtt\"\naddress = \"127.0.0.1\"\n\
-             port = {}\nanonymous = true\nacknowledge_plaintext = true\n",
-            folder.path().join("data"),
-            address.port(),
-        );
-        std::fs::write(folder.path().join("broker.toml"), config).unwrap();
-        let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Self { folder, address, metrics, child: None, lines: Arc::default() }
-    }
-
-    fn start(&mut self) {
-        let mut child = program()
-            .args(["run", "--name", "alone-0", "--config"])
-            .env("DUNLIN_METRICS_ADDRESS", self.metrics.to_string())
-            .arg(self.folder.path().join("broker.toml"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&self.lines));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
-            }
-        });
-        self.child = Some(child);
-    }
-
-    fn kill(&mut self) {
-        let child = self.child.as_mut().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    fn role(&self, client_id: &'static str, stop: &Arc<AtomicBool>) -> Role {
-        let places = Places::new(Mutex::new(vec![self.address]));
-        Role { client_id, username: None, places, stop: Arc::clone(stop) }
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let lines = self.lines.lock().unwrap();
-            lines.iter().rev().take(200).rev().for_each(|line| eprintln!("{line}"));
-        }
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 #[test]
 fn a_broker_killed_a_hundred_times_under_load_loses_nothing_that_it_acknowledged() {
-    let mut broker = Alone::new("local");
+    let mut broker = Alone::new("durability = \"local\"");
     broker.start();
     let (stop_subscriber, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let subscriber = Subscriber::start(broker.role("subscriber", &stop_subscriber), "load/#");
@@ -128,7 +57,7 @@ fn a_broker_killed_a_hundred_times_under_load_loses_nothing_that_it_acknowledged
 
 #[test]
 fn what_is_damaged_on_the_disk_is_set_aside_and_the_broker_serves() {
-    let mut broker = Alone::new("local");
+    let mut broker = Alone::new("durability = \"local\"");
     broker.start();
     let stop = Arc::<AtomicBool>::default();
     let publisher = Publisher::start(broker.role("p", &stop), "t", 2);
@@ -159,7 +88,7 @@ fn what_is_damaged_on_the_disk_is_set_aside_and_the_broker_serves() {
 
 #[test]
 fn with_durability_memory_a_session_goes_with_the_process_and_the_log_stays_empty_of_it() {
-    let mut broker = Alone::new("memory");
+    let mut broker = Alone::new("durability = \"memory\"");
     broker.start();
     let stop = Arc::<AtomicBool>::default();
     let publisher = Publisher::start(broker.role("p", &stop), "t", 1);
@@ -208,7 +137,7 @@ fn enter(broker: &Alone, connect: &[u8]) -> (Client, bool) {
 
 #[test]
 fn a_killed_broker_has_its_delayed_wills_its_retained_messages_and_its_expiring_sessions() {
-    let mut broker = Alone::new("local");
+    let mut broker = Alone::new("durability = \"local\"");
     broker.start();
     let watch = || connect_with_will("watch", 3600, None);
     let (mut watcher, _) = enter(&broker, &watch());
@@ -260,7 +189,7 @@ fn damaged_small_files_are_set_aside_and_nothing_else_is_lost() {
     for (file, said) in [("identity.json", "made anew from the log"), ("starts", "count of starts")]
     {
         for damage in [&b"\xFF\0{"[..], b""] {
-            let mut broker = Alone::new("local");
+            let mut broker = Alone::new("durability = \"local\"");
             broker.start();
             let watch = connect_with_will("watch", 3600, None);
             let (mut watcher, _) = enter(&broker, &watch);
@@ -297,7 +226,7 @@ fn damaged_small_files_are_set_aside_and_nothing_else_is_lost() {
 
 #[test]
 fn a_damaged_identity_without_a_log_that_says_whose_it_is_begins_anew() {
-    let mut broker = Alone::new("local");
+    let mut broker = Alone::new("durability = \"local\"");
     broker.start();
     let (mut client, _) = enter(&broker, &connect_with_will("a", 3600, None));
     client.ping();

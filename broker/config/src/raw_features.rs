@@ -48,11 +48,14 @@ pub struct RawRedirect {
     pub refuse_connects: bool,
 }
 
-/// `[delayed]`: `$delayed/<seconds>/<topic>`, what of it this broker holds in memory.
+/// `[delayed]`: `$delayed/<seconds>/<topic>`, what of it is held.
+///
+/// QoS 1 and 2 are kept by the cluster, unless `durability` is `memory`; the rest by this broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawDelayed {
-    /// Messages held at one time, divided among the workers; 0: nothing is delayed, and these topics
+    /// Messages held at one time by the cluster, and by this broker, there divided among the
+    /// workers; 0: nothing is delayed, and these topics
     /// are like others.
     pub messages_max: u32,
     /// Bytes of these messages, divided likewise.

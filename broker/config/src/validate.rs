@@ -173,6 +173,10 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
         });
     }
     range("sessions.durable_max", raw.durable_max, 1, u64::MAX)?;
+    if raw.durable_bytes_max != 0 {
+        let packet = u64::from(mqtt.packet_bytes_max);
+        range("sessions.durable_bytes_max", raw.durable_bytes_max, packet, u64::MAX)?;
+    }
     Ok(Sessions {
         expiry_max: Duration::from_secs(raw.expiry_max_seconds.into()),
         inflight_max: raw.inflight_max,

@@ -39,5 +39,5 @@ pub use record::{
     Quotas, Record, RecordKey, RecordKind, Role, RoleAssignment, Settings,
 };
 pub use record_set::RecordSet;
-pub use scram::ScramCredential;
+pub use scram::{ScramCost, ScramCredential};
 pub use snapshot::{Impact, Policy, PolicyCounts};

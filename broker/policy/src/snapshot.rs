@@ -1,7 +1,7 @@
 //! A policy as brokers hold it: immutable, shared by all workers, cheap to derive. Pure.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use crate::diff::{BucketKeys, PolicyDigests};
 use crate::digest::{BucketIndex, Revision};
 use crate::record::{Client, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings};
 use crate::record_set::{Entry, RecordSet};
+use crate::scram::ScramCost;
 
 /// An immutable policy. A copy is cheap, and so is a policy derived by a change: they share what
 /// did not change, and the rule sets compiled so far.
@@ -21,6 +22,8 @@ pub struct Policy {
     /// Of the same records.
     catalogue: Arc<Catalogue>,
     compiled: Arc<RuleSetCache>,
+    /// Of the same records, once somebody has asked.
+    scram_cost: Arc<OnceLock<ScramCost>>,
 }
 
 /// How many records of each kind a policy has.
@@ -40,7 +43,7 @@ pub struct PolicyCounts {
 impl From<RecordSet> for Policy {
     fn from(records: RecordSet) -> Self {
         let catalogue = Arc::new(Catalogue::new(&records));
-        Self { records, catalogue, compiled: Arc::default() }
+        Self { records, catalogue, compiled: Arc::default(), scram_cost: Arc::default() }
     }
 }
 
@@ -67,7 +70,8 @@ impl Policy {
         if !keys.is_empty() {
             Arc::make_mut(&mut catalogue).refresh(&records, &keys);
         }
-        Ok(Self { records, catalogue, compiled: Arc::clone(&self.compiled) })
+        let compiled = Arc::clone(&self.compiled);
+        Ok(Self { records, catalogue, compiled, scram_cost: Arc::default() })
     }
 
     /// The change that puts these records in and takes those out.
@@ -108,6 +112,21 @@ impl Policy {
             Some(Record::Client(client)) => Some(client),
             _ => None,
         }
+    }
+
+    /// What most of the SCRAM credentials cost; the default where there is none. The first call
+    /// costs a pass over all records.
+    pub fn scram_cost(&self) -> ScramCost {
+        *self.scram_cost.get_or_init(|| {
+            let mut counts = BTreeMap::<ScramCost, usize>::new();
+            for record in self.records.records() {
+                if let Record::Client(Client { scram: Some(scram), .. }) = &**record {
+                    *counts.entry(scram.cost()).or_default() += 1;
+                }
+            }
+            let most = counts.into_iter().max_by_key(|(_, count)| *count);
+            most.map_or_else(ScramCost::default, |(cost, _)| cost)
+        })
     }
 
     /// The group with this name.

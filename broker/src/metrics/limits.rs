@@ -76,9 +76,10 @@ const fn applied(
     admission: &AdmissionReading,
     limits: &Limits,
     origins: u64,
-) -> [(&'static str, u64); 17] {
+) -> [(&'static str, u64); 18] {
     [
         ("connections", admission.connections),
+        ("connections_per_listener", admission.per_listener),
         ("connections_per_address", admission.per_address),
         ("connections_per_user", admission.per_user),
         ("memory", admission.memory),
@@ -113,6 +114,7 @@ mod tests {
             expected.push((name, number));
         };
         set(&mut admission.connections, "connections");
+        set(&mut admission.per_listener, "connections_per_listener");
         set(&mut admission.per_address, "connections_per_address");
         set(&mut admission.per_user, "connections_per_user");
         set(&mut admission.memory, "memory");
@@ -132,6 +134,6 @@ mod tests {
         set(&mut origins, "websocket_origin");
         assert_eq!(applied(&admission, &limits, origins).to_vec(), expected);
         let twice = applied(&admission, &(limits + limits), origins);
-        assert!(twice[4..16].iter().zip(&expected[4..]).all(|(sum, one)| sum.1 == one.1 * 2));
+        assert!(twice[5..17].iter().zip(&expected[5..]).all(|(sum, one)| sum.1 == one.1 * 2));
     }
 }

@@ -155,9 +155,10 @@ pub struct ListenerCounters {
 pub struct ListenerReading {
     /// Open now.
     pub connections: u64,
-    /// Accepted since the start.
+    /// Accepted since the start, but for those that are refused.
     pub accepted: u64,
-    /// Closed at once: the connection limit was reached, or a worker's queue was full.
+    /// Told by CONNACK that they can't stay, or closed at once: a limit was reached, memory was
+    /// scarce, or a worker's queue was full.
     pub refused: u64,
     /// Times that accepting waited for the connection rate.
     pub paused: u64,

@@ -12,7 +12,7 @@ use broker_core::engine::{
     AutoSubscription, DelayedLimits, EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX,
     SharedSubscriptionStrategy,
 };
-use broker_core::shard::SessionLimits;
+use broker_core::shard::{DelayLimits, SessionLimits};
 use broker_core::topic::{Rewrite, RewriteAction};
 use broker_core::types::QoS;
 use broker_mosquitto::Faults;
@@ -21,6 +21,7 @@ use broker_policy::{Digest, Quotas};
 use super::mosquitto::{TransientFolder, translate_mosquitto};
 use crate::args::MosquittoArgs;
 use crate::cluster::Discovery;
+use crate::cluster::meta::COMMAND_BYTES_MAX;
 use crate::node::WORKERS_MAX;
 
 /// A configuration and the digest of its text.
@@ -219,7 +220,7 @@ fn auto_subscription(configured: &broker_config::AutoSubscription) -> AutoSubscr
     AutoSubscription { filter: Arc::clone(&configured.filter), options }
 }
 
-/// Each worker's share.
+/// Each worker's share of what engines hold, and all that the replicated state keeps.
 fn delayed(config: &Config) -> DelayedLimits {
     let Some(limits) = config.delayed else { return DelayedLimits::NONE };
     let workers = u64::from(workers(config));
@@ -229,6 +230,7 @@ fn delayed(config: &Config) -> DelayedLimits {
         // A message that may be sent may be held.
         bytes_max: share(limits.bytes_max).max(config.mqtt.packet_bytes_max as usize),
         seconds_max: limits.seconds_max,
+        kept: DelayLimits { messages_max: limits.messages_max.into(), bytes_max: limits.bytes_max },
     }
 }
 
@@ -277,6 +279,18 @@ pub(super) fn durable_sessions(config: &Config) -> SessionLimits {
         in_flight_max: u64::from(sessions.inflight_max),
         bytes_max: sessions.queued_bytes_max,
         bytes_total_max: sessions.durable_bytes_max.unwrap_or(u64::MAX),
+    }
+}
+
+/// What a command has beside the packet that it carries: client identifiers, keys of groups.
+const COMMAND_ROOM_BYTES: usize = 1 << 20;
+
+/// Longest command of the log: the largest packet that is taken fits. Brokers of a cluster take none
+/// that a frame between them would not hold.
+pub(super) fn command_bytes_max(config: &Config) -> usize {
+    match &config.cluster {
+        Some(_) => COMMAND_BYTES_MAX,
+        None => COMMAND_BYTES_MAX.max(config.mqtt.packet_bytes_max as usize + COMMAND_ROOM_BYTES),
     }
 }
 

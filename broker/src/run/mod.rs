@@ -278,7 +278,6 @@ async fn start(
     .await?;
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
     shared.engine.node = facts.identity.node_id;
-    shared.scram_secret = facts.identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use broker_core::cluster_state::ClusterSecret;
 use broker_core::codec::ReasonCode;
 use broker_core::engine::{ExchangeOutcome, ExchangeRequest};
 use broker_core::types::ConnectionId;
@@ -24,7 +25,8 @@ pub(super) struct Exchange {
     is_known: bool,
 }
 
-/// Why an exchange ends without success. The client is told the same for all but the first.
+/// Why an exchange ends without success. The client is told the same for all but the first and the
+/// last.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("the listener takes no passwords")]
@@ -41,6 +43,8 @@ enum Refusal {
     NoRandomness,
     #[error("there is no exchange to go on with")]
     NoExchange,
+    #[error("the cluster has no secret yet")]
+    NoSecret,
 }
 
 impl Worker {
@@ -49,7 +53,7 @@ impl Worker {
         let takes_passwords =
             self.proofs.get(usize::from(socket.listener.0)).is_some_and(|proofs| proofs.password);
         let begun = match takes_passwords {
-            true => begin(request, &self.shared.scram_secret),
+            true => begin(request, self.shared.secret.get()),
             false => Err(Refusal::NotOffered),
         };
         match begun {
@@ -84,6 +88,7 @@ impl Worker {
         tracing::debug!(reason = %refusal, "exchange refused");
         let reason_code = match refusal {
             Refusal::NotOffered => ReasonCode::BadAuthenticationMethod,
+            Refusal::NoSecret => ReasonCode::ServerBusy,
             _ => ReasonCode::NotAuthorized,
         };
         self.go_on(id, ExchangeOutcome::Refused { reason_code });
@@ -95,15 +100,25 @@ impl Worker {
     }
 }
 
-fn begin(request: ExchangeRequest, secret: &[u8]) -> Result<(Exchange, String), Refusal> {
+/// Without the secret nobody comes in: who is not there could be told from who is.
+fn begin(
+    request: ExchangeRequest,
+    secret: Option<&ClusterSecret>,
+) -> Result<(Exchange, String), Refusal> {
+    let secret = secret.ok_or(Refusal::NoSecret)?.as_bytes();
     let first = ClientFirst::read(&request.data)?;
-    let username: Arc<str> = first.username().into();
-    if request.username.as_ref().is_some_and(|named| *named != username) {
+    if request.username.as_ref().is_some_and(|named| !first.is_of(named)) {
         return Err(Refusal::OtherUser);
     }
-    let known = request.policy.client(&username).and_then(|client| client.scram.clone());
+    let policy = &request.policy;
+    let names = [first.prepared_username(), first.username()];
+    let record = names.into_iter().find_map(|name| policy.client(name));
+    let username: Arc<str> =
+        record.map_or(first.prepared_username(), |client| &client.username).into();
+    let known = record.and_then(|client| client.scram.clone());
     let is_known = known.is_some();
-    let credential = known.unwrap_or_else(|| ScramCredential::nobody(secret, &username));
+    let credential =
+        known.unwrap_or_else(|| ScramCredential::nobody(secret, &username, policy.scram_cost()));
     let (challenge, message) = first.challenge(credential, &nonce()?);
     Ok((Exchange { challenge, request, username, is_known }, message))
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
+pub(crate) mod alone;
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod durable;

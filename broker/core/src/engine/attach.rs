@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::connect::recheck;
-use super::{Claim, ClaimOutcome, Engine};
+use super::{Claim, ClaimOutcome, DurableView, Engine};
 use crate::codec::ReasonCode;
 use crate::connection::{Identity, PendingConnect, Stage, slot_of};
 use crate::engine::subscribe::Waiting;
@@ -61,7 +61,7 @@ impl Engine {
         };
         self.take_over(now, &client_id, true);
         let identity = Identity { username: state.username.clone(), proof: AuthProof::None };
-        let slot = self.insert_session(client_id, claim, identity, Some(state));
+        let slot = self.insert_session(client_id, claim, identity, Some(state), None);
         if let Some(session) = self.sessions.get_mut(slot) {
             let seconds = session.expiry_seconds;
             session.expires_at =
@@ -100,7 +100,8 @@ impl Engine {
             !pending.clean_start && state.username == identity.username
         });
         pending.session_present = state.is_some();
-        let slot = self.insert_session(pending.client_id.clone(), claim, identity, state);
+        let client_id = pending.client_id.clone();
+        let slot = self.insert_session(client_id, claim, identity, state, None);
         self.settle_connect(now, id, slot, pending);
     }
 
@@ -155,6 +156,7 @@ impl Engine {
         claim: Claim,
         identity: Identity,
         state: Option<Box<SessionState>>,
+        durable: Option<Box<DurableView>>,
     ) -> SessionSlot {
         let authorizer =
             self.policy.authorizer_of(identity.username.clone(), client_id.to_shared());
@@ -179,7 +181,7 @@ impl Engine {
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,
-            durable: None,
+            durable,
         };
         let mut subscriptions = Vec::new();
         if let Some(state) = state {

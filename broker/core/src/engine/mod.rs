@@ -29,6 +29,7 @@ mod effect;
 mod exchange;
 mod forwarding;
 mod interest;
+mod outgoing;
 mod output;
 mod policy;
 mod pressure;
@@ -87,7 +88,7 @@ pub struct Engine {
     router: Router,
     timers: timers::Timers,
     searches: retained::Searches,
-    frames: deliver::Frames,
+    frames: outgoing::Frames,
     forwards: forwarding::Forwards,
     delayed: delayed::Delayed,
     /// Answers that wait for an interest change to be known elsewhere.
@@ -136,7 +137,7 @@ impl Engine {
             router,
             timers: timers::Timers::default(),
             searches: retained::Searches::default(),
-            frames: deliver::Frames::default(),
+            frames: outgoing::Frames::default(),
             forwards: forwarding::Forwards::default(),
             delayed: delayed::Delayed::default(),
             waiting: BTreeMap::new(),

@@ -160,7 +160,7 @@ impl Engine {
         publish: &Publish<'_>,
     ) -> (ReasonCode, Option<ProposalId>) {
         if self.is_delayed(publish.topic) {
-            return (self.delay(now, session, publish), None);
+            return self.delay(now, session, publish);
         }
         let mut route = self.router.take_route(publish.topic, &self.sessions);
         let mut proposal = None;
@@ -171,7 +171,8 @@ impl Engine {
             let published = Published { publisher, packet_id, is_retained: publish.retain };
             let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
             let is_full;
-            (proposal, is_full) = self.propose_publish(now, publish, published, &route);
+            (proposal, is_full) =
+                self.propose_publish(now, publish, published, route.durable.shards);
             match is_wanted {
                 _ if is_full && !publish.retain => ReasonCode::QuotaExceeded,
                 true => ReasonCode::Success,

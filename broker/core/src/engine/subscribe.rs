@@ -132,8 +132,11 @@ impl Engine {
         slot: SessionSlot,
         subscription: Subscription,
     ) -> InterestSeq {
+        let session = self.sessions.get(slot);
+        let is_connected = session.is_some_and(|session| session.connection.is_some());
+        let is_durable = session.is_some_and(|session| session.durable.is_some());
         let subscriber = Subscriber::new(slot, subscription.options, subscription.id);
-        let is_connected = self.sessions.get(slot).is_some_and(|s| s.connection.is_some());
+        let subscriber = subscriber.of_durable(is_durable);
         let (filter, seq) = self.router.subscribe(&subscription.filter, subscriber, is_connected);
         let Some(session) = self.sessions.get_mut(slot) else { return seq };
         let subscription = Subscription { filter, ..subscription };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::deliver::Outgoing;
+use super::outgoing::Outgoing;
 use crate::codec::EncodeError;
 use crate::codec::packet::{Publish, PublishProperties};
 use crate::router::Message;

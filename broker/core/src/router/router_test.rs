@@ -169,7 +169,7 @@ proptest! {
                     InterestChange::Removed(filter) => {
                         prop_assert!(interest.remove(&*filter).is_some());
                     }
-                    InterestChange::Shared { .. } => prop_assert!(false, "nobody shares"),
+                    other => prop_assert!(false, "nobody shares or is durable: {other:?}"),
                 }
             }
             let held: BTreeMap<String, ()> =

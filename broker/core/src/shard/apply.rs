@@ -7,7 +7,7 @@ use broker_policy::Policy;
 use super::batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
 use super::form::WillForm;
 use super::index::Member;
-use super::operation::{Operation, SessionRef};
+use super::operation::{GroupForm, Operation, Pick, SessionRef};
 use super::record::{Record, StoredWill};
 use super::store::{Control, Proposer, SessionStore, is_indexed, is_membership};
 use super::{Holder, SessionKey, shard_of};
@@ -38,17 +38,44 @@ pub struct Ready {
     pub client_id: ClientId,
 }
 
-/// A will: its node is to send it to those who are not in the state.
+/// Whom a message is for beside the state's sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveAudience {
+    /// Everybody who is not in the state, also in groups.
+    Others {
+        /// Whose will it is.
+        client_id: ClientId,
+        /// Groups that have it already: a member in the state was chosen.
+        served: Vec<Arc<str>>,
+    },
+    /// A member of this group who is not in the state. The state takes it back when there is none.
+    Group(Arc<str>),
+}
+
+/// A message that a node is to send to those who are not in the state: a will, or what was left to
+/// its group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveMessage {
     /// The node that proposed what led to it.
     pub node: crate::types::NodeId,
     /// Its process: one that reads the entry again after a start does not send it again.
     pub start: u64,
-    /// Whose will.
-    pub client_id: ClientId,
+    /// Whom it is for.
+    pub audience: LiveAudience,
     /// The message.
     pub message: Arc<Message>,
+}
+
+/// Messages that were not kept or not published, for the counters of the node that proposed what led
+/// to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// A session had no room; counted for each.
+    pub queue_full: u64,
+    /// Whose message it was may not publish any more: a will, or one that was delayed.
+    pub publish_denied: u64,
+    /// One that was delayed, or left to its group, has expired.
+    pub expired: u64,
 }
 
 /// What came of a batch.
@@ -58,8 +85,10 @@ pub struct Applied {
     pub outcomes: Vec<OperationOutcome>,
     /// Sessions with new messages whose clients are connected, wherever.
     pub ready: Vec<Ready>,
-    /// Wills for everybody else.
+    /// Wills, delayed messages and others for everybody else.
     pub live: Vec<LiveMessage>,
+    /// What nobody got.
+    pub drops: Drops,
 }
 
 impl SessionStore {
@@ -188,11 +217,20 @@ impl<'a> Applying<'a> {
                 match self.is_current(session) {
                     true => {
                         let sent_to = Some(sent_to);
-                        self.part(session.client_id, sent_to, is_will_dropped, expiry_seconds);
+                        let end = (is_will_dropped, expiry_seconds);
+                        self.part(session.client_id, sent_to, end, &[]);
                         OperationOutcome::Done
                     }
                     false => OperationOutcome::Stale,
                 }
+            }
+            Operation::DetachMember { session, sent_to, is_will_dropped, expiry_seconds, live } => {
+                if !self.is_current(session) {
+                    return OperationOutcome::Stale;
+                }
+                let end = (is_will_dropped, expiry_seconds);
+                self.part(session.client_id, Some(sent_to), end, &live);
+                OperationOutcome::Done
             }
             Operation::Discard { client_id } => {
                 self.end_session(client_id);
@@ -201,8 +239,17 @@ impl<'a> Applying<'a> {
             Operation::Subscribe { session, subscriptions } => {
                 self.subscribe(session, subscriptions)
             }
-            Operation::Unsubscribe { session, filters } => self.unsubscribe(session, &filters),
+            Operation::Unsubscribe { session, filters } => {
+                self.unsubscribe(session, &filters, None)
+            }
+            Operation::Leave { session, filters, sent_to, live } => {
+                self.unsubscribe(session, &filters, Some((sent_to, &live)))
+            }
             Operation::Publish { publisher, shards, groups, is_retained, message } => {
+                let groups: Vec<GroupForm<'_>> = groups.into_iter().map(next_of).collect();
+                self.publish(publisher, (shards, &groups), is_retained, message)
+            }
+            Operation::PublishShared { publisher, shards, groups, is_retained, message } => {
                 self.publish(publisher, (shards, &groups), is_retained, message)
             }
             Operation::Acknowledge { session, seqs } => self.with_current(session, |record| {
@@ -223,6 +270,7 @@ impl<'a> Applying<'a> {
             Operation::Deliver { session, qos, retain, subscription_id, message } => {
                 self.deliver(session, (qos, retain), subscription_id, message)
             }
+            Operation::Delay(form) => self.delay(form),
             Operation::Expire { sessions_max } => self.expire(sessions_max),
             Operation::NodeGone { node, start } => {
                 self.process_gone(|holder| holder.node == node && holder.start <= start);
@@ -262,7 +310,8 @@ impl<'a> Applying<'a> {
     ) -> OperationOutcome {
         let goes_on = {
             let shard = self.store.shard(client_id);
-            let found = shard.get(client_id);
+            // One whose time is over is over, though nobody has looked yet. [MQTT-4.1.0-2]
+            let found = shard.get(client_id).filter(|record| self.now < record.expires_at);
             found.is_some_and(|r| !asked.clean_start && r.username.as_deref() == asked.username)
         };
         if !goes_on {
@@ -294,7 +343,7 @@ impl<'a> Applying<'a> {
                 delay_seconds: will.delay_seconds,
             });
         });
-        self.set_member_connected(client_id, true);
+        self.set_member_node(client_id, Some(node));
         self.give(SessionRef { client_id, attachment }, asked.subscriptions);
         OperationOutcome::Attached { attachment, session_present: goes_on }
     }
@@ -336,6 +385,7 @@ impl<'a> Applying<'a> {
                     None
                 }
             };
+            let node = record.holder.map(|holder| holder.node);
             let SubscriptionState { filter, options, id } = &subscription;
             let mut index = self.store.write_index();
             if earlier.as_ref().is_some_and(is_indexed) {
@@ -350,7 +400,7 @@ impl<'a> Applying<'a> {
                 shard.hold(session.client_id, filter, *options, *id);
                 has_changed |= index.add(filter, number);
             } else if is_membership(&subscription) {
-                index.join(filter, &key, Member { options: *options, id: *id, is_connected: true });
+                index.join(filter, &key, Member { options: *options, id: *id, node });
                 has_changed = true;
             }
         }
@@ -368,6 +418,11 @@ struct Asked<'a> {
     clean_start: bool,
     expiry_seconds: u32,
     subscriptions: Vec<SubscriptionState>,
+}
+
+/// A group whose next member is meant.
+pub(super) const fn next_of(key: &str) -> GroupForm<'_> {
+    GroupForm { key, pick: Pick::Next, has_live: false }
 }
 
 fn is_held(record: &Record, session: SessionRef<'_>) -> bool {

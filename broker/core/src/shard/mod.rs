@@ -13,6 +13,7 @@
 
 mod apply;
 mod batch;
+mod delayed;
 mod expire;
 mod form;
 mod index;
@@ -29,11 +30,13 @@ mod property_test;
 #[cfg(test)]
 mod testing;
 
-pub use apply::{Applied, ApplyContext, LiveMessage, Ready};
+pub use apply::{Applied, ApplyContext, Drops, LiveAudience, LiveMessage, Ready};
 pub use batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
 pub use form::{MessageForm, WillForm};
 pub use index::{DurableGroup, DurableRoute};
-pub use operation::{Operation, PublisherForm, SessionRef};
+pub use operation::{
+    DelayForm, DelayLimits, GroupForm, Operation, Pick, PublisherForm, SessionRef,
+};
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;
 pub use store::{AwayTotals, SessionStore, SessionTotals, SessionView};

@@ -143,6 +143,26 @@ impl Record {
         self.queue.push_back(entry);
     }
 
+    /// Drops what has expired and was never sent; gives how many messages and bytes that were.
+    /// A client that is connected may have been sent anything.
+    pub(super) fn drop_expired(&mut self, now: Millis) -> (u64, u64) {
+        if self.holder.is_some() {
+            return (0, 0);
+        }
+        let before = (self.messages, self.bytes);
+        let places = (self.first_seq..).zip(&self.queue);
+        let has_expired = |entry: &Entry| {
+            entry.message.as_ref().is_some_and(|message| message.expires_at() <= now)
+        };
+        let gone = places.filter(|(seq, entry)| *seq > self.sent_to && has_expired(entry));
+        let gone: Vec<u64> = gone.map(|(seq, _)| seq).collect();
+        for seq in gone {
+            self.finish(seq);
+        }
+        self.trim();
+        (before.0 - self.messages, before.1 - self.bytes)
+    }
+
     fn place(&self, seq: u64) -> Option<usize> {
         let place = usize::try_from(seq.checked_sub(self.first_seq)?).ok()?;
         (place < self.queue.len()).then_some(place)

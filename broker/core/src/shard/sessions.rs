@@ -30,6 +30,7 @@ pub(super) struct Incoming<'a> {
     pub(super) publisher: Option<&'a str>,
     pub(super) limits: &'a SessionLimits,
     pub(super) log_index: u64,
+    pub(super) now: Millis,
 }
 
 /// What became of a message in one shard or group.
@@ -39,6 +40,18 @@ pub(super) struct Kept {
     pub(super) sessions: u64,
     /// Sessions that have no room.
     pub(super) full: u64,
+    /// Expired messages that made room, and their bytes.
+    pub(super) expired: u64,
+    pub(super) expired_bytes: u64,
+}
+
+impl Kept {
+    pub(super) const fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.full += other.full;
+        self.expired += other.expired;
+        self.expired_bytes += other.expired_bytes;
+    }
 }
 
 /// The sessions of one shard.
@@ -195,8 +208,13 @@ fn keep(
     ready: &mut impl FnMut(Holder, &SessionKey),
 ) {
     if !record.has_room(entry.bytes(), incoming.limits) {
-        kept.full += 1;
-        return;
+        let (messages, bytes) = record.drop_expired(incoming.now);
+        kept.expired += messages;
+        kept.expired_bytes += bytes;
+        if messages == 0 || !record.has_room(entry.bytes(), incoming.limits) {
+            kept.full += 1;
+            return;
+        }
     }
     record.push(entry);
     kept.sessions += 1;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use serde::{Deserialize, Serialize};
 
 use super::batch::OperationOutcome;
+use super::delayed::Delayed;
 use super::index::{DurableRoute, Index};
 use super::record::{Outbound, Record};
 use super::sessions::Shard;
@@ -25,6 +26,10 @@ pub struct SessionTotals {
     pub messages: u64,
     /// Their bytes, counted in each session.
     pub bytes: u64,
+    /// Messages that are to be published later.
+    pub delayed_messages: u64,
+    /// Their bytes.
+    pub delayed_bytes: u64,
     /// Operations applied since the process started.
     pub operations: u64,
     /// Messages that a session had no room for since the process started, counted in each.
@@ -84,6 +89,7 @@ pub(super) struct Proposer {
 pub(super) struct Control {
     pub(super) attachments: u64,
     pub(super) proposers: BTreeMap<NodeId, Proposer>,
+    pub(super) delayed: Delayed,
     pub(super) totals: SessionTotals,
     /// Sessions whose clients are connected, by process.
     pub(super) held: BTreeMap<(NodeId, u64), u64>,
@@ -258,7 +264,9 @@ impl SessionStore {
     /// How much is held.
     #[must_use]
     pub fn totals(&self) -> SessionTotals {
-        self.control().totals
+        let control = self.control();
+        let (delayed_messages, delayed_bytes) = control.delayed.totals();
+        SessionTotals { delayed_messages, delayed_bytes, ..control.totals }
     }
 
     /// Messages that waited in all sessions after the last batch.
@@ -271,11 +279,11 @@ impl SessionStore {
         self.queued_messages.store(control.totals.messages, Ordering::Relaxed);
     }
 
-    /// When a will or an expiry is due next; `None` for never.
+    /// When a will, a delayed message or an expiry is due next; `None` for never.
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
         let due = self.shards.iter().filter_map(|shard| lock(shard).next_due());
-        due.min()
+        due.chain(self.control().delayed.next()).min()
     }
 
     /// The processes that have sessions' clients.

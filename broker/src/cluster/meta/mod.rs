@@ -21,7 +21,7 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::cluster_state::{Command, RetainedStore, SharedSecret};
 use broker_core::shard::SessionStore;
 use broker_core::types::{Millis, NodeId};
 use bytes::Bytes;
@@ -49,7 +49,7 @@ use service::{Heard, RaftService};
 use sessions::{SessionProposer, applied_by_peers, applied_here};
 use state_machine::StateMachine;
 use type_config::Raft;
-use upkeep::{expire_retained, follow_leadership, keep_sessions, make_snapshots};
+use upkeep::{expire_retained, follow_leadership, give_secret, keep_sessions, make_snapshots};
 
 /// Longest silence, in times of the longest election timeout, of a leader that counts as heard.
 /// An election is over by then, so that a change of leader does not show as a loss of it.
@@ -113,8 +113,8 @@ impl MetaGroup {
         }
 
         let raft = start_raft(&config, &links, &log, &machine).await?;
-        let (proposer, proposals) =
-            Proposer::new(raft.clone(), links.clone(), config.retained_limits);
+        let (retained, longest) = (config.retained_limits, config.command_bytes_max);
+        let (proposer, proposals) = Proposer::new(raft.clone(), links.clone(), retained, longest);
         tokio::spawn(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), sender));
@@ -126,6 +126,7 @@ impl MetaGroup {
             proposals.clone(),
             config.timing.expiry_interval,
         ));
+        tokio::spawn(give_secret(raft.clone(), machine.secret(), proposals.clone()));
         let session_proposer =
             SessionProposer::new(this, start, config.session_limits, proposals.clone());
         tokio::spawn(keep_sessions(
@@ -202,6 +203,12 @@ impl MetaGroup {
     #[must_use]
     pub fn sessions(&self) -> Arc<SessionStore> {
         self.machine.sessions()
+    }
+
+    /// The cluster's secret, once it has one; may be read from any thread.
+    #[must_use]
+    pub fn secret(&self) -> SharedSecret {
+        self.machine.secret()
     }
 
     /// What applied entries ask of this node's workers.

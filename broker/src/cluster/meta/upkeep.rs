@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::cluster_state::{
+    CLUSTER_SECRET_BYTES, ClusterSecret, Command, RetainedStore, SharedSecret,
+};
 use broker_core::shard::{Operation, SessionStore};
 use broker_core::types::{Millis, NodeId};
 use openraft::async_runtime::WatchReceiver;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::Leadership;
@@ -125,6 +128,33 @@ pub(super) async fn expire_retained(
     }
 }
 
+/// Wait before the leader proposes a secret again.
+const SECRET_PAUSE: Duration = Duration::from_millis(100);
+
+/// Has the cluster agree on a secret, once: the leader draws it.
+pub(super) async fn give_secret(raft: Raft, secret: SharedSecret, proposals: ProposalQueue) {
+    let mut metrics = raft.server_metrics();
+    while secret.get().is_none() {
+        if raft.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        if !raft.is_leader() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let mut bytes = [0; CLUSTER_SECRET_BYTES];
+        if SystemRandom::new().fill(&mut bytes).is_err() {
+            return tracing::error!("the system gives no random bytes: nobody comes in by SCRAM");
+        }
+        if let Err(error) = proposals.propose(&Command::SetSecret(ClusterSecret(bytes))).await {
+            tracing::debug!(%error, "the cluster has no secret yet");
+            tokio::time::sleep(SECRET_PAUSE).await;
+        }
+    }
+}
+
 /// Sessions looked at by one command, which holds up readers for as long.
 const SESSIONS_AT_ONCE_MAX: u32 = 1_000;
 
@@ -165,8 +195,13 @@ pub(super) async fn keep_sessions(
         if operations.is_empty() {
             continue;
         }
-        if let Err(error) = proposer.propose(now, operations.into()).await {
-            tracing::debug!(%error, "due sessions were not looked at");
+        match proposer.propose(now, operations.into()).await {
+            // More than one command looks at: delayed messages are not to wait for the next turn.
+            Ok(_) if sessions.next_due().is_some_and(|at| at <= now) => {
+                interval.reset_immediately();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "due sessions were not looked at"),
         }
     }
 }
