@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::features::{AutoSubscription, Delayed, Redirect, Rewrite};
+use crate::limits::{Limits, Retained, Sessions};
 use crate::listener::Listener;
 use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
 
@@ -18,6 +19,9 @@ pub struct Config {
     /// Which cluster this broker belongs to; `None`: it stands alone, a cluster of one that it
     /// founds itself, without peers and admin API.
     pub cluster: Option<Cluster>,
+    /// Where a broker that stands alone serves `/metrics`, `/healthz` and `/readyz`, over plain
+    /// HTTP; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Where the policy comes from, but for listeners with one of their own; `None` in a cluster,
     /// whose operator gives it.
     pub policy: Option<PolicyPaths>,
@@ -254,6 +258,8 @@ pub struct Mqtt {
     pub response_information: Option<Arc<str>>,
     /// Longest keep alive; zero: as long as the client asks.
     pub keep_alive_max: Duration,
+    /// Longest Message Expiry Interval; `None`: as long as a message asks.
+    pub message_expiry_max: Option<Duration>,
     /// Levels of a Topic Name or Topic Filter, at least 1.
     pub topic_levels_max: u16,
     /// From accept to CONNECT, TLS included.
@@ -264,53 +270,6 @@ pub struct Mqtt {
     pub shared_subscription_strategy: SharedSubscriptionStrategy,
     /// Whose habits the broker has.
     pub profile: Profile,
-}
-
-/// Limits of a Session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sessions {
-    /// Longest Session Expiry Interval.
-    pub expiry_max: Duration,
-    /// Unacknowledged QoS 1 and 2 messages on their way to one client, at least 1.
-    pub inflight_max: u16,
-    /// Messages queued for one Session.
-    pub queued_messages_max: u32,
-    /// Bytes queued for one Session.
-    pub queued_bytes_max: u64,
-    /// Bytes queued for all Sessions together; `None`: a quarter of the memory budget.
-    pub queued_bytes_total_max: Option<u64>,
-    /// Subscriptions of one Session, at least 1.
-    pub subscriptions_max: u32,
-    /// Sessions that outlive their connections, in the whole cluster: 1 or more. Each broker keeps
-    /// all of them in memory; a million empty ones take about half a gigabyte.
-    pub durable_max: u64,
-    /// Bytes queued for all of them together; a message counts in each session that it waits in,
-    /// though it is kept once.
-    pub durable_bytes_max: u64,
-}
-
-/// Limits of the store of retained messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retained {
-    /// Retained messages in the cluster.
-    pub messages_max: u64,
-    /// Bytes of all retained messages, topics included.
-    pub bytes_max: u64,
-    /// Longest time that one is kept; `None`: as long as it asks.
-    pub expiry_max: Option<Duration>,
-}
-
-/// Limits of the whole process; 0 stands for what each says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Network Connections in all; 0: as many as there may be open files.
-    pub connections_max: u32,
-    /// Network Connections of one address; 0: any number.
-    pub connections_per_address_max: u32,
-    /// Network Connections of one user, whose own quota may be less; 0: any number.
-    pub connections_per_user_max: u32,
-    /// Bytes of memory; 0: three quarters of what the system lets the process have.
-    pub memory_bytes_max: u64,
 }
 
 /// What is logged, and how.

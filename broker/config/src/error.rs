@@ -88,6 +88,21 @@ pub enum ConfigError {
         /// What is missing.
         missing: &'static str,
     },
+    /// A member of a cluster has its admin API for that.
+    #[error(
+        "[metrics] is for a broker that stands alone: in a cluster admin.listen serves /metrics, \
+         /healthz and /readyz, remove the section"
+    )]
+    MetricsInCluster,
+    /// Numbers readable for other machines, and nobody has said that they may be.
+    #[error(
+        "metrics.address is {address}, which other machines reach, readable by all of them: set \
+         metrics.acknowledge_plaintext to true, or use an address of this machine, as 127.0.0.1"
+    )]
+    MetricsInPlaintext {
+        /// As written.
+        address: SocketAddr,
+    },
     /// The operator and a file would both give the policy.
     #[error(
         "[policy] is for a broker that stands alone: in a cluster the operator gives it, remove the section"
@@ -216,6 +231,28 @@ pub enum ConfigError {
     ProxyOnUnixSocket {
         /// The listener.
         name: String,
+    },
+    /// Pages named where none connects.
+    #[error(
+        "listener {name:?} has protocol {protocol:?} and websocket_origins: they are for \"ws\" and \
+         \"wss\", remove them"
+    )]
+    OriginsWithoutWebSocket {
+        /// The listener.
+        name: String,
+        /// Its protocol.
+        protocol: &'static str,
+    },
+    /// A page that no browser names so.
+    #[error(
+        "listener {name:?} has {value:?} in websocket_origins: write scheme and host, with a port \
+         that is not the scheme's own, as https://plant.example or http://localhost:8080"
+    )]
+    Origin {
+        /// The listener.
+        name: String,
+        /// As written.
+        value: String,
     },
     /// Nobody could log in.
     #[error("listener {name:?} has authentication = []: allow \"password\" or \"x509\"")]

@@ -25,6 +25,8 @@ pub struct Listener {
     pub anonymous: bool,
     /// Whether clients present certificates.
     pub client_certificates: ClientCertificates,
+    /// Web pages that may connect by WebSocket, as in `Origin`; empty: any.
+    pub websocket_origins: Vec<String>,
     /// What in a certificate is the user name.
     pub certificate_username: CertificateUsername,
     /// Files of its own; `None`: those of all.

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::{
     Durability, LogFormat, LogLevel, PartitionPolicy, Profile, SharedSubscriptionStrategy,
 };
-use crate::raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
+use crate::raw_features::{
+    RawAutoSubscription, RawDelayed, RawMetrics, RawRedirect, RawRewrite, RawSys,
+};
 use crate::raw_listener::RawListener;
 
 /// `broker.toml` before its relations are checked.
@@ -40,6 +42,9 @@ pub struct RawConfig {
     /// The admin API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<RawAdmin>,
+    /// Numbers and health of a broker that stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<RawMetrics>,
     /// Where certificates, keys and trust anchors lie; needed in a cluster and where a listener has
     /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,6 +219,11 @@ pub struct RawMqtt {
     /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as
     /// long as it asks.
     pub keep_alive_max_seconds: u16,
+    /// Longest Message Expiry Interval, in seconds: a message that asks for more, or has none, is
+    /// given this. 0 (default): as long as it asks, since only the publisher knows how long a
+    /// message is good for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub message_expiry_max_seconds: u32,
     /// Levels of a Topic Name or Topic Filter (`a/b` has two), at most 128 (default): far above
     /// what topics have, and it bounds the work of a match.
     #[serde(skip_serializing_if = "is_default_topic_levels_max")]
@@ -256,6 +266,7 @@ impl Default for RawMqtt {
             topic_alias_maximum_outbound: TOPIC_ALIAS_MAXIMUM_OUTBOUND,
             response_information: None,
             keep_alive_max_seconds: 3_600,
+            message_expiry_max_seconds: 0,
             topic_levels_max: TOPIC_LEVELS_MAX,
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,
@@ -277,17 +288,24 @@ pub struct RawSessions {
     pub queued_messages_max: u32,
     /// Bytes queued for one Session.
     pub queued_bytes_max: u64,
-    /// Bytes queued for all Sessions of the broker together. 0 (default): a quarter of the memory
-    /// budget, so that queues alone never make memory scarce.
+    /// Bytes queued for all Sessions of the broker together that end with their connections or their
+    /// broker. 0 (default): a fifth of the memory budget, so that queues never make memory scarce.
     #[serde(skip_serializing_if = "is_default")]
     pub queued_bytes_total_max: u64,
+    /// Messages queued for all of them together, and as many again for all durable ones. 0
+    /// (default): one for each 256 bytes that the queues may have together, as the smallest
+    /// message takes that much.
+    #[serde(skip_serializing_if = "is_default")]
+    pub queued_messages_total_max: u64,
     /// Subscriptions of one Session. Default 1,000: more than any device holds, and it bounds what
     /// one client can make the routing tables of all brokers hold.
     #[serde(skip_serializing_if = "is_default_subscriptions_max")]
     pub subscriptions_max: u32,
     /// Sessions that outlive their connections, in the whole cluster.
     pub durable_max: u64,
-    /// Bytes queued for all of them together.
+    /// Bytes queued for all of them together. 0 (default): a fifth of the memory budget of the
+    /// broker that takes the message.
+    #[serde(skip_serializing_if = "is_default")]
     pub durable_bytes_max: u64,
 }
 
@@ -306,9 +324,10 @@ impl Default for RawSessions {
             queued_messages_max: 10_000,
             queued_bytes_max: 64 * 1024 * 1024,
             queued_bytes_total_max: 0,
+            queued_messages_total_max: 0,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             durable_max: 1_000_000,
-            durable_bytes_max: 1 << 30,
+            durable_bytes_max: 0,
         }
     }
 }
@@ -319,7 +338,9 @@ impl Default for RawSessions {
 pub struct RawRetained {
     /// Retained messages in the cluster.
     pub messages_max: u64,
-    /// Bytes of all retained messages, topics included.
+    /// Bytes of all retained messages, topics included. 0 (default): 15 % of the memory budget of
+    /// the broker that takes the message.
+    #[serde(skip_serializing_if = "is_default")]
     pub bytes_max: u64,
     /// Longest time that one is kept, in seconds, whatever its Message Expiry Interval. 0
     /// (default): as long as it asks, since a last known value has no age of its own.
@@ -329,7 +350,7 @@ pub struct RawRetained {
 
 impl Default for RawRetained {
     fn default() -> Self {
-        Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024, expiry_max_seconds: 0 }
+        Self { messages_max: 1_000_000, bytes_max: 0, expiry_max_seconds: 0 }
     }
 }
 

@@ -43,6 +43,11 @@ pub struct RawListener {
     /// else `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificates: Option<ClientCertificates>,
+    /// Web pages that may connect on a WebSocket listener, as browsers name them in `Origin`, for
+    /// example `https://plant.example`. Empty (default): any, as in Mosquitto, since who may do
+    /// what is decided by user, not by page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub websocket_origins: Vec<String>,
     /// What in a certificate is the user name, where x509 is allowed: its common name (default), or
     /// its whole subject.
     #[serde(default, skip_serializing_if = "is_default")]

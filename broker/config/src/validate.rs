@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Limits, Log, Mqtt, Retained, Sessions};
+use crate::config::{Config, Log, Mqtt};
 use crate::error::ConfigError;
+use crate::limits::{Limits, Retained, Sessions};
 use crate::listener::{Bind, Listener};
 use crate::raw::{RawConfig, RawLimits, RawMqtt, RawSessions, TOPIC_LEVELS_MAX};
-use crate::validate_cluster::{cluster, policy, tls};
+use crate::validate_cluster::{cluster, metrics, policy, tls};
 use crate::validate_features::{delayed, redirect};
 use crate::validate_listener::listeners;
 use crate::validate_topics::{auto_subscriptions, rewrites};
@@ -42,7 +43,6 @@ impl TryFrom<RawConfig> for Config {
         let mqtt = mqtt(&raw.mqtt)?;
         let sessions = sessions(&raw.sessions, &raw.mqtt)?;
         range("retained.messages_max", raw.retained.messages_max, 1, u64::MAX)?;
-        range("retained.bytes_max", raw.retained.bytes_max, 1, u64::MAX)?;
         let listeners = listeners(&raw)?;
         distinct_addresses(&raw, &listeners)?;
         let uses_tls = |l: &Listener| l.protocol.is_tls() && l.tls.is_none();
@@ -56,6 +56,7 @@ impl TryFrom<RawConfig> for Config {
             });
         }
         Ok(Self {
+            metrics: metrics(raw.metrics.as_ref(), cluster.is_some())?,
             policy: policy(raw.policy, cluster.is_some(), is_policy_needed)?,
             tls: tls(raw.tls.unwrap_or_default(), is_tls_needed)?,
             cluster,
@@ -69,7 +70,7 @@ impl TryFrom<RawConfig> for Config {
             sessions,
             retained: Retained {
                 messages_max: raw.retained.messages_max,
-                bytes_max: raw.retained.bytes_max,
+                bytes_max: some(raw.retained.bytes_max),
                 expiry_max: some(raw.retained.expiry_max_seconds)
                     .map(|seconds| Duration::from_secs(seconds.into())),
             },
@@ -142,6 +143,8 @@ fn mqtt(raw: &RawMqtt) -> Result<Mqtt, ConfigError> {
         topic_alias_maximum: raw.topic_alias_maximum,
         topic_alias_maximum_outbound: raw.topic_alias_maximum_outbound,
         response_information: response_information(raw)?,
+        message_expiry_max: some(raw.message_expiry_max_seconds)
+            .map(|seconds| Duration::from_secs(seconds.into())),
         topic_levels_max: raw.topic_levels_max,
         keep_alive_max: Duration::from_secs(raw.keep_alive_max_seconds.into()),
         connect_timeout: Duration::from_secs(raw.connect_timeout_seconds.into()),
@@ -168,17 +171,20 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
         });
     }
     range("sessions.durable_max", raw.durable_max, 1, u64::MAX)?;
-    let packet = u64::from(mqtt.packet_bytes_max);
-    range("sessions.durable_bytes_max", raw.durable_bytes_max, packet, u64::MAX)?;
+    if raw.durable_bytes_max != 0 {
+        let packet = u64::from(mqtt.packet_bytes_max);
+        range("sessions.durable_bytes_max", raw.durable_bytes_max, packet, u64::MAX)?;
+    }
     Ok(Sessions {
         expiry_max: Duration::from_secs(raw.expiry_max_seconds.into()),
         inflight_max: raw.inflight_max,
         queued_messages_max: raw.queued_messages_max,
         queued_bytes_max: raw.queued_bytes_max,
         queued_bytes_total_max: some(raw.queued_bytes_total_max),
+        queued_messages_total_max: some(raw.queued_messages_total_max),
         subscriptions_max: raw.subscriptions_max,
         durable_max: raw.durable_max,
-        durable_bytes_max: raw.durable_bytes_max,
+        durable_bytes_max: some(raw.durable_bytes_max),
     })
 }
 
@@ -188,6 +194,7 @@ fn distinct_addresses(raw: &RawConfig, listeners: &[Listener]) -> Result<(), Con
     let peers = raw.peers.iter().map(|peers| ("peers.listen".to_owned(), peers.listen));
     let rest = peers
         .chain(raw.admin.iter().map(|admin| ("admin.listen".to_owned(), admin.listen)))
+        .chain(raw.metrics.iter().map(|own| ("metrics.address".to_owned(), own.address)))
         .chain(listeners.iter().filter_map(|listener| match listener.bind {
             Bind::Tcp(address) => Some((format!("listener {:?}", listener.name), address)),
             Bind::Unix(_) => None,

@@ -1,5 +1,6 @@
 //! What makes a broker a member of a cluster, or one that stands alone. Pure.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::{
@@ -8,6 +9,7 @@ use crate::config::{
 use crate::error::ConfigError;
 use crate::name::{is_cluster_id, is_label};
 use crate::raw::{RawConfig, RawDiscovery, RawPeers, RawPolicy, RawTls};
+use crate::raw_features::RawMetrics;
 use crate::validate::range;
 use crate::validate_listener::ListenerError;
 
@@ -99,6 +101,20 @@ pub(crate) fn tls_at(key: &str, raw: RawTls) -> Result<TlsPaths, ConfigError> {
         client_ca: optional("client_ca", raw.client_ca)?,
         client_crl: optional("client_crl", raw.client_crl)?,
     })
+}
+
+/// Where a broker that stands alone tells its numbers.
+pub(crate) fn metrics(
+    raw: Option<&RawMetrics>,
+    is_clustered: bool,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(raw) = raw else { return Ok(None) };
+    let address = raw.address;
+    match (is_clustered, address.ip().to_canonical().is_loopback(), raw.acknowledge_plaintext) {
+        (true, _, _) => Err(ConfigError::MetricsInCluster),
+        (false, false, false) => Err(ConfigError::MetricsInPlaintext { address }),
+        _ => Ok(Some(address)),
+    }
 }
 
 /// The policy's files; there are some exactly where no operator gives the policy.

@@ -158,6 +158,7 @@ fn listener(raw: &RawListener, config: &RawConfig) -> Result<Listener, ConfigErr
         authentication,
         anonymous: raw.anonymous.unwrap_or(!is_alone),
         client_certificates,
+        websocket_origins: origins(raw)?,
         certificate_username: raw.certificate_username,
         tls: own_tls(raw)?,
         policy: own_policy(raw, is_alone)?,
@@ -181,6 +182,26 @@ fn limits(raw: &RawListener) -> Result<ListenerLimits, ConfigError> {
         publishes_per_second: some(limits.publishes_per_second),
         bytes_per_second: some(limits.bytes_per_second),
     })
+}
+
+/// Pages as browsers name them: a scheme, a host, and a port that is not the scheme's own.
+fn origins(raw: &RawListener) -> Result<Vec<String>, ConfigError> {
+    let name = raw.name.clone();
+    if !raw.websocket_origins.is_empty() && !raw.protocol.is_websocket() {
+        let protocol = raw.protocol.as_str();
+        return Err(ConfigError::OriginsWithoutWebSocket { name, protocol });
+    }
+    let is_origin = |value: &&String| match value.split_once("://") {
+        Some((scheme, host)) => {
+            let is_host = |c: char| !(c == '/' || c.is_whitespace() || c.is_control());
+            !scheme.is_empty() && !host.is_empty() && host.chars().all(is_host)
+        }
+        None => **value == "null",
+    };
+    match raw.websocket_origins.iter().find(|value| !is_origin(value)) {
+        Some(value) => Err(ConfigError::Origin { name, value: value.clone() }),
+        None => Ok(raw.websocket_origins.clone()),
+    }
 }
 
 /// The files of a listener that has its own.

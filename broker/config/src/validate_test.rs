@@ -5,7 +5,7 @@ use crate::{
     RawDelayed, RawRedirect, RawRewrite, RewriteAction,
 };
 
-const MINIMAL: &str = r#"
+pub(crate) const MINIMAL: &str = r#"
 data_dir = "/var/lib/dunlin"
 
 [cluster]
@@ -278,7 +278,7 @@ fn identity_values_are_checked() {
     assert!(matches!(error, ConfigError::Empty { .. }), "{error}");
 }
 
-const ALONE: &str = r#"
+pub(crate) const ALONE: &str = r#"
 data_dir = "/var/lib/dunlin"
 
 [policy]

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -179,6 +179,8 @@ pub struct Place {
 /// What a connection is counted under.
 #[derive(Debug, Default)]
 struct Counted {
+    /// As the proxy in front said.
+    proxied: Option<SocketAddr>,
     address: Option<IpAddr>,
     user: Option<(Arc<str>, ClientId)>,
 }
@@ -214,11 +216,24 @@ impl Place {
         }
     }
 
-    /// It is of this address, as the system says, or a proxy once its header is read.
+    /// A proxy's header is read: it is of this address.
+    pub fn is_of_proxy(&mut self, client: SocketAddr) {
+        self.counted.get_mut().get_or_insert_default().proxied = Some(client);
+        self.came_from(client.ip());
+    }
+
+    /// Where it is from, if a proxy has said so.
+    #[must_use]
+    pub fn proxied(&self) -> Option<SocketAddr> {
+        self.counted.borrow().as_ref().and_then(|counted| counted.proxied)
+    }
+
+    /// It is of this address, as the system says or a proxy.
     pub fn came_from(&mut self, address: IpAddr) {
         let admission = Arc::clone(&self.admission);
         let max = admission.limits.per_address;
-        if max == u32::MAX || self.counted.get_mut().is_some() || self.refusal.is_some() {
+        let is_counted = self.counted.get_mut().as_ref().is_some_and(|c| c.address.is_some());
+        if max == u32::MAX || is_counted || self.refusal.is_some() {
             return;
         }
         // An IPv4 client of a socket for both is the same client.
@@ -310,8 +325,10 @@ mod tests {
         let _first = admission.enter(address(1), false).unwrap();
         let mut proxied = admission.enter(None, false).unwrap();
         assert_eq!(proxied.refusal(), None);
-        proxied.came_from("::ffff:10.0.0.1".parse().unwrap());
+        let client = "[::ffff:10.0.0.1]:7".parse().unwrap();
+        proxied.is_of_proxy(client);
         assert_eq!(proxied.refusal(), Some(ReasonCode::QuotaExceeded));
+        assert_eq!(proxied.proxied(), Some(client));
     }
 
     #[test]

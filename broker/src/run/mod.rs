@@ -6,6 +6,7 @@
 //! broker that stands alone has no admin API: it founds its cluster of one and puts the policy of
 //! its files into force before it lets the listeners look at the gate.
 
+mod admin;
 mod alone;
 mod cluster_thread;
 mod config;
@@ -13,6 +14,7 @@ mod error;
 mod limits;
 mod listeners;
 mod memory;
+mod mend;
 mod mosquitto;
 mod pid_file;
 mod policy_files;
@@ -21,7 +23,6 @@ mod stop;
 mod sys;
 mod workers;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,16 +30,14 @@ use broker_config::Config;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, AdminParts};
 use crate::args::RunArgs;
 use crate::identity::Identity;
 use crate::listener::{self, BoundListener};
 use crate::node::{
-    Admission, Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerCounters, ListenerId,
-    MemoryCounters,
+    Admission, Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerId, MemoryCounters,
 };
 use crate::shutdown::{Request, Signals};
-use crate::storage::DataDirectory;
+use crate::storage::{DataDirectory, count_set_aside};
 use crate::telemetry::{self, Chain};
 use crate::tls::{TlsFiles, TlsStore};
 
@@ -137,7 +136,8 @@ async fn start(
 ) -> Result<Broker, StartError> {
     let started = Instant::now();
     let clock = Clock::start();
-    let config = Arc::new(loaded.config);
+    let budget = memory::budget(loaded.config.limits.memory_bytes_max);
+    let config = Arc::new(config::within(loaded.config, budget));
     // Before anything is touched: a file that is wrong ends the start at once.
     let policy = PolicyFiles::of(&config);
     let records = policy.as_ref().map(PolicyFiles::read).transpose();
@@ -146,7 +146,7 @@ async fn start(
     let (directory, identity) = open(&config, name)?;
     let facts = Facts { version, identity, config_digest: loaded.digest };
     facts.announce(name, &config);
-    let watch = Watch::new(&config);
+    let watch = Watch::new(&config, budget);
     let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
     let counters: Vec<_> = listeners.iter().map(BoundListener::published).collect();
@@ -167,19 +167,13 @@ async fn start(
     })
     .await?;
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
-    shared.engine.queued_bytes_total_max =
-        config::queued_bytes_total_max(&config, watch.budget, handles.len());
     shared.engine.node = facts.identity.node_id;
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
-    let admin = match &config.cluster {
-        None => None,
-        Some(cluster) => {
-            let parts = admin_parts(&broker, facts, counters, gate.clone(), &watch);
-            Some(start_admin(&mut broker, cluster.admin_listen, parts).await?)
-        }
-    };
+    let parts = admin::parts(&broker, facts, counters, gate.clone(), &watch);
+    watch.counters.set_damaged_set_aside(count_set_aside(&config.data_dir));
+    let admin = admin::start(&mut broker, &config, parts).await?;
     if let Some(records) = records {
         let Cluster { meta, hub, .. } = &broker.cluster;
         if let Err(source) = alone::start(meta, hub, &records).await {
@@ -192,7 +186,8 @@ async fn start(
     sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
     accept_clients(&mut broker, listeners, &watch, &gate);
     tracing::info!(
-        admin = admin.map(tracing::field::display),
+        admin = admin.api.map(tracing::field::display),
+        metrics = admin.metrics.map(tracing::field::display),
         peers = broker.cluster.peer_address.map(tracing::field::display),
         workers = broker.workers.count(),
         milliseconds = started.elapsed().as_millis() as u64,
@@ -238,12 +233,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, budget: Option<u64>) -> Self {
         let counters = Arc::<MemoryCounters>::default();
         let open_files = limits::raise_open_files(config);
         counters.set_open_files(open_files.unwrap_or(0));
         let admission = Admission::new(limits::admission(config, open_files));
-        Self { admission, counters, budget: memory::budget(config.limits.memory_bytes_max) }
+        Self { admission, counters, budget }
     }
 
     fn start(&self, broker: &mut Broker) {
@@ -265,10 +260,10 @@ fn open(config: &Config, name: &str) -> Result<(DataDirectory, Identity), StartE
     let directory = DataDirectory::open(&config.data_dir)
         .map_err(|source| StartError::DataDirectory { source })?;
     let identity = match &config.cluster {
-        Some(cluster) => Identity::open(&directory, &cluster.id, name),
-        None => Identity::open_alone(&directory, name),
+        Some(cluster) => Identity::open(&directory, &cluster.id, name)
+            .map_err(|source| StartError::Identity { source })?,
+        None => mend::open(&directory, name)?,
     };
-    let identity = identity.map_err(|source| StartError::Identity { source })?;
     Ok((directory, identity))
 }
 
@@ -279,38 +274,6 @@ fn tls_files(config: &Config, name: &str) -> Result<TlsFiles, StartError> {
     TlsFiles::new(config.tls.as_ref(), cluster, name)
         .map(|files| files.with_own(own))
         .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })
-}
-
-async fn start_admin(
-    broker: &mut Broker,
-    address: SocketAddr,
-    parts: AdminParts,
-) -> Result<SocketAddr, StartError> {
-    let bound = |source| StartError::Bind { what: "admin.listen", address, source };
-    admin::start(&mut broker.tasks, address, parts).await.map_err(bound)
-}
-
-fn admin_parts(
-    broker: &Broker,
-    facts: Facts,
-    listeners: Vec<(String, Arc<ListenerCounters>)>,
-    gate: Gate,
-    watch: &Watch,
-) -> AdminParts {
-    AdminParts {
-        version: facts.version,
-        identity: facts.identity,
-        config_digest: facts.config_digest,
-        tls: Arc::clone(&broker.tls),
-        meta: broker.cluster.meta.clone(),
-        links: broker.cluster.links.clone(),
-        hub: broker.cluster.hub.clone(),
-        workers: broker.workers.handles(),
-        listeners,
-        admission: Arc::clone(&watch.admission),
-        memory: Arc::clone(&watch.counters),
-        gate,
-    }
 }
 
 fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {

@@ -51,11 +51,14 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
                 open(&worker, (connection, id), transport, (slot, place));
             }
             Ok(Err(error)) => {
+                let address = place.proxied().or(address);
                 worker.handle.counters.handshake_failed();
                 tracing::debug!(?address, listener = listener.name, %error, "handshake failed");
             }
             Err(_) => {
+                let address = place.proxied().or(address);
                 worker.handle.counters.handshake_failed();
+                worker.handle.counters.handshake_timed_out();
                 tracing::debug!(?address, listener = listener.name, "handshake took too long");
             }
         }

@@ -203,6 +203,7 @@ impl Worker {
     fn refuse(&self, connection: ConnectionId, request: &AuthRequest, reason: RefusalReason) {
         self.handle.counters.authentication_refused();
         tracing::debug!(
+            address = self.address(connection),
             client_id = %request.client_id,
             username = request.username.as_deref(),
             reason = reason.as_str(),
@@ -217,6 +218,7 @@ impl Worker {
     /// The client is who it says: it comes in if its user may have a connection more.
     fn accept(&self, connection: ConnectionId, client_id: &ClientId, outcome: AuthOutcome) {
         let Some(socket) = self.socket(connection) else { return };
+        tracing::debug!(address = self.address(connection), %client_id, "client has proved itself");
         let outcome = match &outcome {
             AuthOutcome::Accepted { username: Some(username), .. }
                 if name_of(Some(username)).is_some()

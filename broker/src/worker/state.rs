@@ -129,11 +129,18 @@ impl Worker {
         sockets.count += 1;
     }
 
+    /// Where a connection is from, for a line of the log: as a proxy said, or the system says.
+    pub(super) fn address(&self, connection: ConnectionId) -> Option<String> {
+        let address = self.socket(connection)?.address()?;
+        Some(address.to_string())
+    }
+
     /// Forgets the socket and has the engine forget the connection; does nothing the second time.
     pub(super) fn forget(&self, socket: &Socket) {
         if socket.phase() == Phase::Gone {
             return;
         }
+        tracing::debug!(address = self.address(socket.connection), "connection ended");
         socket.set_phase(Phase::Gone);
         {
             let mut sockets = self.sockets.borrow_mut();

@@ -13,6 +13,8 @@ use super::process::{free_port, program};
 pub(crate) struct Alone {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
+    /// Where it tells its numbers.
+    pub(crate) metrics: SocketAddr,
     child: Option<Child>,
     pub(crate) lines: Arc<Mutex<Vec<String>>>,
 }
@@ -30,12 +32,14 @@ impl Alone {
             address.port(),
         );
         std::fs::write(folder.path().join("broker.toml"), config).unwrap();
-        Self { folder, address, child: None, lines: Arc::default() }
+        let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self { folder, address, metrics, child: None, lines: Arc::default() }
     }
 
     pub(crate) fn start(&mut self) {
         let mut child = program()
             .args(["run", "--name", "alone-0", "--config"])
+            .env("DUNLIN_METRICS_ADDRESS", self.metrics.to_string())
             .arg(self.folder.path().join("broker.toml"))
             .stderr(Stdio::piped())
             .spawn()

@@ -8,6 +8,7 @@ pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod durable;
 pub(crate) mod hub;
+pub(crate) mod metrics;
 pub(crate) mod mosquitto;
 pub(crate) mod node;
 pub(crate) mod pki;

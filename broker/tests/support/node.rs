@@ -285,6 +285,7 @@ pub(crate) fn listener(options: &Options, name: &str, protocol: Protocol) -> Lis
         } else {
             ClientCertificates::None
         },
+        websocket_origins: Vec::new(),
         certificate_username: Default::default(),
         tls: None,
         policy: None,

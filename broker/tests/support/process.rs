@@ -38,6 +38,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
             discovery: RawDiscovery::Static(Vec::<RawStaticPeer>::new()),
         }),
         admin: Some(RawAdmin { listen: local(free_port()) }),
+        metrics: None,
         tls: Some(RawTls {
             server_certificate: Some(paths.server_certificate),
             server_key: Some(paths.server_key),
@@ -75,6 +76,7 @@ fn listener(name: &str, protocol: Protocol) -> RawListener {
         authentication: [Authentication::Password].into_iter().chain(x509).collect(),
         anonymous: None,
         client_certificates: None,
+        websocket_origins: Vec::new(),
         certificate_username: Default::default(),
         tls: None,
         policy: None,
@@ -99,7 +101,7 @@ pub(crate) fn write_config(pki: &Pki, config: &RawConfig, name: &str) -> PathBuf
 /// The program, to be called with arguments.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-broker"));
-    for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME"] {
+    for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME", "DUNLIN_METRICS_ADDRESS"] {
         command.env_remove(name);
     }
     command

@@ -269,6 +269,14 @@ impl Connections {
         self.slots.iter().map(|(_, state)| bytes(state) as u64).sum()
     }
 
+    /// Packets that wait to be written, and their bytes. Costs a pass over all connections.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        self.slots.iter().fold((0, 0), |(packets, bytes), (_, state)| match state.output.len() {
+            0 => (packets, bytes),
+            len => (packets + state.output.packets(), bytes + len as u64),
+        })
+    }
+
     /// At most so many connections that are not about to be closed.
     pub(crate) fn not_closing(&self, count_max: usize) -> Vec<ConnectionId> {
         let open = self.slots.iter().filter(|(_, connection)| !connection.is_closing());

@@ -10,7 +10,9 @@ use broker_policy::Policy;
 use super::close::WillFate;
 use super::exchange::check_method;
 use super::reason::Fault;
-use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine, ListenerOptions, Profile};
+use super::{
+    AuthOutcome, AuthProof, AuthRequest, Effect, Engine, EngineConfig, ListenerOptions, Profile,
+};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
 use crate::codec::{DecodeError, ReasonCode, SubscriptionIds};
 use crate::connection::{
@@ -24,6 +26,7 @@ impl Engine {
     pub(super) fn handle_connect(&mut self, now: Millis, id: ConnectionId, connect: &Connect<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.version = connect.version;
+        self.counters.connects_received += 1;
         let properties = &connect.properties;
         connection.wants_problem_information =
             properties.request_problem_information.unwrap_or(true);
@@ -95,7 +98,7 @@ impl Engine {
             wants_response_information: connect.properties.request_response_information
                 == Some(true),
             session_expiry_seconds: asked,
-            will: will(connect, self.options_of(slot_of(id)), self.config.topic_levels_max)?,
+            will: will(connect, self.options_of(slot_of(id)), &self.config)?,
             policy: Arc::clone(&self.policy),
             identity: None,
             session_present: false,
@@ -236,10 +239,10 @@ pub(super) fn recheck(
 fn will(
     connect: &Connect<'_>,
     options: &ListenerOptions,
-    levels_max: usize,
+    config: &EngineConfig,
 ) -> Result<Option<Box<Will>>, ReasonCode> {
     let Some(will) = &connect.will else { return Ok(None) };
-    let topic = options.mounted(will.topic, levels_max)?;
+    let topic = options.mounted(will.topic, config.topic_levels_max)?;
     let publish = Publish {
         dup: false,
         qos: will.qos,
@@ -261,7 +264,10 @@ fn will(
     let message = Message::new(&publish, Millis::NEVER).map_err(|_| ReasonCode::PacketTooLarge)?;
     Ok(Some(Box::new(Will {
         message,
-        message_expiry_seconds: will.properties.message_expiry_seconds,
+        message_expiry_seconds: match config.message_expiry_seconds_max {
+            u32::MAX => will.properties.message_expiry_seconds,
+            max => Some(will.properties.message_expiry_seconds.unwrap_or(max).min(max)),
+        },
         delay_seconds: will.properties.delay_seconds.unwrap_or(0),
     })))
 }

@@ -155,7 +155,8 @@ impl Engine {
 
     fn enqueue(&mut self, session: SessionSlot, delivery: Option<Delivery>) {
         let Some(delivery) = delivery else { return };
-        let has_room = self.has_room_in_total(delivery.message.bytes());
+        let has_room = self.has_room_in_total(delivery.message.bytes())
+            && self.counters.queued_messages < self.config.queued_messages_total_max;
         let Some(session) = self.sessions.get_mut(session) else { return };
         let limits = queue_limits(&self.config);
         let bytes = delivery.message.bytes() as u64;

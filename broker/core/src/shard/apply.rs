@@ -53,7 +53,9 @@ impl SessionStore {
                 gone.map(|record| record.client_id.clone()).collect()
             };
             for key in gone {
-                self.remove(&mut self.control(), key.as_str());
+                let mut control = self.control();
+                self.remove(&mut control, key.as_str());
+                self.publish_totals(&control);
             }
         }
     }
@@ -117,6 +119,7 @@ impl<'a> Applying<'a> {
     fn end(mut self) -> Applied {
         let outcomes = self.applied.outcomes.clone();
         self.control.totals.operations += outcomes.len() as u64;
+        self.store.publish_totals(&self.control);
         if let Some(proposer) = self.control.proposers.get_mut(&self.origin.node) {
             proposer.outcomes.insert(self.origin.seq, outcomes);
         }
@@ -255,7 +258,9 @@ impl<'a> Applying<'a> {
         let BatchOrigin { node, start, .. } = self.origin;
         let holder = Holder { node, start, worker: asked.worker };
         self.control.hold(Some(holder));
+        let control = &mut self.control;
         self.store.shard(client_id).change(client_id, |record| {
+            control.comes_back(record);
             record.attachment = attachment;
             record.holder = Some(holder);
             record.username = asked.username.map(Arc::from);

@@ -376,6 +376,43 @@ fn time_is_the_proposers() {
     assert_eq!(machine.store.next_due(), Some(Millis(5_000_000 + 3_600_000)));
 }
 
+#[test]
+fn sessions_whose_clients_are_away_are_counted_with_their_subscriptions() {
+    let mut machine = Machine::new();
+    let away = |machine: &Machine| {
+        let AwayTotals { sessions, subscriptions, shared_subscriptions } =
+            machine.store.totals().away;
+        (sessions, subscriptions, shared_subscriptions)
+    };
+    let (a, b) = (machine.attach("a"), machine.attach("b"));
+    for filter in ["t", "u", "$share/g/t"] {
+        machine.subscribe(session("a", a), filter, AtLeastOnce);
+    }
+    assert_eq!(away(&machine), (0, 0, 0));
+    machine.one(detach(session("a", a), 0));
+    assert_eq!(away(&machine), (1, 3, 1));
+    machine.one(detach(session("b", b), 0));
+    machine.restore();
+    assert_eq!(away(&machine), (2, 3, 1));
+    let a = machine.attach("a");
+    assert_eq!(away(&machine), (1, 0, 0));
+    // Taken over, by a clean start, and parted again.
+    let a = { machine.attach_with("a", true, None).0.max(a) };
+    assert_eq!(away(&machine), (1, 0, 0));
+    machine.subscribe(session("a", a), "t", AtLeastOnce);
+    machine.one(detach(session("a", a), 0));
+    assert_eq!(away(&machine), (2, 1, 0));
+    assert_eq!(machine.store.totals().expired, 0);
+    machine.now = machine.now.plus_seconds(3600);
+    machine.one(Operation::Expire { sessions_max: 10 });
+    assert_eq!((away(&machine), machine.store.totals().expired), ((0, 0, 0), 2));
+    machine.attach("c");
+    machine.one(Operation::NodeGone { node: NodeId(7), start: 1 });
+    assert_eq!(away(&machine), (1, 0, 0));
+    machine.store.end_sessions_of(|_, _| true);
+    assert_eq!(away(&machine), (0, 0, 0));
+}
+
 /// [MQTT-3.1.3-9], and section 3.1.2.5 for a session that ends.
 #[test]
 fn a_take_over_sends_the_will_without_delay_or_of_a_session_that_ends_and_no_other() {

@@ -26,6 +26,7 @@ impl Applying<'_> {
                     self.publish_will(will);
                 }
                 if is_over {
+                    self.control.totals.expired += 1;
                     self.end_session(key.as_str());
                 }
             }

@@ -27,9 +27,13 @@ impl Applying<'_> {
     ) {
         let now = self.now;
         let (mut is_over, mut will, mut holder) = (false, None, None);
+        let control = &mut self.control;
         self.store.shard(client_id).change(client_id, |record| {
             note_sent(record, sent_to);
             holder = record.holder.take();
+            if holder.is_some() {
+                control.goes_away(record);
+            }
             record.expiry_seconds = expiry_seconds.unwrap_or(record.expiry_seconds);
             if is_will_dropped {
                 record.will = None;
@@ -65,8 +69,12 @@ impl Applying<'_> {
     /// delay, which the session's going on ends. [MQTT-3.1.3-9]
     pub(super) fn take_over(&mut self, client_id: &str) {
         let (mut will, mut holder) = (None, None);
+        let control = &mut self.control;
         self.store.shard(client_id).change(client_id, |record| {
             holder = record.holder.take();
+            if holder.is_some() {
+                control.goes_away(record);
+            }
             let was_connected = holder.is_some();
             if was_connected {
                 note_sent(record, None);

@@ -40,7 +40,7 @@ pub use operation::{
 };
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;
-pub use store::{SessionStore, SessionTotals, SessionView};
+pub use store::{AwayTotals, SessionStore, SessionTotals, SessionView};
 
 use crate::types::ClientId;
 

@@ -33,6 +33,7 @@ impl Translator<'_> {
             self.warn(Some(&setting.at), message);
         }
         RawMqtt {
+            message_expiry_max_seconds: 0,
             packet_bytes_max,
             receive_maximum: inflight(config),
             topic_alias_maximum: topic_aliases(&config.listeners[0], "max_topic_alias"),

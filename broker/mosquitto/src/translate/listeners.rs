@@ -75,6 +75,7 @@ impl Translator<'_> {
             authentication,
             anonymous: Some(anonymous),
             client_certificates: Some(client_certificates),
+            websocket_origins: Vec::new(),
             certificate_username: certificate_username(listener),
             tls: own_files(listener),
             policy: None,

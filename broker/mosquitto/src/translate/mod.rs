@@ -140,6 +140,7 @@ impl Translator<'_> {
             cluster: None,
             peers: None,
             admin: None,
+            metrics: None,
             tls,
             policy,
             listeners,

@@ -326,6 +326,18 @@ async fn start_raft(
         .map_err(|e| failed(e.to_string()))
 }
 
+/// Which node a data directory's log is of that belongs to a broker on its own: only it has ever
+/// been voted for. `None`: the log is empty, or can't be read. The log is left as it is, but for an
+/// incomplete last batch.
+#[must_use]
+pub fn node_of_log(directory: &DataDirectory) -> Option<NodeId> {
+    let (writer, recovered, _) = LogWriter::open(&directory.log_path()).ok()?;
+    writer.close();
+    let vote = recovered.get(&GroupId::META)?.vote.as_ref()?;
+    let vote: type_config::Vote = layout::decode("vote", vote).ok()?;
+    Some(NodeId(vote.leader_id.voted_for))
+}
+
 fn log_recovery(report: &RecoveryReport) {
     tracing::info!(
         segments = report.segments,

@@ -136,6 +136,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             discovery: placement.discovery.clone(),
         }),
         admin: Some(RawAdmin { listen: placement.admin_listen }),
+        metrics: None,
         tls: Some(RawTls {
             server_certificate: Some(placement.server_tls_dir.join("tls.crt")),
             server_key: Some(placement.server_tls_dir.join("tls.key")),
@@ -159,7 +160,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         },
         retained: RawRetained {
             messages_max: cluster.retained.messages_max,
-            bytes_max: cluster.retained.bytes_max,
+            bytes_max: cluster.retained.bytes_max.unwrap_or(0),
             ..RawRetained::default()
         },
         limits: RawLimits::default(),
@@ -200,6 +201,7 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
             api::ClientCertificates::Optional => broker_config::ClientCertificates::Optional,
             api::ClientCertificates::Required => broker_config::ClientCertificates::Required,
         }),
+        websocket_origins: Vec::new(),
         certificate_username: Default::default(),
         tls: None,
         policy: None,

@@ -95,6 +95,7 @@ impl Engine {
         let pending = self.take_attaching(id);
         let Verdict::Attached { attachment, session_present } = verdict else {
             self.effects.push(Effect::Release { client_id, claim });
+            self.counters.limits.durable_sessions += u64::from(verdict == Verdict::Full);
             let reason_code = match verdict {
                 Verdict::Full => ReasonCode::QuotaExceeded,
                 _ => ReasonCode::ServerUnavailable,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::output::AckPacket;
 use super::super::publish::expiry;
 use super::super::route::Publisher;
-use super::super::{Engine, ProposalId};
+use super::super::{DropReason, Engine, ProposalId};
 use super::{Left, Reach, Wait};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
@@ -38,25 +38,38 @@ impl Engine {
     }
 
     /// Proposes a message for the durable sessions of these shards that want it, for the groups that
-    /// were left to the state, or for the memory of the durable session that publishes it. `None`
-    /// when the state has nothing to do with it.
+    /// were left to the state, or for the memory of the durable session that publishes it. No
+    /// proposal when the state has nothing to do with it. Says too whether such sessions go
+    /// without, as all of them together hold as much as they may.
     pub(in crate::engine) fn propose_publish(
         &mut self,
         now: Millis,
         publish: &Publish<'_>,
         published: Published,
-        shards: u16,
-    ) -> Option<ProposalId> {
+        mut shards: u16,
+    ) -> (Option<ProposalId>, bool) {
         if publish.qos == QoS::AtMostOnce {
-            return None;
+            return (None, false);
         }
-        let left = std::mem::take(&mut self.durable.as_mut()?.left);
+        let Some(durable) = &mut self.durable else { return (None, false) };
+        let mut left = std::mem::take(&mut durable.left);
+        let has_room = durable.store.queued_messages() < self.config.durable_messages_max;
+        let is_full = !has_room && (shards != 0 || !left.is_empty());
+        if is_full {
+            self.counters.dropped.count(DropReason::QueueFull);
+            (shards, left) = (0, Vec::new());
+        }
         let key = published.publisher.session().and_then(|slot| self.durable_key(slot));
         let is_remembered = published.packet_id.is_some() && key.is_some();
         if shards == 0 && left.is_empty() && !is_remembered {
-            return None;
+            return (None, is_full);
         }
-        let message = Message::new(publish, expiry(now, publish)).ok()?;
+        // One message is retained and queued: the lesser time holds for both.
+        let expires_at = match published.is_retained {
+            true => self.retained_expiry(now, publish),
+            false => expiry(now, publish),
+        };
+        let Ok(message) = Message::new(publish, expires_at) else { return (None, is_full) };
         let publisher = key.as_ref().map(|(client_id, attachment)| PublisherForm {
             session: SessionRef { client_id, attachment: *attachment },
             packet_id: published.packet_id,
@@ -65,7 +78,7 @@ impl Engine {
         let proposal = ProposalId(self.proposal_count);
         let (wait, is_retained) = (Wait::Ack(proposal), published.is_retained);
         self.push_publish(&message, publisher, (shards, left), is_retained, wait);
-        Some(proposal)
+        (Some(proposal), is_full)
     }
 
     /// Has the state keep a delayed message, which is under its real topic.
