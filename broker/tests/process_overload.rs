@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use support::broker::Broker;
 use support::client::Client;
 use support::eventually;
@@ -21,19 +24,23 @@ fn broker() -> Broker {
     })
 }
 
-/// Publishes until memory is scarce, a megabyte at a time and each acknowledged, so that the broker
-/// looks in between; then goes on until it is not read any more.
-fn fill_to_the_first_mark(broker: &Broker) -> std::thread::JoinHandle<Client> {
+/// Publishes until memory is scarce, half a megabyte at a time and each acknowledged, so that the
+/// broker looks in between; then goes on in small steps, which take far longer to the next mark than
+/// the broker takes to look again, until it is not read any more.
+fn fill_to_the_first_mark(
+    broker: &Broker,
+    is_held_back: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<Client> {
     let payload = vec![b'x'; 500_000];
     let mut heavy = broker.plain("heavy");
     while broker.metric("memory_pressure") == 0 {
         heavy.publish_acknowledged("news", &payload);
     }
+    let is_held_back = Arc::clone(is_held_back);
     std::thread::spawn(move || {
-        let message = [&[0, 4][..], b"news", &[0, 1, 0], &payload].concat();
-        let message = support::client::packet(0x32, &message);
-        // It stands still when it is held back: the buffers of the system are full then.
-        while heavy.try_send(&message).is_ok() {}
+        while !is_held_back.load(Ordering::Relaxed) {
+            heavy.publish_acknowledged("news", &payload[..20_000]);
+        }
         heavy
     })
 }
@@ -69,10 +76,12 @@ fn scarce_memory_stops_the_heaviest_publishers_then_refuses_newcomers_and_passes
     let mut reader = broker.plain("reader");
     reader.subscribe("news", 1);
     // The reader reads nothing, so all that is published for it waits.
-    let mut publishers = vec![fill_to_the_first_mark(&broker)];
+    let is_held_back = Arc::new(AtomicBool::new(false));
+    let mut publishers = vec![fill_to_the_first_mark(&broker, &is_held_back)];
     broker.process.log("memory is scarce: the heaviest publishers are not read");
     let held_back = r#"publishers_held_back_total{reason="memory"}"#;
     eventually("the heaviest publisher waits", || (broker.metric(held_back) > 0).then_some(()));
+    is_held_back.store(true, Ordering::Relaxed);
     // Nobody is refused before that, and the others are served.
     assert_eq!(broker.metric(r#"limits_applied_total{limit="memory"}"#), 0);
     broker.plain("newcomer").ping();

@@ -66,9 +66,9 @@ fn what_follows_from_the_memory_budget_is_left_open_and_not_written() {
     let config = Config::try_from(raw).unwrap();
     assert_eq!((config.sessions.durable_bytes_max, config.retained.bytes_max), (None, None));
     let text = format!(
-        "{MINIMAL}[sessions]\ndurable_bytes_max = 7\n[mqtt]\nmessage_expiry_max_seconds = 9\n"
+        "{MINIMAL}[sessions]\ndurable_bytes_max = 7000000\n[mqtt]\nmessage_expiry_max_seconds = 9\n"
     );
     let config = Config::parse(&text).unwrap();
-    assert_eq!(config.sessions.durable_bytes_max, Some(7));
+    assert_eq!(config.sessions.durable_bytes_max, Some(7_000_000));
     assert_eq!(config.mqtt.message_expiry_max, Some(std::time::Duration::from_secs(9)));
 }

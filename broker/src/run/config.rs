@@ -350,9 +350,9 @@ mod tests {
         assert_eq!(engine(&config).durable_messages_max, 100_000 / 5);
         assert_eq!(retained(&config).bytes_max, budget / 100 * 15);
         let written = "queued_bytes_total_max = 800\nqueued_messages_total_max = 80\n\
-                       durable_bytes_max = 7";
+                       durable_bytes_max = 7000000";
         let (bytes, messages, config) = of(written, budget);
         assert_eq!((bytes, messages), (200, 20));
-        assert_eq!(durable_sessions(&config).bytes_total_max, 7);
+        assert_eq!(durable_sessions(&config).bytes_total_max, 7_000_000);
     }
 }
