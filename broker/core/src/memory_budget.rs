@@ -111,12 +111,8 @@ impl MemoryBudget {
     /// Ends a wait for which there is no reason left.
     fn presume(&mut self, now: MemoryUse) {
         let used = now.resident.saturating_sub(self.free);
-        let looks = match used {
-            _ if used < self.mark(REFUSE_PERCENT) => QUIET_LOOKS,
-            _ if used < self.bytes => QUIET_LOOKS_REFUSING,
-            _ => return,
-        };
-        if self.quiet >= looks {
+        let is_refusing = used >= self.mark(REFUSE_PERCENT);
+        if self.quiet >= if is_refusing { QUIET_LOOKS_REFUSING } else { QUIET_LOOKS } {
             let left = self.mark(SLOW_PERCENT - RETURN_PERCENT).saturating_sub(1);
             self.free = self.free.max(now.resident.saturating_sub(left));
             self.quiet = 0;
@@ -171,8 +167,9 @@ mod tests {
             (1..1_000).position(|_| budget.observe(now) == Pressure::None)
         };
         assert_eq!(waiting(800), Some(QUIET_LOOKS as usize - 1));
-        assert_eq!(waiting(900), Some(QUIET_LOOKS_REFUSING as usize - 1));
-        assert_eq!(waiting(1_000), None, "nobody knows what it is");
+        for resident in [900, 2_000] {
+            assert_eq!(waiting(resident), Some(QUIET_LOOKS_REFUSING as usize - 1));
+        }
     }
 
     #[test]
