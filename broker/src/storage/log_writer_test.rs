@@ -1,6 +1,6 @@
 //! Nobody is told that a record is durable before the disk has said so.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +10,12 @@ use super::super::segment_file::LogFile;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Far more than a test sends.
+const QUEUE: usize = 16;
 
 /// A disk that says when it is asked to sync, and then waits for what it is to answer.
 struct SlowDisk {
-    asked: Sender<()>,
+    asked: SyncSender<()>,
     answer: Mutex<Receiver<io::Result<()>>>,
 }
 
@@ -29,15 +31,15 @@ impl LogFile for SlowDisk {
 }
 
 /// A writer on such a disk: that it was asked, and what it is to answer.
-fn writer() -> (LogWriter, Receiver<()>, Sender<io::Result<()>>) {
-    let ((asked, was_asked), (answers, answer)) = (channel(), channel());
+fn writer() -> (LogWriter, Receiver<()>, SyncSender<io::Result<()>>) {
+    let ((asked, was_asked), (answers, answer)) = (sync_channel(QUEUE), sync_channel(QUEUE));
     let disk = SlowDisk { asked, answer: Mutex::new(answer) };
     (LogWriter::start(SegmentFile::on(Box::new(disk))).unwrap(), was_asked, answers)
 }
 
 /// Appends a record; gives where its completion says what became of it.
 fn append(writer: &LogWriter, index: u64) -> Receiver<io::Result<()>> {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(QUEUE);
     let payload = Bytes::from_static(b"x");
     let record = Record { group: GroupId::META, kind: RecordKind::Entry, index, payload };
     let completion = Box::new(move |result| {

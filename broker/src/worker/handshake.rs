@@ -116,6 +116,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     if !listener.protocol.is_websocket() {
         return Ok((stream, None));
     }
+    #[expect(clippy::result_large_err, reason = "the library's own signature")]
     let answer = |request: &Request, response: Response| {
         if !is_from_page(request, &listener.websocket_origins) {
             worker.handle.counters.origin_refused();

@@ -141,23 +141,10 @@ impl<'a> Applying<'a> {
                 self.attach(client_id, asked, will)
             }
             Operation::Detach { session, sent_to, is_will_dropped, expiry_seconds } => {
-                match self.is_current(session) {
-                    true => {
-                        let sent_to = Some(sent_to);
-                        let end = (is_will_dropped, expiry_seconds);
-                        self.part(session.client_id, sent_to, end, &[]);
-                        OperationOutcome::Done
-                    }
-                    false => OperationOutcome::Stale,
-                }
+                self.detach(session, sent_to, (is_will_dropped, expiry_seconds), &[])
             }
             Operation::DetachMember { session, sent_to, is_will_dropped, expiry_seconds, live } => {
-                if !self.is_current(session) {
-                    return OperationOutcome::Stale;
-                }
-                let end = (is_will_dropped, expiry_seconds);
-                self.part(session.client_id, Some(sent_to), end, &live);
-                OperationOutcome::Done
+                self.detach(session, sent_to, (is_will_dropped, expiry_seconds), &live)
             }
             Operation::Discard { client_id } => {
                 self.end_session(client_id);
@@ -204,6 +191,21 @@ impl<'a> Applying<'a> {
                 OperationOutcome::Done
             }
         }
+    }
+
+    /// The connection is gone; `live` are the session's groups that others go on with.
+    fn detach(
+        &mut self,
+        session: SessionRef<'_>,
+        sent_to: u64,
+        end: (bool, Option<u32>),
+        live: &[&str],
+    ) -> OperationOutcome {
+        if !self.is_current(session) {
+            return OperationOutcome::Stale;
+        }
+        self.part(session.client_id, Some(sent_to), end, live);
+        OperationOutcome::Done
     }
 
     /// Whether the session is still this connection's.
