@@ -1,9 +1,10 @@
 //! The real binary as a child process, and a client of its admin API.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use broker_config::{
@@ -17,9 +18,20 @@ use serde_json::Value;
 use super::pki::{CLUSTER_ID, Pki};
 use super::{DEADLINE, eventually};
 
-/// A port that was free a moment ago.
+/// A port that nobody has: not one of those that the system gives to connections, which may be taken
+/// before the broker binds it, and not the same one twice.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(101);
+    loop {
+        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The configuration of broker `fleet-0` alone; tests change what they need.
