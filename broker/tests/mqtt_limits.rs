@@ -6,7 +6,7 @@ mod support;
 use broker::node::AdmissionLimits;
 use broker_policy::{Client as ClientRecord, Policy, Quotas, Record};
 
-use support::client::{CONNACK, Client, SUBACK, connect, packet};
+use support::client::{CONNACK, Client, SUBACK, connect, packet, subscribe_to_a_hundred};
 use support::eventually;
 use support::node::{Node, Options, limits, policy};
 
@@ -109,17 +109,6 @@ fn a_user_has_as_many_connections_as_the_quota_says_and_may_take_its_own_over() 
     drop((first, again));
     eventually("a place is free again", || (enter(&node, "second").0 == 0).then_some(()));
     assert!(node.admission.read().per_user >= 2);
-}
-
-/// A SUBSCRIBE to a hundred filters.
-fn subscribe_to_a_hundred(number: usize) -> Vec<u8> {
-    let mut body = vec![0, 1, 0];
-    for filter in (0..100).map(|n| format!("f/{number}/{n}/+")) {
-        body.extend(u16::try_from(filter.len()).unwrap().to_be_bytes());
-        body.extend(filter.as_bytes());
-        body.push(1);
-    }
-    packet(0x82, &body)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod support;
 
 use support::broker::Broker;
-use support::client::{Client, SUBACK, connect, packet};
+use support::client::{Client, SUBACK, connect, packet, subscribe_to_a_hundred};
 use support::eventually;
 
 const KIB: u64 = 1024;
@@ -115,17 +115,6 @@ fn ten_thousand_half_finished_connections_cost_some_kilobytes_each_and_end_in_ti
     late.ping();
     bystander.is_served();
     assert_eq!(half[0].receive(), None);
-}
-
-/// A SUBSCRIBE to a hundred filters.
-fn subscribe_to_a_hundred(number: usize) -> Vec<u8> {
-    let mut body = vec![0, 1, 0];
-    for filter in (0..100).map(|n| format!("f/{number}/{n}/+")) {
-        body.extend(u16::try_from(filter.len()).unwrap().to_be_bytes());
-        body.extend(filter.as_bytes());
-        body.push(1);
-    }
-    packet(0x82, &body)
 }
 
 #[test]

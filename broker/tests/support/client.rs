@@ -254,6 +254,17 @@ fn binary(value: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A SUBSCRIBE to a hundred filters.
+pub(crate) fn subscribe_to_a_hundred(number: usize) -> Vec<u8> {
+    let mut body = vec![0, 1, 0];
+    for filter in (0..100).map(|n| format!("f/{number}/{n}/+")) {
+        body.extend(u16::try_from(filter.len()).unwrap().to_be_bytes());
+        body.extend(filter.as_bytes());
+        body.push(1);
+    }
+    packet(0x82, &body)
+}
+
 /// A packet with its remaining length.
 pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];

@@ -259,15 +259,7 @@ impl Applying<'_> {
                 given.push(seq);
                 continue;
             }
-            let now = self.now;
-            let incoming = Incoming {
-                message: &message,
-                topic: "",
-                publisher: None,
-                limits: &limits,
-                log_index,
-                now,
-            };
+            let incoming = Incoming::addressed(&message, &limits, log_index, self.now);
             let has_live = live.contains(&&*key);
             let form = GroupForm { key: &key, pick: Pick::Next, has_live };
             if self.share(incoming, form, Some(from)).sessions > 0 {

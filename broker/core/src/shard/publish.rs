@@ -227,14 +227,7 @@ impl Applying<'_> {
         let limits = self.limits;
         let log_index = self.context.log_index;
         let now = self.now;
-        let incoming = Incoming {
-            message: &message,
-            topic: "",
-            publisher: None,
-            limits: &limits,
-            log_index,
-            now,
-        };
+        let incoming = Incoming::addressed(&message, &limits, log_index, now);
         let entry = Entry {
             progress: Progress::Waiting,
             qos,

@@ -33,6 +33,18 @@ pub(super) struct Incoming<'a> {
     pub(super) now: Millis,
 }
 
+impl<'a> Incoming<'a> {
+    /// A message of which it is known who gets it: no topic has to be matched.
+    pub(super) const fn addressed(
+        message: &'a Arc<Message>,
+        limits: &'a SessionLimits,
+        log_index: u64,
+        now: Millis,
+    ) -> Self {
+        Self { message, topic: "", publisher: None, limits, log_index, now }
+    }
+}
+
 /// What became of a message in one shard or group.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kept {
