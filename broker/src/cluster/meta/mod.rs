@@ -18,6 +18,7 @@ mod status;
 mod type_config;
 mod upkeep;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use broker_core::shard::SessionStore;
 use broker_core::types::{Millis, NodeId};
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
+use openraft::{AsyncRuntime, Instant};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 pub use config::{MetaConfig, MetaError, MetaTiming};
@@ -35,18 +38,21 @@ pub use sessions::{SessionEvents, SessionNews, SessionsProposed};
 pub use state_machine::AppliedPolicy;
 pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 
+use super::environment::{Environment, GroupLog, PeerLinks, Process, spawn};
 use super::frame::FrameKind;
 use super::links::Links;
+use crate::node::Clock;
 use crate::storage::{
-    DataDirectory, GroupId, LogWriter, LogWriterStats, RecoveryReport, SnapshotStore,
+    DataDirectory, GroupId, LogWriter, LogWriterStats, RecoveredGroup, RecoveryReport,
+    SnapshotStore,
 };
 use config::raft_config;
 use log_store::LogStore;
 use network::NetworkFactory;
-use proposals::ProposalQueue;
+use proposals::{InstantOf, ProposalQueue};
 use proposer::Proposer;
 use service::{Heard, RaftService};
-use sessions::{SessionProposer, applied_by_peers, applied_here};
+use sessions::{SessionProposer, applied_by_peers};
 use state_machine::StateMachine;
 use type_config::Raft;
 use upkeep::{expire_retained, follow_leadership, keep_sessions, make_snapshots};
@@ -54,6 +60,9 @@ use upkeep::{expire_retained, follow_leadership, keep_sessions, make_snapshots};
 /// Longest silence, in times of the longest election timeout, of a leader that counts as heard.
 /// An election is over by then, so that a change of leader does not show as a loss of it.
 const HEARD_ELECTIONS: u32 = 3;
+
+/// How often the status is looked at, where it is waited for.
+const STATUS_POLL: Duration = Duration::from_millis(50);
 
 /// Longest wait for another leader when this one shuts down.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -69,17 +78,35 @@ pub struct Leadership {
 
 /// The meta group's handle on one node. Cheap to clone.
 #[derive(Clone)]
-pub struct MetaGroup {
-    raft: Raft,
-    links: Links,
-    log: LogStore,
-    writer: LogWriter,
-    machine: StateMachine,
-    proposals: ProposalQueue,
-    session_proposer: SessionProposer,
+pub struct MetaGroup<E: Environment = Process> {
+    raft: Raft<E>,
+    links: E::Links,
+    log: LogStore<E>,
+    writer: E::Log,
+    machine: StateMachine<E>,
+    proposals: ProposalQueue<E>,
+    session_proposer: SessionProposer<E>,
     leadership: watch::Receiver<Leadership>,
-    heard: Heard,
+    heard: Heard<E>,
     heard_within: Duration,
+}
+
+/// What a node's part in the group is made of.
+pub struct MetaParts<E: Environment> {
+    /// The peers; not started yet, so that no frame is missed.
+    pub links: E::Links,
+    /// The write-ahead log.
+    pub writer: E::Log,
+    /// What it held of the group.
+    pub recovered: RecoveredGroup,
+    /// The snapshots.
+    pub snapshots: E::Snapshots,
+    /// Tells when sessions and messages expire.
+    pub clock: E::Clock,
+    /// Number of this process among those that had the disk, above all before it.
+    pub start: u64,
+    /// A number that clients can't foresee.
+    pub seed: u64,
 }
 
 impl MetaGroup {
@@ -94,17 +121,40 @@ impl MetaGroup {
         links: Links,
         directory: &DataDirectory,
     ) -> Result<Self, MetaError> {
-        let group = GroupId::META;
         let (writer, mut recovered, report) =
             LogWriter::open(&directory.log_path()).map_err(|source| MetaError::Log { source })?;
         log_recovery(&report);
+        let parts = MetaParts {
+            links,
+            writer,
+            recovered: recovered.remove(&GroupId::META).unwrap_or_default(),
+            snapshots: SnapshotStore::new(&directory.snapshots_path()),
+            clock: Clock::start(),
+            start: directory.count_start().map_err(|source| MetaError::Start { source })?,
+            seed: seed().map_err(|source| MetaError::State { source })?,
+        };
+        Self::start_with(config, parts).await
+    }
+
+    /// Counters of the write-ahead log.
+    #[must_use]
+    pub fn log_stats(&self) -> &LogWriterStats {
+        self.writer.stats()
+    }
+}
+
+impl<E: Environment> MetaGroup<E> {
+    /// Joins in with what was recovered from the disk, as [`MetaGroup::start`] does.
+    ///
+    /// # Errors
+    /// `State`, `SnapshotMissing`, `Raft`.
+    pub async fn start_with(config: MetaConfig, parts: MetaParts<E>) -> Result<Self, MetaError> {
+        let group = GroupId::META;
+        let MetaParts { links, writer, recovered, snapshots, clock, start, seed } = parts;
         let failed = |source| MetaError::State { source };
-        let recovered = recovered.remove(&group).unwrap_or_default();
         let log = LogStore::open(writer.clone(), group, &recovered).map_err(failed)?;
-        let store = SnapshotStore::new(&directory.snapshots_path());
-        let start = directory.count_start().map_err(|source| MetaError::Start { source })?;
         let this = links.node_id();
-        let machine = StateMachine::open(store, group, (this, start)).map_err(failed)?;
+        let machine = StateMachine::open(snapshots, group, (this, start), seed).map_err(failed)?;
         let first = recovered.purged.as_ref().map_or(0, |(purged, _)| purged + 1);
         let applied = machine.applied_index();
         if recovered.purged.is_some() && applied.is_none_or(|applied| applied + 1 < first) {
@@ -115,37 +165,12 @@ impl MetaGroup {
         let raft = start_raft(&config, &links, &log, &machine).await?;
         let (proposer, proposals) =
             Proposer::new(raft.clone(), links.clone(), config.retained_limits);
-        tokio::spawn(proposer.run());
+        spawn::<E>(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
-        tokio::spawn(follow_leadership(raft.clone(), sender));
-        let entries = config.timing.snapshot_entries;
-        tokio::spawn(make_snapshots(raft.clone(), machine.clone(), log.clone(), entries));
-        tokio::spawn(expire_retained(
-            raft.clone(),
-            machine.retained(),
-            proposals.clone(),
-            config.timing.expiry_interval,
-        ));
+        spawn::<E>(follow_leadership(raft.clone(), sender));
         let session_proposer =
             SessionProposer::new(this, start, config.session_limits, proposals.clone());
-        tokio::spawn(keep_sessions(
-            raft.clone(),
-            links.clone(),
-            machine.sessions(),
-            session_proposer.clone(),
-            config.timing.session_interval,
-        ));
-        let heard = Heard::default();
-        let heard_within = config.timing.election_max * HEARD_ELECTIONS;
-        let service = RaftService {
-            raft: raft.clone(),
-            proposals: proposals.clone(),
-            applied: machine.watch_applied(),
-            incoming: Arc::default(),
-            heard: heard.clone(),
-        };
-        links.serve(FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST, Arc::new(service));
-        Ok(Self {
+        let meta = Self {
             raft,
             links,
             log,
@@ -154,9 +179,40 @@ impl MetaGroup {
             proposals,
             session_proposer,
             leadership,
-            heard,
-            heard_within,
-        })
+            heard: Heard::default(),
+            heard_within: config.timing.election_max * HEARD_ELECTIONS,
+        };
+        meta.spawn_upkeep(&config.timing, clock);
+        let service = RaftService {
+            raft: meta.raft.clone(),
+            proposals: meta.proposals.clone(),
+            applied: meta.machine.applied(),
+            incoming: Arc::default(),
+            heard: meta.heard.clone(),
+        };
+        let kinds = FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST;
+        meta.links.serve(kinds, Arc::new(service));
+        Ok(meta)
+    }
+
+    fn spawn_upkeep(&self, timing: &MetaTiming, clock: E::Clock) {
+        let (raft, machine) = (&self.raft, &self.machine);
+        let entries = timing.snapshot_entries;
+        spawn::<E>(make_snapshots(raft.clone(), machine.clone(), self.log.clone(), entries));
+        spawn::<E>(expire_retained(
+            raft.clone(),
+            clock,
+            machine.retained(),
+            self.proposals.clone(),
+            timing.expiry_interval,
+        ));
+        spawn::<E>(keep_sessions(
+            raft.clone(),
+            (self.links.clone(), clock),
+            machine.sessions(),
+            self.session_proposer.clone(),
+            timing.session_interval,
+        ));
     }
 
     /// Has the cluster commit a command, here or by way of the leader, within
@@ -168,7 +224,7 @@ impl MetaGroup {
     pub fn propose(
         &self,
         command: &Command,
-    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + use<E> {
         self.proposals.propose(command)
     }
 
@@ -181,20 +237,20 @@ impl MetaGroup {
         &self,
         now: Millis,
         operations: Bytes,
-    ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<> {
+    ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<E> {
         self.session_proposer.propose(now, operations)
     }
 
     /// Waits until this node has applied a log entry.
     pub async fn applied_here(&self, log_index: u64) {
-        applied_here(self.machine.watch_applied(), log_index).await;
+        self.machine.applied().reached(log_index).await;
     }
 
     /// Waits until this node and all others that can be reached have applied a log entry; for one
     /// that is silent it waits a second.
     pub async fn applied_everywhere(&self, log_index: u64) {
         let here = self.applied_here(log_index);
-        let peers = applied_by_peers(&self.links, log_index);
+        let peers = applied_by_peers::<E>(&self.links, log_index);
         futures::future::join(here, peers).await;
     }
 
@@ -236,23 +292,20 @@ impl MetaGroup {
         self.machine.retained()
     }
 
-    /// Counters of the write-ahead log.
-    #[must_use]
-    pub fn log_stats(&self) -> &LogWriterStats {
-        self.writer.stats()
-    }
-
     /// Waits until the status satisfies `is_met`; false when it has not within `timeout`.
     pub async fn wait_for(&self, timeout: Duration, is_met: impl Fn(&MetaStatus) -> bool) -> bool {
         let mut metrics = self.raft.metrics();
-        let waiting = async {
-            while !is_met(&self.status()) {
-                // Links come and go without a change of the metrics.
-                let pause = tokio::time::timeout(Duration::from_millis(50), metrics.changed());
-                let _ = pause.await;
+        let until = InstantOf::<E>::now() + timeout;
+        while !is_met(&self.status()) {
+            let left = until.saturating_duration_since(InstantOf::<E>::now());
+            if left.is_zero() {
+                return false;
             }
-        };
-        tokio::time::timeout(timeout, waiting).await.is_ok()
+            // Links come and go without a change of the metrics.
+            let pause = E::Runtime::timeout(left.min(STATUS_POLL), metrics.changed());
+            let _ = pause.await;
+        }
+        true
     }
 
     /// Waits until consensus has stopped for good, which only a failed disk or a bug causes;
@@ -276,7 +329,11 @@ impl MetaGroup {
             tracing::error!("consensus ended with a panic");
         }
         let writer = self.writer.clone();
-        if tokio::task::spawn_blocking(move || writer.close()).await.is_err() {
+        let closed = E::blocking(move || {
+            writer.close();
+            Ok(())
+        });
+        if closed.await.is_err() {
             tracing::error!("closing the log failed");
         }
     }
@@ -304,12 +361,21 @@ impl MetaGroup {
     }
 }
 
-async fn start_raft(
+/// A number that clients can't foresee.
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+async fn start_raft<E: Environment>(
     config: &MetaConfig,
-    links: &Links,
-    log: &LogStore,
-    machine: &StateMachine,
-) -> Result<Raft, MetaError> {
+    links: &E::Links,
+    log: &LogStore<E>,
+    machine: &StateMachine<E>,
+) -> Result<Raft<E>, MetaError> {
     let failed = |reason: String| MetaError::Raft { reason };
     let raft_config = raft_config(config).validate().map_err(|e| failed(e.to_string()))?;
     let network = NetworkFactory { links: links.clone() };

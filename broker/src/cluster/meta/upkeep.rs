@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use broker_core::cluster_state::{Command, RetainedStore};
 use broker_core::shard::{Operation, SessionStore};
-use broker_core::types::{Millis, NodeId};
+use broker_core::types::NodeId;
+use openraft::AsyncRuntime;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use super::proposals::ProposalQueue;
 use super::sessions::SessionProposer;
 use super::state_machine::{Growth, StateMachine};
 use super::type_config::Raft;
-use crate::cluster::links::Links;
+use crate::cluster::environment::{Environment, PeerLinks, WallClock};
 
 /// Bytes of log entries since the last snapshot that are always too many: they are in memory,
 /// and are read again at the next start.
@@ -36,7 +37,10 @@ const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
 const SNAPSHOT_CHECK: Duration = Duration::from_millis(500);
 
 /// Tells who leads, as openraft sees it.
-pub(super) async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadership>) {
+pub(super) async fn follow_leadership<E: Environment>(
+    raft: Raft<E>,
+    sender: watch::Sender<Leadership>,
+) {
     let mut metrics = raft.server_metrics();
     loop {
         let leadership = {
@@ -57,16 +61,14 @@ pub(super) async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadersh
 
 /// Makes snapshots when the log has grown by enough. openraft would count entries alone; here a
 /// few large ones count for many, and a large state is not written again for a few small ones.
-pub(super) async fn make_snapshots(
-    raft: Raft,
-    machine: StateMachine,
-    log: LogStore,
+pub(super) async fn make_snapshots<E: Environment>(
+    raft: Raft<E>,
+    machine: StateMachine<E>,
+    log: LogStore<E>,
     snapshot_entries: u64,
 ) {
-    let mut interval = tokio::time::interval(SNAPSHOT_CHECK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        E::Runtime::sleep(SNAPSHOT_CHECK).await;
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
         }
@@ -97,21 +99,20 @@ const fn is_snapshot_due(growth: &Growth, snapshot_entries: u64) -> bool {
 
 /// Expired messages are invisible at once; this gives their room back. The leader does it for
 /// all, with its own clock.
-pub(super) async fn expire_retained(
-    raft: Raft,
+pub(super) async fn expire_retained<E: Environment>(
+    raft: Raft<E>,
+    clock: E::Clock,
     retained: Arc<RetainedStore>,
-    proposals: ProposalQueue,
+    proposals: ProposalQueue<E>,
     every: Duration,
 ) {
-    let mut interval = tokio::time::interval(every);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        E::Runtime::sleep(every).await;
         loop {
             if raft.metrics().borrow_watched().running_state.is_err() {
                 return;
             }
-            let now = unix_now();
+            let now = clock.now();
             let is_due = retained.next_expiry().is_some_and(|at| at <= now);
             if !is_due || !raft.is_leader() {
                 break;
@@ -133,18 +134,16 @@ const LOOKS_GONE: u32 = 10;
 
 /// Wills whose delay is over, sessions that have expired, sessions whose broker has gone without a
 /// word: the leader sees to them for all, with its own clock.
-pub(super) async fn keep_sessions(
-    raft: Raft,
-    links: Links,
+pub(super) async fn keep_sessions<E: Environment>(
+    raft: Raft<E>,
+    (links, clock): (E::Links, E::Clock),
     sessions: Arc<SessionStore>,
-    proposer: SessionProposer,
+    proposer: SessionProposer<E>,
     every: Duration,
 ) {
-    let mut interval = tokio::time::interval(every);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut silent = BTreeMap::new();
     loop {
-        interval.tick().await;
+        E::Runtime::sleep(every).await;
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
         }
@@ -152,13 +151,13 @@ pub(super) async fn keep_sessions(
             silent.clear();
             continue;
         }
-        let now = unix_now();
+        let now = clock.now();
         let mut operations = Vec::new();
         if sessions.next_due().is_some_and(|at| at <= now) {
             let expire = Operation::Expire { sessions_max: SESSIONS_AT_ONCE_MAX };
             let _ = expire.encode(&mut operations);
         }
-        for (node, start) in gone(&sessions, &links, &mut silent) {
+        for (node, start) in gone::<E>(&sessions, &links, &mut silent) {
             tracing::info!(node_id = %node, "a broker has gone: its clients' sessions are left");
             let _ = Operation::NodeGone { node, start }.encode(&mut operations);
         }
@@ -172,13 +171,13 @@ pub(super) async fn keep_sessions(
 }
 
 /// Processes that have sessions and have had no link for a while.
-fn gone(
+fn gone<E: Environment>(
     sessions: &SessionStore,
-    links: &Links,
+    links: &E::Links,
     silent: &mut BTreeMap<(NodeId, u64), u32>,
 ) -> Vec<(NodeId, u64)> {
     let mut processes = sessions.processes();
-    let accepted = links.status().accepted;
+    let accepted = links.accepted();
     processes.retain(|(node, _)| {
         *node != links.node_id() && !links.is_live(*node) && !accepted.contains(node)
     });
@@ -189,12 +188,6 @@ fn gone(
         *looks >= LOOKS_GONE
     });
     processes
-}
-
-fn unix_now() -> Millis {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A clock before 1970 expires nothing.
-    Millis(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
 }
 
 #[cfg(test)]
