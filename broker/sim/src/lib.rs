@@ -30,4 +30,7 @@ mod scenario;
 mod worker;
 mod world;
 
+#[cfg(test)]
+mod meta_test;
+
 pub use world::{Report, run};

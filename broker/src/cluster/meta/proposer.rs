@@ -42,6 +42,8 @@ pub(super) struct Proposer<E: Environment> {
     limits: RetainedLimits,
     receiver: mpsc::Receiver<Unit<E>>,
     queued_bytes: Arc<AtomicUsize>,
+    /// Deadlines up to this one are of proposals made before one was given up for the last time.
+    given_up: Option<InstantOf<E>>,
 }
 
 impl<E: Environment> Proposer<E> {
@@ -52,7 +54,7 @@ impl<E: Environment> Proposer<E> {
         limits: RetainedLimits,
     ) -> (Self, ProposalQueue<E>) {
         let (queue, receiver, queued_bytes) = ProposalQueue::new();
-        (Self { raft, links, limits, receiver, queued_bytes }, queue)
+        (Self { raft, links, limits, receiver, queued_bytes, given_up: None }, queue)
     }
 
     /// Works until every queue handle is gone.
@@ -71,9 +73,9 @@ impl<E: Environment> Proposer<E> {
     }
 
     /// Tries until every unit has its answer.
-    async fn settle(&self, mut units: Vec<Unit<E>>) {
+    async fn settle(&mut self, mut units: Vec<Unit<E>>) {
         loop {
-            give_up_late(&mut units);
+            self.give_up_late(&mut units);
             if units.is_empty() {
                 return;
             }
@@ -97,6 +99,29 @@ impl<E: Environment> Proposer<E> {
                 Some((log_index, outcomes)) => return answer(units, log_index, outcomes),
                 None => E::Runtime::sleep(RETRY_PAUSE).await,
             }
+        }
+    }
+
+    /// Turns down what has waited for too long, with all that was proposed before that moment: what
+    /// follows a lost proposal must not take effect, or a client that makes the lost one again would
+    /// see them out of order.
+    fn give_up_late(&mut self, units: &mut Vec<Unit<E>>) {
+        let now = InstantOf::<E>::now();
+        let is_late = |unit: &Unit<E>| match &unit.origin {
+            Origin::Local { deadline, .. } => *deadline <= now,
+            Origin::Forwarded { .. } => false,
+        };
+        if units.iter().any(is_late) {
+            self.given_up = Some(now + PROPOSE_TIMEOUT);
+        }
+        let given_up = self.given_up;
+        for unit in units.extract_if(.., |unit| match &unit.origin {
+            Origin::Local { answer, deadline, .. } => {
+                given_up.is_some_and(|given_up| *deadline <= given_up) || answer.is_closed()
+            }
+            Origin::Forwarded { .. } => false,
+        }) {
+            fail_unit(unit);
         }
     }
 
@@ -183,16 +208,6 @@ fn unmark_submitted<E: Environment>(units: &mut [Unit<E>]) {
         if let Origin::Local { is_submitted, .. } = &mut unit.origin {
             *is_submitted = false;
         }
-    }
-}
-
-fn give_up_late<E: Environment>(units: &mut Vec<Unit<E>>) {
-    let now = InstantOf::<E>::now();
-    for unit in units.extract_if(.., |unit| match &unit.origin {
-        Origin::Local { answer, deadline, .. } => *deadline <= now || answer.is_closed(),
-        Origin::Forwarded { .. } => false,
-    }) {
-        fail_unit(unit);
     }
 }
 
