@@ -1,6 +1,7 @@
 //! The meta group in situations that only virtual time brings about exactly.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use broker::cluster::meta::{MetaRole, ProposeError};
@@ -56,5 +57,37 @@ fn what_was_proposed_before_another_was_given_up_does_not_take_effect_after_it()
         found(&nodes[0]).await;
         assert_eq!(second.await, Err(ProposeError::Unavailable));
         assert!(meta.propose(&command()).await.is_ok());
+    });
+}
+
+#[test]
+fn a_change_of_voters_that_was_left_half_done_is_finished() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (_cluster, nodes) = brokers(2).await;
+        let (leader, other) = (&nodes[0], &nodes[1]);
+        found(leader).await;
+        eventually("a link", || leader.meta.status().leader == Some(leader.id)).await;
+        let mut added = None;
+        for _ in 0..100 {
+            added = leader.meta.add_learner(other.id, &other.name, None).await.ok();
+            if added.is_some() {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(added.is_some(), "{:?}", leader.meta.status());
+        let is_settled = || leader.meta.status().is_membership_settled;
+        eventually("the learner", is_settled).await;
+        {
+            // Whoever asked for the change goes as soon as it is under way.
+            let mut promoting = Box::pin(leader.meta.promote(other.id, None));
+            let poll =
+                std::future::poll_fn(|context| Poll::Ready(promoting.as_mut().poll(context)));
+            assert!(poll.await.is_pending());
+        }
+        eventually("both sets of voters", || !is_settled()).await;
+        eventually("the new set of voters", is_settled).await;
+        let status = leader.meta.status();
+        assert!(status.member(other.id).is_some_and(|member| member.is_voter), "{status:?}");
     });
 }

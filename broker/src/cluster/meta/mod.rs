@@ -5,6 +5,7 @@
 //! empty disk waits to be added.
 
 mod config;
+mod joint;
 mod layout;
 mod log_store;
 mod membership;
@@ -47,6 +48,7 @@ use crate::storage::{
     SnapshotStore,
 };
 use config::raft_config;
+use joint::finish_joint;
 use log_store::LogStore;
 use network::NetworkFactory;
 use proposals::{InstantOf, ProposalQueue};
@@ -197,6 +199,7 @@ impl<E: Environment> MetaGroup<E> {
 
     fn spawn_upkeep(&self, timing: &MetaTiming, clock: E::Clock) {
         let (raft, machine) = (&self.raft, &self.machine);
+        spawn::<E>(finish_joint(raft.clone()));
         let entries = timing.snapshot_entries;
         spawn::<E>(make_snapshots(raft.clone(), machine.clone(), self.log.clone(), entries));
         spawn::<E>(expire_retained(
@@ -377,7 +380,8 @@ async fn start_raft<E: Environment>(
     machine: &StateMachine<E>,
 ) -> Result<Raft<E>, MetaError> {
     let failed = |reason: String| MetaError::Raft { reason };
-    let raft_config = raft_config(config).validate().map_err(|e| failed(e.to_string()))?;
+    let raft_config =
+        raft_config(config).validate().map_err(|e| failed(e.to_string()))?;
     let network = NetworkFactory { links: links.clone() };
     let this = links.node_id().0;
     Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())
