@@ -11,11 +11,12 @@ use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 
 use crate::cluster::Cluster;
-use crate::environment::sleep;
+use crate::environment::{sleep, spawn};
 use crate::history::History;
 use crate::liveness::within;
+use crate::membership;
 use crate::network::Network;
-use crate::node::{Node, start};
+use crate::node::{Node, crash, start};
 use crate::random::Random;
 
 const TIME: Duration = Duration::from_secs(30);
@@ -89,5 +90,22 @@ fn a_change_of_voters_that_was_left_half_done_is_finished() {
         eventually("the new set of voters", is_settled).await;
         let status = leader.meta.status();
         assert!(status.member(other.id).is_some_and(|member| member.is_voter), "{status:?}");
+    });
+}
+
+#[test]
+fn a_leader_that_starts_again_at_once_leads_in_a_later_term() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = brokers(2).await;
+        found(&nodes[0]).await;
+        spawn(membership::keep(cluster.clone()));
+        eventually("two voters", || membership::is_settled(&cluster)).await;
+        let before = nodes[0].meta.status();
+        assert_eq!(before.role, MetaRole::Leader);
+        crash(&cluster, 0, true, "the test ends it", Duration::ZERO);
+        start(&cluster, 0).await;
+        eventually("a leader", || membership::leader(&cluster).is_some()).await;
+        let (_, after) = membership::leader(&cluster).unwrap();
+        assert!(after.term > before.term, "{after:?}");
     });
 }

@@ -115,8 +115,12 @@ impl MetaError {
     }
 }
 
-/// The same for openraft.
-pub(super) fn raft_config(config: &MetaConfig) -> Config {
+/// The same for openraft. `is_alone`: the node is the only member that its log knows.
+///
+/// One among several never comes back as the leader that it was. What it had sent to the others and
+/// not synced is lost to it but not to them: in the same term it would give the same log id to
+/// another entry, and they would not notice.
+pub(super) fn raft_config(config: &MetaConfig, is_alone: bool) -> Config {
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
         cluster_name: config.cluster_id.clone(),
@@ -124,6 +128,7 @@ pub(super) fn raft_config(config: &MetaConfig) -> Config {
         election_timeout_min: millis(config.timing.election_min),
         election_timeout_max: millis(config.timing.election_max),
         enable_pre_vote: Some(true),
+        enable_leader_restore: Some(is_alone),
         // Made by `upkeep`, which knows how large entries and state are.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: config.timing.kept_entries,

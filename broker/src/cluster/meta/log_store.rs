@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, Membership, OptionalSend, RaftLogReader};
 
 use super::layout::{decode, encode};
-use super::type_config::{Entry, LogId, TypeConfig, Vote};
+use super::type_config::{Entry, LogId, MemberNode, TypeConfig, Vote};
 use crate::cluster::environment::{Environment, GroupLog, Process};
 use crate::storage::{GroupId, Record, RecordKind, RecoveredGroup};
 use crate::sync::lock;
@@ -62,6 +62,15 @@ impl<E: Environment> LogStore<E> {
     pub(super) fn is_pristine(&self) -> bool {
         let tail = lock(&self.tail);
         tail.vote.is_none() && tail.entries.is_empty() && tail.purged.is_none()
+    }
+
+    /// The last membership in the log; `None` where it holds none.
+    pub(super) fn last_membership(&self) -> Option<Membership<u64, MemberNode>> {
+        let tail = lock(&self.tail);
+        tail.entries.iter().rev().find_map(|entry| match &entry.payload {
+            EntryPayload::Membership(membership) => Some(membership.clone()),
+            EntryPayload::Blank | EntryPayload::Normal(_) => None,
+        })
     }
 
     /// Bytes of the commands in memory.

@@ -380,8 +380,10 @@ async fn start_raft<E: Environment>(
     machine: &StateMachine<E>,
 ) -> Result<Raft<E>, MetaError> {
     let failed = |reason: String| MetaError::Raft { reason };
+    let membership = log.last_membership().unwrap_or_else(|| machine.membership());
+    let is_alone = membership.nodes().all(|(node, _)| *node == links.node_id().0);
     let raft_config =
-        raft_config(config).validate().map_err(|e| failed(e.to_string()))?;
+        raft_config(config, is_alone).validate().map_err(|e| failed(e.to_string()))?;
     let network = NetworkFactory { links: links.clone() };
     let this = links.node_id().0;
     Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())

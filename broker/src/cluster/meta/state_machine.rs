@@ -12,13 +12,13 @@ use broker_policy::Policy;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use openraft::{EntryPayload, Membership, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
 use super::layout::{decode, encode};
 use super::sessions::{Applied, SessionEvents};
 use super::type_config::{
-    BatchOutcome, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+    BatchOutcome, LogId, MemberNode, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
 use crate::cluster::environment::{Environment, Process, SnapshotStorage};
 use crate::storage::{GroupId, SnapshotFile};
@@ -135,6 +135,11 @@ impl<E: Environment> StateMachine<E> {
     /// Index of the last applied entry.
     pub(super) fn applied_index(&self) -> Option<u64> {
         lock(&self.inner).applied.map(|applied| applied.index)
+    }
+
+    /// The membership as of the last applied entry.
+    pub(super) fn membership(&self) -> Membership<u64, MemberNode> {
+        lock(&self.inner).membership.membership().clone()
     }
 
     /// How far the state has moved from the last snapshot.
