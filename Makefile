@@ -52,9 +52,9 @@ verify: ## read-only checks: format, lints, docs, layers, conformance, licences,
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
-	$(CARGO) run --quiet -p xtask -- tidy
-	$(CARGO) run --quiet -p xtask -- conformance
-	$(CARGO) run --quiet -p xtask -- crds --check
+	$(CARGO) xtask tidy
+	$(CARGO) xtask conformance
+	$(CARGO) xtask crds --check
 ifeq ($(filter deny,$(VERIFY_WITHOUT)),)
 	$(CARGO) deny --offline check licenses bans sources $$(./xtask/verify-tools.sh advisories)
 endif
@@ -68,11 +68,11 @@ endif
 
 fix: ## format, and write the generated files anew
 	$(CARGO) fmt --all
-	$(CARGO) run --quiet -p xtask -- crds
+	$(CARGO) xtask crds
 	@if command -v helm >/dev/null; then ./charts/golden.sh; fi
 
 crds: ## write crds/*.yaml from the Rust types
-	$(CARGO) run --quiet -p xtask -- crds
+	$(CARGO) xtask crds
 
 images: build ## both images, from the release binaries (VERSION=… for another one)
 	./images/build.sh $(TARGET)/release/mqtt-broker $(IMAGE_PREFIX)/mqtt-broker:$(VERSION)

@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(
     name = "mqtt-broker",
-    about = "Dunlin's MQTT broker: MQTT 3.1.1 and 5.0 over TLS, alone or in a cluster.",
+    about = "Dunlin's MQTT broker: MQTT 3.1, 3.1.1 and 5.0 over TLS, alone or in a cluster.",
     after_help = AFTER_HELP,
     disable_version_flag = true,
     arg_required_else_help = true
@@ -42,7 +42,8 @@ missing. A broker whose configuration has no [cluster] stands alone and opens th
 Signals: TERM and INT stop it (clients are told to go, 0x8B); HUP reads certificates, password and ACL \
 files again.
 Variables: DUNLIN_DATA_DIR, DUNLIN_WORKERS, DUNLIN_LOG_FORMAT and DUNLIN_LOG_LEVEL override the file; \
-RUST_LOG overrides what is logged, by module.";
+RUST_LOG overrides what is logged, by module. DUNLIN_METRICS_ADDRESS=127.0.0.1:9090 has a broker that \
+stands alone serve /metrics, /healthz and /readyz there, a mosquitto.conf or not.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,8 @@ use crate::storage::{DataDirectory, write_file_atomically};
 /// Version of the identity file's layout.
 const VERSION: u32 = 1;
 
-const FILE_NAME: &str = "identity.json";
+/// Its name in the data directory.
+pub const FILE_NAME: &str = "identity.json";
 
 /// The identity of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +190,48 @@ impl Identity {
         }
         Self::open(directory, &cluster_id, name)
     }
+
+    /// Gives the directory of a broker that stands alone an identity again, after the one that it had
+    /// was set aside: of the node that its log and snapshots are of, if they are of any. The cluster
+    /// is a new one: nobody else knew the one before.
+    ///
+    /// # Errors
+    /// `Io`, `NoRandomness`.
+    pub fn restore_alone(
+        directory: &DataDirectory,
+        node_id: Option<NodeId>,
+        name: &str,
+    ) -> Result<Self, IdentityError> {
+        let node_id = match node_id {
+            Some(node_id) => node_id,
+            None => NodeId(random()?),
+        };
+        let cluster_id = format!("{ALONE}{:016x}", random()?);
+        let identity = Self { node_id, cluster_id, name: name.to_owned() };
+        identity.write(directory.path().join(FILE_NAME))?;
+        Ok(identity)
+    }
+
+    fn write(&self, path: PathBuf) -> Result<(), IdentityError> {
+        let file = File {
+            version: VERSION,
+            node_id: self.node_id.to_string(),
+            cluster_id: self.cluster_id.clone(),
+            name: self.name.clone(),
+        };
+        let mut content = serde_json::to_vec_pretty(&file)
+            .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
+        content.push(b'\n');
+        write_file_atomically(&path, &content).map_err(|source| IdentityError::Io { path, source })
+    }
+}
+
+impl IdentityError {
+    /// Whether the file is not what was written, by this version.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::BadNodeId { .. })
+    }
 }
 
 fn random() -> Result<u64, IdentityError> {
@@ -229,16 +272,7 @@ fn create(
         cluster_id: cluster_id.to_owned(),
         name: name.to_owned(),
     };
-    let file = File {
-        version: VERSION,
-        node_id: identity.node_id.to_string(),
-        cluster_id: identity.cluster_id.clone(),
-        name: identity.name.clone(),
-    };
-    let mut content = serde_json::to_vec_pretty(&file)
-        .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
-    content.push(b'\n');
-    write_file_atomically(&path, &content).map_err(failed)?;
+    identity.write(path)?;
     tracing::info!(node_id = %identity.node_id, name, cluster_id, "new data directory");
     Ok(identity)
 }

@@ -38,6 +38,38 @@ fn who_is_one_too_many_in_all_is_told_so_and_comes_in_when_another_leaves() {
 }
 
 #[test]
+fn who_is_one_too_many_on_a_listener_is_told_so_over_tls_too_and_takes_no_place() {
+    let node = Node::start(Options { limits: limits(2, 1_000), ..Options::default() });
+    let (first, mut second) = (enter(&node, "first"), enter(&node, "second"));
+    assert_eq!((first.0, second.0), (0, 0));
+    // Is told when it says CONNECT, and has no place until then.
+    let mut dawdling = Client::plain(node.plain);
+    let (code, mut third) = enter(&node, "third");
+    assert_eq!(code, QUOTA_EXCEEDED);
+    third.until_closed();
+    let mut old = Client::plain(node.plain);
+    old.send(&packet(0x10, b"\0\x04MQTT\x04\x02\0\0\0\x03old"));
+    assert_eq!(old.expect(CONNACK).body, [0, 3], "3.1.1: server unavailable");
+    old.until_closed();
+    assert_eq!((node.plain_reading().connections, node.plain_reading().refused), (2, 3));
+    drop(first);
+    eventually("a place is free again", || (enter(&node, "fourth").0 == 0).then_some(()));
+    assert_eq!(dawdling.connect("dawdling", Some("pump"), b"secret"), QUOTA_EXCEEDED);
+    second.1.ping();
+
+    let secure = || Client::secure(node.secure, &node.pki.device());
+    let mut inside = [secure(), secure()];
+    for (number, client) in inside.iter_mut().enumerate() {
+        assert_eq!(client.connect(&format!("secure-{number}"), Some("pump"), b"secret"), 0);
+    }
+    let mut outside = secure();
+    assert_eq!(outside.connect("outside", Some("pump"), b"secret"), QUOTA_EXCEEDED);
+    outside.until_closed();
+    assert!(node.admission.read().per_listener >= 4);
+    assert_eq!(node.admission.read().connections, 0, "nobody was one too many in all");
+}
+
+#[test]
 fn who_is_one_too_many_of_an_address_is_told_so() {
     let node = node(AdmissionLimits { per_address: 1, ..AdmissionLimits::NONE });
     let (code, _first) = enter(&node, "first");

@@ -13,9 +13,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
-use support::DEADLINE;
 use support::client::{CONNACK, Client, connect, connect_tcp, publish};
 use support::node::{Node, Options, address, listener};
+use support::{DEADLINE, eventually};
 
 /// A node with one more listener.
 fn node(protocol: Protocol, change: impl FnOnce(&mut Listener)) -> Node {
@@ -68,10 +68,22 @@ fn upgrade<S: Read + Write>(
     stream: S,
     offers: Option<&'static str>,
 ) -> Result<(WebSocket<S>, String), u16> {
+    upgrade_from(stream, offers, None)
+}
+
+/// The same of a web page.
+fn upgrade_from<S: Read + Write>(
+    stream: S,
+    offers: Option<&'static str>,
+    origin: Option<&'static str>,
+) -> Result<(WebSocket<S>, String), u16> {
     let mut request = "ws://localhost/mqtt".into_client_request().unwrap();
     if let Some(offers) = offers {
         let offers = HeaderValue::from_static(offers);
         request.headers_mut().insert("Sec-WebSocket-Protocol", offers);
+    }
+    if let Some(origin) = origin {
+        request.headers_mut().insert("Origin", HeaderValue::from_static(origin));
     }
     match tokio_tungstenite::tungstenite::client(request, stream) {
         Ok((websocket, response)) => {
@@ -133,6 +145,61 @@ fn a_websocket_must_offer_mqtt() {
     stranger.send(&connect("stranger", Some("pump"), b"secret", true));
     stranger.until_closed();
     Client::plain(node.plain).log_in("bystander").ping();
+}
+
+#[test]
+fn only_pages_that_are_named_may_connect_and_what_is_no_browser() {
+    let pages = vec!["https://plant.example".to_owned(), "http://localhost:8080".to_owned()];
+    let node = node(Protocol::Ws, |listener| listener.websocket_origins = pages);
+    let from = |origin| {
+        let tcp = connect_tcp(address(&node.places[2])).unwrap();
+        upgrade_from(tcp, Some("mqtt"), origin).err()
+    };
+    for origin in [Some("https://plant.example"), Some("HTTP://localhost:8080"), None] {
+        assert_eq!(from(origin), None, "{origin:?}");
+    }
+    let strangers = ["https://plant.example.evil.example", "http://plant.example", "null", ""];
+    for origin in strangers {
+        assert_eq!(from(Some(origin)), Some(403), "{origin:?}");
+    }
+    let counted: u64 = node.worker_readings().iter().map(|reading| reading.origins_refused).sum();
+    assert_eq!(strangers.len() as u64, counted);
+}
+
+#[test]
+fn where_no_page_is_named_all_may_connect() {
+    let node = node(Protocol::Ws, |_| {});
+    let tcp = connect_tcp(address(&node.places[2])).unwrap();
+    assert!(upgrade_from(tcp, Some("mqtt"), Some("https://anywhere.example")).is_ok());
+}
+
+#[test]
+fn a_packet_too_large_is_told_so_through_a_websocket_and_messages_may_be_larger_than_packets() {
+    let node = node(Protocol::Ws, |_| {});
+    let limit = broker_core::engine::EngineConfig::default().packet_bytes_max as usize;
+    let tcp = connect_tcp(address(&node.places[2])).unwrap();
+    let (mut websocket, _) = upgrade(tcp, Some("mqtt")).ok().unwrap();
+    // CONNECT and more than a packet's worth of PUBLISH packets in one message.
+    let payload = vec![b'x'; limit / 4];
+    let mut bytes = connect("sender", Some("pump"), b"secret", true);
+    (0..6).for_each(|_| bytes.extend(publish("up", &payload)));
+    let mut other = Client::plain(node.plain).log_in("other");
+    other.subscribe("up", 0);
+    websocket.send(Message::Binary(bytes.into())).unwrap();
+    (0..6).for_each(|_| assert_eq!(other.message().1.len(), payload.len()));
+    // The first bytes of one that is too long, in a frame of its length.
+    // (It is closed while it sends.)
+    let _ = websocket.send(Message::Binary(publish("up", &vec![b'x'; limit]).into()));
+    let mut answers = Vec::new();
+    while let Ok(message) = websocket.read() {
+        if let Message::Binary(bytes) = message {
+            answers.extend(bytes);
+        }
+    }
+    let last = answers.windows(3).rposition(|bytes| bytes[0] == 0xE0 && bytes[2] == 0x95);
+    assert!(last.is_some(), "DISCONNECT 0x95 in {answers:?}");
+    let read = || node.worker_readings().iter().map(|r| r.engine.limits.packet_bytes).sum::<u64>();
+    assert_eq!(eventually("it is counted", || Some(read()).filter(|count| *count > 0)), 1);
 }
 
 #[test]

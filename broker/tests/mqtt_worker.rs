@@ -173,23 +173,6 @@ fn a_slow_reader_holds_nobody_up_and_loses_only_qos_0() {
 }
 
 #[test]
-fn connections_over_the_limit_are_closed_at_once() {
-    let limits = limits(2, 1_000);
-    let node = Node::start(Options { limits, ..Options::default() });
-    let first = plain(&node, "first");
-    let mut second = plain(&node, "second");
-    assert_eq!(Client::plain(node.plain).receive(), None);
-    assert_eq!(node.plain_reading().refused, 1);
-    drop(first);
-    eventually("a place is free again", || {
-        let mut third = Client::try_plain(node.plain).ok()?;
-        third.try_send(&connect("third", Some("pump"), b"secret", true)).ok()?;
-        third.receive().filter(|packet| packet.kind() == CONNACK)
-    });
-    second.ping();
-}
-
-#[test]
 fn accepting_waits_for_the_connection_rate() {
     let limits = limits(100, 20);
     let node = Node::start(Options { limits, ..Options::default() });

@@ -22,7 +22,8 @@ fn the_version_is_printed() {
 fn help_says_how_to_start() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    for expected in ["mqtt-operator local up", "/v1/cluster/bootstrap", "check", "run", "DUNLIN_"] {
+    let words = ["check", "run", "DUNLIN_METRICS_ADDRESS", "MQTT 3.1, 3.1.1 and 5.0"];
+    for expected in ["mqtt-operator local up", "/v1/cluster/bootstrap"].into_iter().chain(words) {
         assert!(out.contains(expected), "{expected} is missing in:\n{out}");
     }
 }

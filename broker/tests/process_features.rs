@@ -76,23 +76,36 @@ fn a_client_proves_its_password_without_sending_it_and_again_later() {
     let mut broker = Mosquitto::new();
     let lines = scram_line(&broker, "pump,1", "pencil") + &scram_line(&broker, "gate", "rubber");
     broker.write("passwd", &lines);
-    broker.write("m.conf", "listener PORT 127.0.0.1\npassword_file passwd\n");
+    broker.write("m.conf", "listener PORT 127.0.0.1\npassword_file passwd\npersistence true\n");
     broker.start(&["-c", "m.conf"]);
     let Some(said) = scram_client(&broker, &["pump,1", "pencil", "pump,1", "pencil"]) else {
         eprintln!("python3 is not there: SCRAM is not tried by a client of another make");
         return;
     };
-    assert_eq!((&*said[0], &*said[2]), ("connack 0x00", "again"));
+    assert_eq!((&*said[0], &*said[3]), ("connack 0x00", "again"));
     let other = scram_client(&broker, &["pump,1", "pencil", "gate", "rubber"]).unwrap();
-    assert_eq!(other[2], "disconnect 0x87");
+    assert_eq!(other[3], "disconnect 0x87");
     let wrong = scram_client(&broker, &["pump,1", "pencil", "pump,1", "pen"]).unwrap();
-    assert_eq!(wrong[2], "disconnect 0x87");
+    assert_eq!(wrong[3], "disconnect 0x87");
     // Who is not there looks like who is, each time.
     let nobody = [scram_client(&broker, &["eve", "x"]), scram_client(&broker, &["eve", "y"])];
     let [Some(first), Some(second)] = nobody else { panic!() };
     assert_eq!((&*first[0], &first), ("connack 0x87", &second));
     assert_eq!(scram_client(&broker, &["gate", "wrong"]).unwrap()[0], "connack 0x87");
+    // Another spelling of the name is the same user; the credential of most says how all are asked.
+    assert_eq!(scram_client(&broker, &["\u{FF47}ate", "rubber"]).unwrap()[0], "connack 0x00");
+    assert_eq!((&*said[2], &*first[2]), ("iterations 4096", "iterations 4096"));
     assert_eq!(broker.stop().code(), Some(0));
+    // The secret is kept over a restart, and another broker has another one.
+    broker.start(&["-c", "m.conf"]);
+    assert_eq!(scram_client(&broker, &["eve", "x"]), Some(first.clone()));
+    assert_eq!(broker.stop().code(), Some(0));
+    let mut other = Mosquitto::new();
+    other.write("passwd", &lines);
+    other.write("m.conf", "listener PORT 127.0.0.1\npassword_file passwd\n");
+    other.start(&["-c", "m.conf"]);
+    assert_ne!(scram_client(&other, &["eve", "x"]), Some(first));
+    assert_eq!(other.stop().code(), Some(0));
 
     // Where no password is taken, none is proved.
     broker.write("m.conf", "listener PORT 127.0.0.1\nallow_anonymous true\n");

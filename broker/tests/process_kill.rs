@@ -3,15 +3,14 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use support::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
+use support::alone::Alone;
+use support::client::{Client, PUBACK, PUBLISH, connect, packet};
+use support::durable::{Publisher, Subscriber, check_complete, until_received};
 use support::eventually;
-use support::process::{free_port, program};
+use support::metrics::number;
 
 /// Times that the broker is killed.
 const KILLS: u64 = 100;
@@ -20,73 +19,9 @@ const KILLS: u64 = 100;
 /// so that the kill meets another moment.
 const BETWEEN_MAX: u64 = 100;
 
-/// A broker on its own, for everybody.
-struct Alone {
-    folder: tempfile::TempDir,
-    address: SocketAddr,
-    child: Option<Child>,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Alone {
-    fn new(durability: &str) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "data_dir = {:?}\nworkers = 2\ndurability = \"{durability}\"\n\n[policy]\n\n\
-             [[listeners]]\nname = \"plain\"\nprotocol = \"mqtt\"\naddress = \"127.0.0.1\"\n\
-             port = {}\nanonymous = true\nacknowledge_plaintext = true\n",
-            folder.path().join("data"),
-            address.port(),
-        );
-        std::fs::write(folder.path().join("broker.toml"), config).unwrap();
-        Self { folder, address, child: None, lines: Arc::default() }
-    }
-
-    fn start(&mut self) {
-        let mut child = program()
-            .args(["run", "--name", "alone-0", "--config"])
-            .arg(self.folder.path().join("broker.toml"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&self.lines));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
-            }
-        });
-        self.child = Some(child);
-    }
-
-    fn kill(&mut self) {
-        let child = self.child.as_mut().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    fn role(&self, client_id: &'static str, stop: &Arc<AtomicBool>) -> Role {
-        let places = Places::new(Mutex::new(vec![self.address]));
-        Role { client_id, username: None, places, stop: Arc::clone(stop) }
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let lines = self.lines.lock().unwrap();
-            lines.iter().rev().take(200).rev().for_each(|line| eprintln!("{line}"));
-        }
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 #[test]
 fn a_broker_killed_a_hundred_times_under_load_loses_nothing_that_it_acknowledged() {
-    let mut broker = Alone::new("local");
+    let mut broker = Alone::new("durability = \"local\"");
     broker.start();
     let (stop_subscriber, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let subscriber = Subscriber::start(broker.role("subscriber", &stop_subscriber), "load/#");
@@ -122,7 +57,7 @@ fn a_broker_killed_a_hundred_times_under_load_loses_nothing_that_it_acknowledged
 
 #[test]
 fn what_is_damaged_on_the_disk_is_set_aside_and_the_broker_serves() {
-    let mut broker = Alone::new("local");
+    let mut broker = Alone::new("durability = \"local\"");
     broker.start();
     let stop = Arc::<AtomicBool>::default();
     let publisher = Publisher::start(broker.role("p", &stop), "t", 2);
@@ -153,7 +88,7 @@ fn what_is_damaged_on_the_disk_is_set_aside_and_the_broker_serves() {
 
 #[test]
 fn with_durability_memory_a_session_goes_with_the_process_and_the_log_stays_empty_of_it() {
-    let mut broker = Alone::new("memory");
+    let mut broker = Alone::new("durability = \"memory\"");
     broker.start();
     let stop = Arc::<AtomicBool>::default();
     let publisher = Publisher::start(broker.role("p", &stop), "t", 1);
@@ -171,4 +106,140 @@ fn with_durability_memory_a_session_goes_with_the_process_and_the_log_stays_empt
     assert_eq!(present, 0);
     stop.store(true, Ordering::Relaxed);
     publisher.finish();
+}
+
+/// CONNECT of MQTT 5.0 with a Session Expiry Interval and a will, of QoS 1, with its delay.
+fn connect_with_will(client_id: &str, expiry_seconds: u32, will: Option<(&str, u32)>) -> Vec<u8> {
+    let text = |value: &str| [&(value.len() as u16).to_be_bytes()[..], value.as_bytes()].concat();
+    let flags = if will.is_some() { 0x04 | 0x08 } else { 0 };
+    let mut body = [&text("MQTT")[..], &[5, flags, 0, 60, 5, 0x11]].concat();
+    body.extend(expiry_seconds.to_be_bytes());
+    body.extend(text(client_id));
+    if let Some((topic, delay_seconds)) = will {
+        body.extend([5, 0x18]);
+        body.extend(delay_seconds.to_be_bytes());
+        body.extend(text(topic));
+        body.extend(text("gone"));
+    }
+    packet(0x10, &body)
+}
+
+/// A client that is let in, with whether its session was there.
+fn enter(broker: &Alone, connect: &[u8]) -> (Client, bool) {
+    eventually("it is let in", || {
+        let mut client = Client::try_plain(broker.address).ok()?;
+        client.try_send(connect).ok()?;
+        let connack = client.receive()?;
+        assert_eq!(connack.body[1], 0, "{connack:?}");
+        Some((client, connack.body[0] == 1))
+    })
+}
+
+#[test]
+fn a_killed_broker_has_its_delayed_wills_its_retained_messages_and_its_expiring_sessions() {
+    let mut broker = Alone::new("durability = \"local\"");
+    broker.start();
+    let watch = || connect_with_will("watch", 3600, None);
+    let (mut watcher, _) = enter(&broker, &watch());
+    watcher.subscribe("will/#", 1);
+    drop(watcher);
+    // One whose delay runs when the broker is killed, and one that is connected then.
+    let (left, _) = enter(&broker, &connect_with_will("left", 3600, Some(("will/left", 1))));
+    drop(left);
+    let (_stays, _) = enter(&broker, &connect_with_will("stays", 3600, Some(("will/stays", 1))));
+    // Two whose sessions are to end soon, away and connected.
+    let (brief, _) = enter(&broker, &connect_with_will("brief", 1, None));
+    drop(brief);
+    let (_short, _) = enter(&broker, &connect_with_will("short", 1, None));
+    let (mut publisher, _) = enter(&broker, &connect("publisher", None, b"", true));
+    for number in 0..50 {
+        let topic = format!("kept/{number}");
+        let body = [&(topic.len() as u16).to_be_bytes()[..], topic.as_bytes(), &[0, 1, 0], b"kept"];
+        publisher.send(&packet(0x33, &body.concat()));
+        publisher.expect(PUBACK);
+    }
+    broker.kill();
+    broker.start();
+
+    let (mut reader, _) = enter(&broker, &connect("reader", None, b"", true));
+    reader.subscribe("kept/#", 0);
+    let mut kept: Vec<String> = (0..50).map(|_| reader.message().0).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    assert_eq!(kept.len(), 50);
+    let (mut watcher, is_present) = enter(&broker, &watch());
+    assert!(is_present);
+    let mut wills = [(); 2].map(|()| {
+        let will = watcher.expect(PUBLISH);
+        let length = usize::from(u16::from_be_bytes([will.body[0], will.body[1]]));
+        String::from_utf8(will.body[2..2 + length].to_vec()).unwrap()
+    });
+    wills.sort_unstable();
+    assert_eq!(wills, ["will/left", "will/stays"]);
+    // The watcher's and those of the wills are left.
+    eventually("the sessions have ended", || {
+        (number(broker.metrics, "durable_sessions") == 3).then_some(())
+    });
+    let (_brief, is_present) = enter(&broker, &connect_with_will("brief", 1, None));
+    assert!(!is_present);
+}
+
+#[test]
+fn damaged_small_files_are_set_aside_and_nothing_else_is_lost() {
+    for (file, said) in [("identity.json", "made anew from the log"), ("starts", "count of starts")]
+    {
+        for damage in [&b"\xFF\0{"[..], b""] {
+            let mut broker = Alone::new("durability = \"local\"");
+            broker.start();
+            let watch = connect_with_will("watch", 3600, None);
+            let (mut watcher, _) = enter(&broker, &watch);
+            watcher.subscribe("t", 1);
+            drop(watcher);
+            assert_eq!(number(broker.metrics, "damaged_set_aside"), 0);
+            let (mut publisher, _) = enter(&broker, &connect("publisher", None, b"", true));
+            assert_eq!(publisher.publish_acknowledged("t", b"kept"), 0);
+            broker.kill();
+            let data = broker.folder.path().join("data");
+            std::fs::write(data.join(file), damage).unwrap();
+            broker.start();
+            let (mut watcher, is_present) = enter(&broker, &watch);
+            assert!(is_present, "{file}");
+            assert_eq!(watcher.acknowledged_message(), b"kept");
+            let lines = broker.lines.lock().unwrap().join("\n");
+            assert!(lines.contains(said), "{lines}");
+            assert_eq!(std::fs::read(data.join("damaged-1").join(file)).unwrap(), damage);
+            assert_eq!(number(broker.metrics, "damaged_set_aside"), 1);
+            // It is mended: another start finds nothing to say, and what was said last is kept.
+            let (mut publisher, _) = enter(&broker, &connect("publisher", None, b"", true));
+            drop(watcher);
+            assert_eq!(publisher.publish_acknowledged("t", b"later"), 0);
+            broker.kill();
+            broker.start();
+            let (mut watcher, is_present) = enter(&broker, &watch);
+            assert!(is_present, "{file}");
+            let left = (0..2).map(|_| watcher.acknowledged_message()).find(|m| m == b"later");
+            assert!(left.is_some());
+            assert!(!data.join("damaged-2").exists());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_identity_without_a_log_that_says_whose_it_is_begins_anew() {
+    let mut broker = Alone::new("durability = \"local\"");
+    broker.start();
+    let (mut client, _) = enter(&broker, &connect_with_will("a", 3600, None));
+    client.ping();
+    broker.kill();
+    let data = broker.folder.path().join("data");
+    std::fs::write(data.join("identity.json"), "?").unwrap();
+    for segment in data.join("log").read_dir().unwrap() {
+        std::fs::write(segment.unwrap().path(), [0xAA; 4096]).unwrap();
+    }
+    broker.start();
+    let (_client, is_present) = enter(&broker, &connect_with_will("a", 3600, None));
+    assert!(!is_present);
+    let lines = broker.lines.lock().unwrap().join("\n");
+    assert!(lines.contains("the identity and the log are damaged and set aside"), "{lines}");
+    assert_eq!(number(broker.metrics, "damaged_set_aside"), 2);
 }

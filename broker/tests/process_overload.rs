@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use support::broker::Broker;
 use support::client::Client;
 use support::eventually;
@@ -12,25 +15,34 @@ const SERVER_BUSY: u8 = 0x89;
 /// More publishers than it takes to fill the budget.
 const PUBLISHERS_MAX: usize = 200;
 
-/// The value of a metric, with its labels.
-fn metric(broker: &Broker, name: &str) -> u64 {
-    let (code, text) = broker.call("GET", "/metrics", "");
-    assert_eq!(code, 200);
-    let prefix = format!("mqtt_broker_{name} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
-    value.unwrap_or_else(|| panic!("no {name} in:\n{text}")).parse().unwrap()
-}
-
 /// A broker that may use 192 MiB, and whose queues alone could take more.
 fn broker() -> Broker {
-    let mut broker = Broker::founded();
-    broker.process.signal("TERM");
-    broker.process.wait();
-    broker.raw.limits.memory_bytes_max = 192 * MIB;
-    broker.raw.sessions.queued_bytes_max = 512 * MIB;
-    broker.raw.sessions.queued_bytes_total_max = 4096 * MIB;
-    broker.restart();
-    broker
+    Broker::founded_with(|raw| {
+        raw.limits.memory_bytes_max = 192 * MIB;
+        raw.sessions.queued_bytes_max = 512 * MIB;
+        raw.sessions.queued_bytes_total_max = 4096 * MIB;
+    })
+}
+
+/// Publishes until memory is scarce, half a megabyte at a time and each acknowledged, so that the
+/// broker looks in between; then goes on in small steps, which take far longer to the next mark than
+/// the broker takes to look again, until it is not read any more.
+fn fill_to_the_first_mark(
+    broker: &Broker,
+    is_held_back: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<Client> {
+    let payload = vec![b'x'; 500_000];
+    let mut heavy = broker.plain("heavy");
+    while broker.metric("memory_pressure") == 0 {
+        heavy.publish_acknowledged("news", &payload);
+    }
+    let is_held_back = Arc::clone(is_held_back);
+    std::thread::spawn(move || {
+        while !is_held_back.load(Ordering::Relaxed) {
+            heavy.publish_acknowledged("news", &payload[..20_000]);
+        }
+        heavy
+    })
 }
 
 /// A publisher that sends as much as the broker reads, up to 16 MB; `None` when it is not let in.
@@ -58,13 +70,23 @@ fn publisher(broker: &Broker, number: usize) -> Option<std::thread::JoinHandle<C
 #[test]
 fn scarce_memory_stops_the_heaviest_publishers_then_refuses_newcomers_and_passes() {
     let broker = broker();
-    assert_eq!(metric(&broker, r#"memory_bytes{of="budget"}"#), 192 * MIB);
-    assert!(metric(&broker, "open_files_max") > 0);
+    assert_eq!(broker.metric(r#"memory_bytes{of="budget"}"#), 192 * MIB);
+    assert!(broker.metric("open_files_max") > 0);
     let mut watch = broker.plain("watch");
     let mut reader = broker.plain("reader");
     reader.subscribe("news", 1);
     // The reader reads nothing, so all that is published for it waits.
-    let mut publishers = Vec::new();
+    let is_held_back = Arc::new(AtomicBool::new(false));
+    let mut publishers = vec![fill_to_the_first_mark(&broker, &is_held_back)];
+    broker.process.log("memory is scarce: the heaviest publishers are not read");
+    let held_back = r#"publishers_held_back_total{reason="memory"}"#;
+    eventually("the heaviest publisher waits", || (broker.metric(held_back) > 0).then_some(()));
+    is_held_back.store(true, Ordering::Relaxed);
+    // Nobody is refused before that, and the others are served.
+    assert_eq!(broker.metric(r#"limits_applied_total{limit="memory"}"#), 0);
+    broker.plain("newcomer").ping();
+    watch.ping();
+    assert_eq!(broker.metric("memory_pressure"), 1);
     let refused = (0..PUBLISHERS_MAX).any(|number| match publisher(&broker, number) {
         Some(running) => {
             publishers.push(running);
@@ -74,12 +96,8 @@ fn scarce_memory_stops_the_heaviest_publishers_then_refuses_newcomers_and_passes
     });
     assert!(refused, "nobody was refused");
     broker.process.log("memory is very scarce: new clients are refused");
-    // Who is heavy is known after a look.
-    eventually("the heaviest publishers wait", || {
-        (metric(&broker, r#"publishers_held_back_total{reason="memory"}"#) > 0).then_some(())
-    });
-    assert!(metric(&broker, r#"limits_applied_total{limit="memory"}"#) > 0);
-    assert_eq!(metric(&broker, "memory_pressure"), 2);
+    assert!(broker.metric(r#"limits_applied_total{limit="memory"}"#) > 0);
+    assert_eq!(broker.metric("memory_pressure"), 2);
     // Who is in is served.
     watch.ping();
 
@@ -97,7 +115,7 @@ fn scarce_memory_stops_the_heaviest_publishers_then_refuses_newcomers_and_passes
         let mut client = Client::plain(broker.process.listener("plain"));
         (client.connect("late", Some("pump"), b"secret") == 0).then_some(())
     });
-    assert!(metric(&broker, "memory_pressure_changes_total") >= 2);
+    assert!(broker.metric("memory_pressure_changes_total") >= 2);
     watch.ping();
     drop(broker);
     for publisher in publishers {

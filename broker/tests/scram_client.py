@@ -88,7 +88,7 @@ class Client:
     def final(self, challenge):
         fields = dict(part.split("=", 1) for part in challenge.split(","))
         assert fields["r"].startswith(self.nonce) and len(fields["r"]) > len(self.nonce) + 16
-        self.salt = fields["s"]
+        self.salt, self.iterations = fields["s"], fields["i"]
         salted = hashlib.pbkdf2_hmac(
             "sha256", self.password.encode(), base64.b64decode(fields["s"]), int(fields["i"])
         )
@@ -144,8 +144,9 @@ def main():
     client = Client(port, user, password)
     print(client.connect())
     print("salt", getattr(client, "salt", None))
-    if len(sys.argv) > 4:
-        print(client.again(sys.argv[4], sys.argv[5]))
+    again = [client.again(sys.argv[4], sys.argv[5])] if len(sys.argv) > 4 else []
+    print("iterations", getattr(client, "iterations", None))
+    print(*again, sep="\n")
 
 
 main()

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::features::{AutoSubscription, Delayed, Redirect, Rewrite};
+use crate::limits::{Limits, Retained, Sessions};
+use crate::listener::Listener;
 use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
 
 /// A configuration that was checked as a whole. Made by [`Config::parse`] or from a
@@ -17,17 +19,24 @@ pub struct Config {
     /// Which cluster this broker belongs to; `None`: it stands alone, a cluster of one that it
     /// founds itself, without peers and admin API.
     pub cluster: Option<Cluster>,
-    /// Where the policy comes from; `None` in a cluster, whose operator gives it.
+    /// Where a broker that stands alone serves `/metrics`, `/healthz` and `/readyz`, over plain
+    /// HTTP; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Where the policy comes from, but for listeners with one of their own; `None` in a cluster,
+    /// whose operator gives it.
     pub policy: Option<PolicyPaths>,
     /// Folder for identity, Raft log and state.
     pub data_dir: PathBuf,
     /// Worker threads; `None`: one per core.
     pub workers: Option<u16>,
+    /// File that the number of the process is written to.
+    pub pid_file: Option<PathBuf>,
     /// When an acknowledgement of QoS 1 and 2 may leave.
     pub durability: Durability,
     /// What a broker without a quorum still serves.
     pub partition_policy: PartitionPolicy,
-    /// Certificate, key and trust anchors of MQTT listeners; `None`: no listener has TLS.
+    /// Certificate, key and trust anchors of MQTT listeners that have no files of their own; `None`:
+    /// no such listener has TLS.
     pub tls: Option<TlsPaths>,
     /// Where clients connect; at least one, names unique.
     pub listeners: Vec<Listener>,
@@ -108,7 +117,7 @@ pub struct StaticPeer {
     pub address: String,
 }
 
-/// PEM files of MQTT listeners and of the admin API.
+/// PEM files of MQTT listeners, or of one, and of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPaths {
     /// Certificate chain.
@@ -117,6 +126,8 @@ pub struct TlsPaths {
     pub server_key: PathBuf,
     /// Trust anchor of MQTT clients' certificates.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists for them.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// PEM files that only a member of a cluster has.
@@ -129,7 +140,7 @@ pub struct ClusterTlsPaths {
 }
 
 /// Files that say who may connect and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyPaths {
     /// Users and the hashes of their passwords.
     pub password_file: Option<PathBuf>,
@@ -173,126 +184,6 @@ impl PeerTlsPaths {
     }
 }
 
-/// A place where clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Unique name, a DNS label.
-    pub name: String,
-    /// Transport.
-    pub protocol: Protocol,
-    /// Where it is bound.
-    pub bind: Bind,
-    /// Whether a PROXY protocol header comes before each connection.
-    pub proxy_protocol: bool,
-    /// Ways by which a client may prove who it is; at least one, each once.
-    pub authentication: Vec<Authentication>,
-    /// Whether clients without a user name may come in, where the policy has a group for them.
-    pub anonymous: bool,
-    /// Whether clients present certificates.
-    pub client_certificates: ClientCertificates,
-    /// How many clients.
-    pub limits: ListenerLimits,
-}
-
-impl Listener {
-    /// Whether anything is said on a connection before MQTT.
-    pub fn has_handshake(&self) -> bool {
-        self.protocol.is_tls() || self.protocol.is_websocket() || self.proxy_protocol
-    }
-
-    /// Whether this way of proving an identity is open here.
-    pub fn allows(&self, authentication: Authentication) -> bool {
-        self.authentication.contains(&authentication)
-    }
-}
-
-/// Where a listener is bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// Address and port; port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// Path of a Unix socket.
-    Unix(PathBuf),
-}
-
-impl std::fmt::Display for Bind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// How many clients a listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerLimits {
-    /// Network Connections at one time, at least 1.
-    pub connections: u32,
-    /// Network Connections accepted in a second, at least 1.
-    pub connections_per_second: u32,
-    /// PUBLISH packets a second that each client is read.
-    pub client_publishes_per_second: Option<u32>,
-    /// Bytes of them.
-    pub client_bytes_per_second: Option<u64>,
-    /// PUBLISH packets a second that all clients of the listener together are read.
-    pub publishes_per_second: Option<u32>,
-    /// Bytes of them.
-    pub bytes_per_second: Option<u64>,
-}
-
-/// Transport of a listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// MQTT over TCP, readable by whoever is on the way.
-    Mqtt,
-    /// MQTT over TLS.
-    #[default]
-    Mqtts,
-    /// MQTT over WebSocket. Spec: MQTT 5.0 section 6.
-    Ws,
-    /// MQTT over WebSocket over TLS.
-    Wss,
-}
-
-impl Protocol {
-    /// Whether the transport is TLS.
-    pub fn is_tls(self) -> bool {
-        matches!(self, Self::Mqtts | Self::Wss)
-    }
-
-    /// Whether packets travel in WebSocket messages.
-    pub fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss)
-    }
-
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::Mqtts => "mqtts",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-}
-
-/// A way by which a client proves who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Authentication {
-    /// User name and password in CONNECT.
-    Password,
-    /// The common name of the client's certificate is the user name.
-    X509,
-    /// The user name in CONNECT is believed. For a broker that stands alone.
-    Believed,
-    /// The user name in CONNECT is ignored: every client is anonymous. For a broker that stands
-    /// alone.
-    Anonymous,
-}
-
 /// Whose habits the broker has where the specification leaves a choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -302,18 +193,6 @@ pub enum Profile {
     Dunlin,
     /// Mosquitto's: what a client can see of an answer is as Mosquitto sends it.
     Mosquitto,
-}
-
-/// Whether clients present certificates on a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientCertificates {
-    /// Not asked for.
-    None,
-    /// Asked for; a client without one goes on and needs another proof.
-    Optional,
-    /// A client without one fails in the handshake.
-    Required,
 }
 
 /// When an acknowledgement of QoS 1 and 2 may leave, where a session that outlives its connection
@@ -379,6 +258,8 @@ pub struct Mqtt {
     pub response_information: Option<Arc<str>>,
     /// Longest keep alive; zero: as long as the client asks.
     pub keep_alive_max: Duration,
+    /// Longest Message Expiry Interval; `None`: as long as a message asks.
+    pub message_expiry_max: Option<Duration>,
     /// Levels of a Topic Name or Topic Filter, at least 1.
     pub topic_levels_max: u16,
     /// From accept to CONNECT, TLS included.
@@ -389,53 +270,6 @@ pub struct Mqtt {
     pub shared_subscription_strategy: SharedSubscriptionStrategy,
     /// Whose habits the broker has.
     pub profile: Profile,
-}
-
-/// Limits of a Session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sessions {
-    /// Longest Session Expiry Interval.
-    pub expiry_max: Duration,
-    /// Unacknowledged QoS 1 and 2 messages on their way to one client, at least 1.
-    pub inflight_max: u16,
-    /// Messages queued for one Session.
-    pub queued_messages_max: u32,
-    /// Bytes queued for one Session.
-    pub queued_bytes_max: u64,
-    /// Bytes queued for all Sessions together; `None`: a quarter of the memory budget.
-    pub queued_bytes_total_max: Option<u64>,
-    /// Subscriptions of one Session, at least 1.
-    pub subscriptions_max: u32,
-    /// Sessions that outlive their connections, in the whole cluster: 1 or more. Each broker keeps
-    /// all of them in memory; a million empty ones take about half a gigabyte.
-    pub durable_max: u64,
-    /// Bytes queued for all of them together; a message counts in each session that it waits in,
-    /// though it is kept once.
-    pub durable_bytes_max: u64,
-}
-
-/// Limits of the store of retained messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retained {
-    /// Retained messages in the cluster.
-    pub messages_max: u64,
-    /// Bytes of all retained messages, topics included.
-    pub bytes_max: u64,
-    /// Longest time that one is kept; `None`: as long as it asks.
-    pub expiry_max: Option<Duration>,
-}
-
-/// Limits of the whole process; 0 stands for what each says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Network Connections in all; 0: as many as there may be open files.
-    pub connections_max: u32,
-    /// Network Connections of one address; 0: any number.
-    pub connections_per_address_max: u32,
-    /// Network Connections of one user, whose own quota may be less; 0: any number.
-    pub connections_per_user_max: u32,
-    /// Bytes of memory; 0: three quarters of what the system lets the process have.
-    pub memory_bytes_max: u64,
 }
 
 /// What is logged, and how.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::validate_features::FeatureError;
+use crate::validate_listener::ListenerError;
 
 /// The text could not become a [`crate::Config`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub enum ConfigError {
     /// A table of what the broker does beside routing.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// What a listener has for itself.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
     /// A name that is no DNS label.
     #[error("{key} is {value:?}: use 1 to 63 lower-case letters, digits and \"-\" between them")]
     Name {
@@ -84,6 +88,21 @@ pub enum ConfigError {
         /// What is missing.
         missing: &'static str,
     },
+    /// A member of a cluster has its admin API for that.
+    #[error(
+        "[metrics] is for a broker that stands alone: in a cluster admin.listen serves /metrics, \
+         /healthz and /readyz, remove the section"
+    )]
+    MetricsInCluster,
+    /// Numbers readable for other machines, and nobody has said that they may be.
+    #[error(
+        "metrics.address is {address}, which other machines reach, readable by all of them: set \
+         metrics.acknowledge_plaintext to true, or use an address of this machine, as 127.0.0.1"
+    )]
+    MetricsInPlaintext {
+        /// As written.
+        address: SocketAddr,
+    },
     /// The operator and a file would both give the policy.
     #[error(
         "[policy] is for a broker that stands alone: in a cluster the operator gives it, remove the section"
@@ -97,9 +116,13 @@ pub enum ConfigError {
     NoPolicy,
     /// Two sources of the policy.
     #[error(
-        "policy.document and policy.password_file or policy.acl_file exclude each other: keep one of the two"
+        "{key}.document and {key}.password_file or {key}.acl_file exclude each other: keep one of \
+         the two"
     )]
-    TwoPolicies,
+    TwoPolicies {
+        /// The table.
+        key: String,
+    },
     /// A listener of a cluster that believes everybody.
     #[error(
         "listener {name:?} has authentication {way:?}, which is for a broker that stands alone: \
@@ -208,6 +231,28 @@ pub enum ConfigError {
     ProxyOnUnixSocket {
         /// The listener.
         name: String,
+    },
+    /// Pages named where none connects.
+    #[error(
+        "listener {name:?} has protocol {protocol:?} and websocket_origins: they are for \"ws\" and \
+         \"wss\", remove them"
+    )]
+    OriginsWithoutWebSocket {
+        /// The listener.
+        name: String,
+        /// Its protocol.
+        protocol: &'static str,
+    },
+    /// A page that no browser names so.
+    #[error(
+        "listener {name:?} has {value:?} in websocket_origins: write scheme and host, with a port \
+         that is not the scheme's own, as https://plant.example or http://localhost:8080"
+    )]
+    Origin {
+        /// The listener.
+        name: String,
+        /// As written.
+        value: String,
     },
     /// Nobody could log in.
     #[error("listener {name:?} has authentication = []: allow \"password\" or \"x509\"")]

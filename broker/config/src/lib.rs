@@ -7,32 +7,47 @@
 mod config;
 mod error;
 mod features;
+mod limits;
+mod listener;
 mod name;
 mod parse;
 mod raw;
 mod raw_features;
+mod raw_listener;
 mod validate;
 mod validate_cluster;
 mod validate_features;
+mod validate_listener;
 mod validate_topics;
 
+#[cfg(test)]
+mod alone_test;
+#[cfg(test)]
+mod validate_listener_test;
 #[cfg(test)]
 mod validate_test;
 
 pub use config::{
-    Authentication, Bind, ClientCertificates, Cluster, ClusterTlsPaths, Config, Discovery,
-    Durability, Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Mqtt, PartitionPolicy,
-    PeerTlsPaths, Peers, PolicyPaths, Profile, Protocol, Retained, Sessions,
-    SharedSubscriptionStrategy, StaticPeer, TlsPaths,
+    Cluster, ClusterTlsPaths, Config, Discovery, Durability, Log, LogFormat, LogLevel, Mqtt,
+    PartitionPolicy, PeerTlsPaths, Peers, PolicyPaths, Profile, SharedSubscriptionStrategy,
+    StaticPeer, TlsPaths,
 };
 pub use error::{ConfigError, ParseError};
 pub use features::{AutoSubscription, Delayed, Redirect, Rewrite, RewriteAction};
+pub use limits::{Limits, Retained, Sessions};
+pub use listener::{
+    Authentication, Bind, CertificateUsername, ClientCertificates, Listener, ListenerLimits,
+    ListenerMqtt, ListenerPolicy, Protocol, ProtocolVersion,
+};
 pub use name::{ORDINAL_PLACEHOLDER, nearest, ordinal_of};
 pub use parse::OVERRIDES;
 pub use raw::{
-    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawLimits, RawListener,
-    RawListenerLimits, RawLog, RawMqtt, RawPeers, RawPolicy, RawRetained, RawSessions,
-    RawStaticPeer, RawTls,
+    RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers, RawLimits, RawLog, RawMqtt,
+    RawPeers, RawPolicy, RawRetained, RawSessions, RawStaticPeer, RawTls,
 };
-pub use raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
+pub use raw_features::{
+    RawAutoSubscription, RawDelayed, RawMetrics, RawRedirect, RawRewrite, RawSys,
+};
+pub use raw_listener::{RawListener, RawListenerLimits, RawListenerMqtt, RawListenerTls};
 pub use validate_features::FeatureError;
+pub use validate_listener::ListenerError;

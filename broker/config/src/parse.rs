@@ -4,14 +4,17 @@ use crate::config::Config;
 use crate::error::ParseError;
 use crate::name::nearest;
 use crate::raw::RawConfig;
+use crate::raw_features::RawMetrics;
 
 /// Environment variables that override a key, with the key. Few on purpose: the file is what the
 /// operator and the broker agree on.
-pub const OVERRIDES: [(&str, &str); 4] = [
+pub const OVERRIDES: [(&str, &str); 6] = [
     ("DUNLIN_DATA_DIR", "data_dir"),
     ("DUNLIN_WORKERS", "workers"),
     ("DUNLIN_LOG_FORMAT", "log.format"),
     ("DUNLIN_LOG_LEVEL", "log.level"),
+    ("DUNLIN_METRICS_ADDRESS", "metrics.address"),
+    ("DUNLIN_METRICS_ACKNOWLEDGE_PLAINTEXT", "metrics.acknowledge_plaintext"),
 ];
 
 impl Config {
@@ -70,6 +73,17 @@ impl RawConfig {
         }
         if let Some(value) = environment("DUNLIN_LOG_LEVEL") {
             self.log.level = word("DUNLIN_LOG_LEVEL", value, "error, warn, info, debug or trace")?;
+        }
+        if let Some(value) = environment("DUNLIN_METRICS_ADDRESS") {
+            let expected = "an address and a port, as 127.0.0.1:9090";
+            let address = scalar("DUNLIN_METRICS_ADDRESS", value, expected)?;
+            let acknowledge_plaintext =
+                self.metrics.take().is_some_and(|m| m.acknowledge_plaintext);
+            self.metrics = Some(RawMetrics { address, acknowledge_plaintext });
+        }
+        let variable = "DUNLIN_METRICS_ACKNOWLEDGE_PLAINTEXT";
+        if let (Some(metrics), Some(value)) = (&mut self.metrics, environment(variable)) {
+            metrics.acknowledge_plaintext = scalar(variable, value, "true or false")?;
         }
         Ok(())
     }

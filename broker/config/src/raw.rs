@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Authentication, ClientCertificates, Durability, LogFormat, LogLevel, PartitionPolicy, Profile,
-    Protocol, SharedSubscriptionStrategy,
+    Durability, LogFormat, LogLevel, PartitionPolicy, Profile, SharedSubscriptionStrategy,
 };
-use crate::raw_features::{RawAutoSubscription, RawDelayed, RawRedirect, RawRewrite, RawSys};
+use crate::raw_features::{
+    RawAutoSubscription, RawDelayed, RawMetrics, RawRedirect, RawRewrite, RawSys,
+};
+use crate::raw_listener::RawListener;
 
 /// `broker.toml` before its relations are checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ pub struct RawConfig {
     /// Worker threads; 0 means one per core.
     #[serde(default)]
     pub workers: u16,
+    /// File that the number of the process is written to while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
     /// When an acknowledgement of QoS 1 and 2 may leave.
     #[serde(default)]
     pub durability: Durability,
@@ -37,12 +42,15 @@ pub struct RawConfig {
     /// The admin API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<RawAdmin>,
+    /// Numbers and health of a broker that stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<RawMetrics>,
     /// Where certificates, keys and trust anchors lie; needed in a cluster and where a listener has
     /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawTls>,
     /// Who may connect and what they may do, for a broker that stands alone; in a cluster the
-    /// operator says so.
+    /// operator says so. May be absent where every listener has a policy of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<RawPolicy>,
     /// Where clients connect.
@@ -164,9 +172,13 @@ pub struct RawTls {
     /// Trust anchor of MQTT clients' certificates; needed where a listener asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists of the authorities that issue clients' certificates. With them a certificate
+    /// whose issuer has no list here, or only one that is out of date, is refused too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<PathBuf>,
 }
 
-/// `[policy]`: files that HUP reads again.
+/// `[policy]` and `[listeners.policy]`: files that HUP reads again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawPolicy {
@@ -183,86 +195,6 @@ pub struct RawPolicy {
     /// A document of Mosquitto's dynamic security, in place of the other two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<PathBuf>,
-}
-
-/// One of `[[listeners]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawListener {
-    /// Unique name, a DNS label.
-    pub name: String,
-    /// Transport.
-    #[serde(default)]
-    pub protocol: Protocol,
-    /// Address to bind; default: every address, IPv6 and IPv4.
-    #[serde(default = "default_address")]
-    pub address: std::net::IpAddr,
-    /// Port to bind; 0 takes a free one, which is then logged. Absent with `unix_socket`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Unix socket to bind in place of address and port, for programs of this machine. What is
-    /// said there crosses no network, so `mqtt` and `ws` need no acknowledgement.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unix_socket: Option<PathBuf>,
-    /// Whether a proxy stands in front that puts a PROXY protocol header, version 1 or 2, before
-    /// each connection; one without it is closed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub proxy_protocol: bool,
-    /// Ways by which a client may prove who it is.
-    #[serde(default = "default_authentication")]
-    pub authentication: Vec<Authentication>,
-    /// Whether clients without a user name may come in. Default in a cluster: where the policy has
-    /// a group for them; default of a broker that stands alone: no.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anonymous: Option<bool>,
-    /// Whether clients present certificates; default: `optional` on TLS when x509 is allowed,
-    /// else `none`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificates: Option<ClientCertificates>,
-    /// Must be `true` on a listener without TLS: passwords and messages cross the network readable.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub acknowledge_plaintext: bool,
-    /// How many clients.
-    #[serde(default)]
-    pub limits: RawListenerLimits,
-}
-
-/// `[listeners.limits]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawListenerLimits {
-    /// Network Connections at one time.
-    pub connections: u32,
-    /// Network Connections accepted in a second; more wait in the kernel's backlog.
-    pub connections_per_second: u32,
-    /// PUBLISH packets a second that each client is read, if its user's quota is not less; what
-    /// is beyond waits in the client. 0 (default): any number, as only the operator of a fleet
-    /// knows what its devices send.
-    #[serde(skip_serializing_if = "is_default")]
-    pub client_publishes_per_second: u32,
-    /// Bytes of them; packets that would take longer than 30 seconds are too large. 0: any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub client_bytes_per_second: u64,
-    /// PUBLISH packets a second that all clients of the listener together are read. 0 (default):
-    /// any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub publishes_per_second: u32,
-    /// Bytes of them. 0 (default): any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub bytes_per_second: u64,
-}
-
-impl Default for RawListenerLimits {
-    fn default() -> Self {
-        Self {
-            connections: 100_000,
-            connections_per_second: 1_000,
-            client_publishes_per_second: 0,
-            client_bytes_per_second: 0,
-            publishes_per_second: 0,
-            bytes_per_second: 0,
-        }
-    }
 }
 
 /// `[mqtt]`.
@@ -287,6 +219,11 @@ pub struct RawMqtt {
     /// Longest keep alive, in seconds; a client that asks for more, or none, is given this. 0: as
     /// long as it asks.
     pub keep_alive_max_seconds: u16,
+    /// Longest Message Expiry Interval, in seconds: a message that asks for more, or has none, is
+    /// given this. 0 (default): as long as it asks, since only the publisher knows how long a
+    /// message is good for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub message_expiry_max_seconds: u32,
     /// Levels of a Topic Name or Topic Filter (`a/b` has two), at most 128 (default): far above
     /// what topics have, and it bounds the work of a match.
     #[serde(skip_serializing_if = "is_default_topic_levels_max")]
@@ -329,6 +266,7 @@ impl Default for RawMqtt {
             topic_alias_maximum_outbound: TOPIC_ALIAS_MAXIMUM_OUTBOUND,
             response_information: None,
             keep_alive_max_seconds: 3_600,
+            message_expiry_max_seconds: 0,
             topic_levels_max: TOPIC_LEVELS_MAX,
             connect_timeout_seconds: 10,
             output_bytes_max: 4 * 1024 * 1024,
@@ -350,17 +288,24 @@ pub struct RawSessions {
     pub queued_messages_max: u32,
     /// Bytes queued for one Session.
     pub queued_bytes_max: u64,
-    /// Bytes queued for all Sessions of the broker together. 0 (default): a quarter of the memory
-    /// budget, so that queues alone never make memory scarce.
+    /// Bytes queued for all Sessions of the broker together that end with their connections or their
+    /// broker. 0 (default): a fifth of the memory budget, so that queues never make memory scarce.
     #[serde(skip_serializing_if = "is_default")]
     pub queued_bytes_total_max: u64,
+    /// Messages queued for all of them together, and as many again for all durable ones. 0
+    /// (default): one for each 256 bytes that the queues may have together, as the smallest
+    /// message takes that much.
+    #[serde(skip_serializing_if = "is_default")]
+    pub queued_messages_total_max: u64,
     /// Subscriptions of one Session. Default 1,000: more than any device holds, and it bounds what
     /// one client can make the routing tables of all brokers hold.
     #[serde(skip_serializing_if = "is_default_subscriptions_max")]
     pub subscriptions_max: u32,
     /// Sessions that outlive their connections, in the whole cluster.
     pub durable_max: u64,
-    /// Bytes queued for all of them together.
+    /// Bytes queued for all of them together. 0 (default): a fifth of the memory budget of the
+    /// broker that takes the message.
+    #[serde(skip_serializing_if = "is_default")]
     pub durable_bytes_max: u64,
 }
 
@@ -379,9 +324,10 @@ impl Default for RawSessions {
             queued_messages_max: 10_000,
             queued_bytes_max: 64 * 1024 * 1024,
             queued_bytes_total_max: 0,
+            queued_messages_total_max: 0,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             durable_max: 1_000_000,
-            durable_bytes_max: 1 << 30,
+            durable_bytes_max: 0,
         }
     }
 }
@@ -392,7 +338,9 @@ impl Default for RawSessions {
 pub struct RawRetained {
     /// Retained messages in the cluster.
     pub messages_max: u64,
-    /// Bytes of all retained messages, topics included.
+    /// Bytes of all retained messages, topics included. 0 (default): 15 % of the memory budget of
+    /// the broker that takes the message.
+    #[serde(skip_serializing_if = "is_default")]
     pub bytes_max: u64,
     /// Longest time that one is kept, in seconds, whatever its Message Expiry Interval. 0
     /// (default): as long as it asks, since a last known value has no age of its own.
@@ -402,7 +350,7 @@ pub struct RawRetained {
 
 impl Default for RawRetained {
     fn default() -> Self {
-        Self { messages_max: 1_000_000, bytes_max: 1024 * 1024 * 1024, expiry_max_seconds: 0 }
+        Self { messages_max: 1_000_000, bytes_max: 0, expiry_max_seconds: 0 }
     }
 }
 
@@ -435,14 +383,6 @@ pub struct RawLog {
     pub level: LogLevel,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-fn default_address() -> std::net::IpAddr {
-    std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
-}
-
-fn default_authentication() -> Vec<Authentication> {
-    vec![Authentication::Password]
 }

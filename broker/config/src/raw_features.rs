@@ -2,9 +2,22 @@
 //!
 //! An older broker doesn't know them, so each is written only where it says something.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::features::RewriteAction;
+
+/// `[metrics]`: `/metrics`, `/healthz` and `/readyz` of a broker that stands alone, over plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMetrics {
+    /// Address and port; port 0 takes a free one, which is then logged.
+    pub address: SocketAddr,
+    /// Must be `true` on an address that other machines reach: everybody there reads the numbers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledge_plaintext: bool,
+}
 
 /// `[sys]`: topics below `$SYS`, by Mosquitto's names. Each broker of a cluster has its own values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +48,14 @@ pub struct RawRedirect {
     pub refuse_connects: bool,
 }
 
-/// `[delayed]`: `$delayed/<seconds>/<topic>`, what of it this broker holds in memory.
+/// `[delayed]`: `$delayed/<seconds>/<topic>`, what of it is held.
+///
+/// QoS 1 and 2 are kept by the cluster, unless `durability` is `memory`; the rest by this broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawDelayed {
-    /// Messages held at one time, divided among the workers; 0: nothing is delayed, and these topics
+    /// Messages held at one time by the cluster, and by this broker, there divided among the
+    /// workers; 0: nothing is delayed, and these topics
     /// are like others.
     pub messages_max: u32,
     /// Bytes of these messages, divided likewise.

@@ -1,5 +1,6 @@
 //! What makes a broker a member of a cluster, or one that stands alone. Pure.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::{
@@ -8,7 +9,9 @@ use crate::config::{
 use crate::error::ConfigError;
 use crate::name::{is_cluster_id, is_label};
 use crate::raw::{RawConfig, RawDiscovery, RawPeers, RawPolicy, RawTls};
+use crate::raw_features::RawMetrics;
 use crate::validate::range;
+use crate::validate_listener::ListenerError;
 
 /// The cluster; `None` when the broker stands alone.
 pub(crate) fn cluster(raw: &RawConfig) -> Result<Option<Cluster>, ConfigError> {
@@ -79,47 +82,77 @@ pub(crate) fn tls(raw: RawTls, is_needed: bool) -> Result<Option<TlsPaths>, Conf
     if !is_needed && !is_named {
         return Ok(None);
     }
-    let client_ca = match raw.client_ca {
-        None => None,
-        Some(path) => Some(pem("tls.client_ca", Some(path))?),
+    tls_at("tls", raw).map(Some)
+}
+
+/// The files of the table called `key`.
+pub(crate) fn tls_at(key: &str, raw: RawTls) -> Result<TlsPaths, ConfigError> {
+    let optional = |name: &str, path: Option<PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => pem(&format!("{key}.{name}"), Some(path)).map(Some),
     };
-    Ok(Some(TlsPaths {
-        server_certificate: pem("tls.server_certificate", raw.server_certificate)?,
-        server_key: pem("tls.server_key", raw.server_key)?,
-        client_ca,
-    }))
+    let needed = |name: &str, path| pem(&format!("{key}.{name}"), path);
+    if raw.client_crl.is_some() && raw.client_ca.is_none() {
+        return Err(ListenerError::RevocationWithoutCa { key: key.to_owned() }.into());
+    }
+    Ok(TlsPaths {
+        server_certificate: needed("server_certificate", raw.server_certificate)?,
+        server_key: needed("server_key", raw.server_key)?,
+        client_ca: optional("client_ca", raw.client_ca)?,
+        client_crl: optional("client_crl", raw.client_crl)?,
+    })
+}
+
+/// Where a broker that stands alone tells its numbers.
+pub(crate) fn metrics(
+    raw: Option<&RawMetrics>,
+    is_clustered: bool,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(raw) = raw else { return Ok(None) };
+    let address = raw.address;
+    match (is_clustered, address.ip().to_canonical().is_loopback(), raw.acknowledge_plaintext) {
+        (true, _, _) => Err(ConfigError::MetricsInCluster),
+        (false, false, false) => Err(ConfigError::MetricsInPlaintext { address }),
+        _ => Ok(Some(address)),
+    }
 }
 
 /// The policy's files; there are some exactly where no operator gives the policy.
 pub(crate) fn policy(
     raw: Option<RawPolicy>,
     is_clustered: bool,
+    is_needed: bool,
 ) -> Result<Option<PolicyPaths>, ConfigError> {
-    let policy = match raw {
-        Some(_) if is_clustered => return Err(ConfigError::PolicyInCluster),
-        None if is_clustered => return Ok(None),
-        None => return Err(ConfigError::NoPolicy),
-        Some(policy) => policy,
-    };
+    match raw {
+        Some(_) if is_clustered => Err(ConfigError::PolicyInCluster),
+        None if is_clustered => Ok(None),
+        None if is_needed => Err(ConfigError::NoPolicy),
+        None => Ok(Some(PolicyPaths::default())),
+        Some(policy) => policy_paths("policy", policy).map(Some),
+    }
+}
+
+/// The files of the table called `key`.
+pub(crate) fn policy_paths(key: &str, policy: RawPolicy) -> Result<PolicyPaths, ConfigError> {
     let files = [
-        ("policy.password_file", &policy.password_file),
-        ("policy.acl_file", &policy.acl_file),
-        ("policy.document", &policy.document),
+        ("password_file", &policy.password_file),
+        ("acl_file", &policy.acl_file),
+        ("document", &policy.document),
     ];
-    for (key, path) in files {
+    for (name, path) in files {
         if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
-            return Err(ConfigError::Empty { key: key.to_owned(), expected: "a file" });
+            return Err(ConfigError::Empty { key: format!("{key}.{name}"), expected: "a file" });
         }
     }
     if policy.document.is_some() && (policy.password_file.is_some() || policy.acl_file.is_some()) {
-        return Err(ConfigError::TwoPolicies);
+        return Err(ConfigError::TwoPolicies { key: key.to_owned() });
     }
-    Ok(Some(PolicyPaths {
+    Ok(PolicyPaths {
         password_file: policy.password_file,
         acl_file: policy.acl_file,
         document: policy.document,
         trust_anonymous: policy.trust_anonymous,
-    }))
+    })
 }
 
 fn peers(raw: RawPeers) -> Result<Peers, ConfigError> {

@@ -5,7 +5,7 @@ use crate::{
     RawDelayed, RawRedirect, RawRewrite, RewriteAction,
 };
 
-const MINIMAL: &str = r#"
+pub(crate) const MINIMAL: &str = r#"
 data_dir = "/var/lib/dunlin"
 
 [cluster]
@@ -151,6 +151,14 @@ fn certificates_need_tls_and_an_anchor() {
 }
 
 #[test]
+fn the_policy_of_a_listener_is_not_for_a_cluster() {
+    let error = refused(|raw| raw.listeners[0].policy = Some(Default::default()));
+    let is_told =
+        matches!(error, ConfigError::Listener(crate::ListenerError::PolicyInCluster { .. }));
+    assert!(is_told, "{error}");
+}
+
+#[test]
 fn listeners_are_named_apart_and_bound_apart() {
     assert_eq!(refused(|raw| raw.listeners.clear()), ConfigError::NoListener);
     let error = refused(|raw| {
@@ -270,7 +278,7 @@ fn identity_values_are_checked() {
     assert!(matches!(error, ConfigError::Empty { .. }), "{error}");
 }
 
-const ALONE: &str = r#"
+pub(crate) const ALONE: &str = r#"
 data_dir = "/var/lib/dunlin"
 
 [policy]

@@ -3,6 +3,11 @@
 //! The system says how much memory the process has. An allocator gives little of what is freed back
 //! to the system, so that number alone would never fall again. What messages and buffers take is
 //! known: when they get fewer and the process stays as large, the difference is free within it.
+//!
+//! That account drifts: an allocator that gives memory back late and takes it again makes the process
+//! grow where nothing new is held. So when messages have taken next to nothing for a while, and the
+//! process hasn't grown, holding publishers back can't free anything more, and the rest is taken to
+//! be free; if it isn't, the process grows, and that counts off.
 
 use crate::engine::Pressure;
 
@@ -15,6 +20,15 @@ const REFUSE_PERCENT: u64 = 85;
 const RETURN_PERCENT: u64 = 5;
 /// Percent of the budget from which it matters what is held.
 const LOOK_PERCENT: u64 = 60;
+
+/// Percent of the budget that messages and buffers may take while there is next to nothing to wait for.
+const LITTLE_PERCENT: u64 = 5;
+/// Looks in a row with little held and no growth after which what is above the first mark is taken
+/// to be free.
+const QUIET_LOOKS: u32 = 10;
+/// The same above the second mark, where it may be clients and not messages that take it: they come
+/// in by a few then, and no more if it was so.
+const QUIET_LOOKS_REFUSING: u32 = 100;
 
 /// What was found at one moment, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,13 +48,15 @@ pub struct MemoryBudget {
     last: Option<MemoryUse>,
     /// Bytes that the process has of the system and that nothing takes.
     free: u64,
+    /// Looks in a row with little held and no growth.
+    quiet: u32,
 }
 
 impl MemoryBudget {
     /// A budget of so many bytes, of which nothing is used.
     #[must_use]
     pub const fn new(bytes: u64) -> Self {
-        Self { bytes, pressure: Pressure::None, last: None, free: 0 }
+        Self { bytes, pressure: Pressure::None, last: None, free: 0, quiet: 0 }
     }
 
     /// Whether so much is resident that it matters what is held.
@@ -70,7 +86,7 @@ impl MemoryBudget {
     /// out of that. When the process grows, what is free does not fit: it counts off too.
     fn account(&mut self, now: MemoryUse) {
         if !self.wants_held(now.resident) {
-            (self.last, self.free) = (None, 0);
+            (self.last, self.free, self.quiet) = (None, 0, 0);
             return;
         }
         let last = self.last.replace(now).unwrap_or(now);
@@ -87,6 +103,20 @@ impl MemoryBudget {
             .saturating_sub(taken.saturating_sub(grown))
             .saturating_sub(grown)
             .min(now.resident.saturating_sub(now.held));
+        let is_quiet = grown == 0 && now.held < self.mark(LITTLE_PERCENT);
+        self.quiet = if is_quiet { self.quiet.saturating_add(1) } else { 0 };
+        self.presume(now);
+    }
+
+    /// Ends a wait for which there is no reason left.
+    fn presume(&mut self, now: MemoryUse) {
+        let used = now.resident.saturating_sub(self.free);
+        let is_refusing = used >= self.mark(REFUSE_PERCENT);
+        if self.quiet >= if is_refusing { QUIET_LOOKS_REFUSING } else { QUIET_LOOKS } {
+            let left = self.mark(SLOW_PERCENT - RETURN_PERCENT).saturating_sub(1);
+            self.free = self.free.max(now.resident.saturating_sub(left));
+            self.quiet = 0;
+        }
     }
 
     const fn mark(&self, percent: u64) -> u64 {
@@ -118,8 +148,37 @@ mod tests {
             (660, Pressure::Slow),
         ];
         for (resident, expected) in steps {
-            assert_eq!(budget.observe(MemoryUse { resident, held: 0 }), expected, "{resident}");
+            assert_eq!(budget.observe(MemoryUse { resident, held: 300 }), expected, "{resident}");
         }
+    }
+
+    #[test]
+    fn a_wait_ends_when_there_is_nothing_left_to_wait_for() {
+        let waiting = |resident| {
+            let mut budget = MemoryBudget::new(1_000);
+            budget.observe(MemoryUse { resident: 600, held: 500 });
+            for _ in 0..2 * QUIET_LOOKS_REFUSING {
+                let pressure = budget.observe(MemoryUse { resident, held: 400 });
+                assert_ne!(pressure, Pressure::None, "messages wait");
+            }
+            let now = MemoryUse { resident, held: 0 };
+            // What was let go is not counted as free: it was taken and let go again unseen.
+            budget.last = Some(now);
+            (1..1_000).position(|_| budget.observe(now) == Pressure::None)
+        };
+        assert_eq!(waiting(800), Some(QUIET_LOOKS as usize - 1));
+        for resident in [900, 2_000] {
+            assert_eq!(waiting(resident), Some(QUIET_LOOKS_REFUSING as usize - 1));
+        }
+    }
+
+    #[test]
+    fn what_is_presumed_to_be_free_and_is_not_makes_the_process_grow_and_counts_off() {
+        let mut budget = MemoryBudget::new(1_000);
+        let mut at = |resident, held| budget.observe(MemoryUse { resident, held });
+        let looks = (0..=QUIET_LOOKS).map(|_| at(800, 0)).last();
+        assert_eq!(looks, Some(Pressure::None));
+        assert_eq!(at(830, 30), Pressure::Slow);
     }
 
     #[test]

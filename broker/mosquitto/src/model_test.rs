@@ -143,8 +143,8 @@ fn every_fault_is_told_with_its_line_and_what_to_write() {
         ("address 1.2.3.4", "m.conf:1: address belongs after a line \"connection\"; move it there"),
         ("plugin_opt_x y", "m.conf:1: plugin_opt_* belongs after a line \"plugin\"; move it there"),
         (
-            "listener 1\nmount_point a/",
-            "m.conf:2: mount_point can't be honoured, and the broker does not start without it: topics are not prefixed by listener; keep clients apart with an ACL file",
+            "listener 1\ncapath a/",
+            "m.conf:2: capath can't be honoured, and the broker does not start without it: put the certificates of the folder in one file and name it with `cafile`",
         ),
     ] {
         assert_eq!(build(text).faults.to_string(), expected, "{text}");
@@ -157,8 +157,8 @@ fn every_fault_is_told_with_its_line_and_what_to_write() {
 
 #[test]
 fn a_value_that_changes_nothing_is_neither_refused_nor_told_of() {
-    let built = build("use_subject_as_username false\nretain_available 1 # yes\nmax_qos 2\n");
+    let built = build("use_username_as_clientid false\ncheck_retain_source 0 # no\n");
     assert_eq!((built.faults.0.len(), built.warnings.len()), (0, 0));
-    let built = build("retain_available false\n");
+    let built = build("check_retain_source true\n");
     assert_eq!(built.warnings.len(), 1);
 }

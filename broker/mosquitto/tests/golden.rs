@@ -58,12 +58,14 @@ golden!(
     bridge,
     dynamic_security,
     empty,
+    listener_options,
     mixed_acl,
     transports
 );
 
 fn options() -> Options<'static> {
-    Options { port: None, verbose: false, transient_dir: Path::new("/tmp/transient") }
+    let transient_dir = Path::new("/tmp/transient");
+    Options { port: None, verbose: false, is_root: false, transient_dir }
 }
 
 #[test]
@@ -118,24 +120,17 @@ const REFUSED: &[(&str, &str)] = &[
         "m:2: plugin{}\"/lib/go-auth.so\" is none of the plugins that are known here: mosquitto_dynamic_security, mosquitto_password_file, mosquitto_acl_file",
     ),
     (
-        "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file b",
-        "m:5: password_file{}one file holds for all listeners here, and m:3 names another: put the two together",
-    ),
-    (
-        "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file a\nacl_file c",
-        "m:2: listener{}an ACL file binds all users here: name it for every listener that has a password_file or use_identity_as_username",
-    ),
-    (
-        "per_listener_settings true\nlistener 1\nallow_anonymous true\nlistener 2\nallow_anonymous true\nacl_file c",
-        "m:2: listener{}clients without a user name have the same rights at every listener here: name the acl_file for this one too",
-    ),
-    (
-        "listener 1\ncertfile a\nkeyfile k\nlistener 2\ncertfile b\nkeyfile k",
-        "m:5: certfile{}one certfile holds for all listeners here, and m:2 names another",
-    ),
-    (
         "password_file p\nplugin mosquitto_dynamic_security.so\nplugin_opt_config_file d",
         "m:3: plugin_opt_config_file{}dynamic security and password or ACL files exclude each other here: keep one of the two",
+    ),
+    ("crlfile c", "m:1: crlfile{}it needs certfile and keyfile for this listener"),
+    (
+        "mount_point a/#",
+        "m:1: mount_point \"a/#\": the beginning of a topic, without $ in front and without wildcards, is expected",
+    ),
+    (
+        "listener 1\naccept_protocol_versions 4,6",
+        "m:2: accept_protocol_versions \"4,6\": a list of 3, 4 and 5, as in 4,5, is expected",
     ),
     ("listener 1 nowhere", "m:1: nowhere: no such host"),
     (
@@ -160,8 +155,8 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("include_dir gone", "m:1: gone: No such file or directory"),
     (
-        "crlfile c\nlisener 1",
-        "m:1: crlfile{}revocation lists are not supported; issue certificates for a short time\nm:2: unknown directive \"lisener\"; did you mean \"listener\"?",
+        "psk_hint c\nlisener 1",
+        "m:1: psk_hint{}there is no TLS with pre-shared keys here: give the listener `certfile` and `keyfile`, and its clients passwords (`password_file`) or certificates (`require_certificate true`)\nm:2: unknown directive \"lisener\"; did you mean \"listener\"?",
     ),
 ];
 
@@ -194,6 +189,63 @@ fn who_may_come_in_follows_from_files_and_anonymity_as_in_mosquitto() {
 }
 
 #[test]
+fn listeners_have_files_in_common_only_where_all_say_the_same() {
+    let of = |text: &str| translate(Some("m"), &mut One(text), options()).unwrap().config;
+    let tls = |name: &str| format!("certfile {name}.crt\nkeyfile {name}.key\n");
+    let asking = "cafile ca\nrequire_certificate true\n";
+    let (a, b) = (tls("a"), tls("b"));
+    let same = of(&format!("listener 1\n{a}listener 2\n{a}{asking}crlfile crl\nlistener 3\n"));
+    assert!(same.listeners.iter().all(|listener| listener.tls.is_none()));
+    let files = same.tls.unwrap();
+    assert_eq!(files.client_ca.unwrap().to_str(), Some("ca"));
+    assert_eq!(files.client_crl.unwrap().to_str(), Some("crl"));
+    let own = of(&format!("listener 1\n{a}listener 2\n{b}{asking}"));
+    assert_eq!(own.tls, None);
+    assert_eq!(own.listeners[0].tls.as_ref().unwrap().client_ca, None);
+    assert_eq!(own.listeners[1].tls.as_ref().unwrap().server_key.to_str(), Some("b.key"));
+    let trusted = of(&format!(
+        "listener 1\n{a}{asking}listener 2\n{a}cafile other\nrequire_certificate true\n"
+    ));
+    assert_eq!(trusted.tls, None);
+}
+
+#[test]
+fn listeners_have_a_policy_in_common_only_where_all_say_the_same() {
+    let of = |text: &str| translate(Some("m"), &mut One(text), options()).unwrap().config;
+    let all = of("password_file p\nacl_file a\nlistener 1\nlistener 2");
+    assert_eq!(all.policy.unwrap().password_file.unwrap().to_str(), Some("p"));
+    assert!(all.listeners.iter().all(|listener| listener.policy.is_none()));
+    let own = of("per_listener_settings true\nlistener 1\npassword_file a\nacl_file c\n\
+                  listener 2\npassword_file b\nlistener 3\nallow_anonymous true");
+    assert_eq!(own.policy, None);
+    let files: Vec<_> = own.listeners.iter().map(|l| l.policy.as_ref().unwrap()).collect();
+    let name = |file: &Option<PathBuf>| file.as_ref().map(|path| path.display().to_string());
+    assert_eq!(name(&files[0].password_file).as_deref(), Some("a"));
+    assert_eq!(name(&files[0].acl_file).as_deref(), Some("c"));
+    assert_eq!(name(&files[1].password_file).as_deref(), Some("b"));
+    assert_eq!((name(&files[1].acl_file), name(&files[2].password_file)), (None, None));
+    assert_eq!(own.listeners[2].authentication, [broker_config::Authentication::Believed]);
+    let same =
+        of("per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file a");
+    assert!(same.policy.is_some());
+}
+
+#[test]
+fn a_broker_that_root_starts_does_not_stay_root_unless_it_is_told_to() {
+    let with =
+        |text, is_root| translate(Some("m"), &mut One(text), Options { is_root, ..options() });
+    let error = with("user mosquitto", true).unwrap_err().to_string();
+    assert!(
+        error.contains("m:1: user can't be honoured") && error.contains("user root"),
+        "{error}"
+    );
+    assert_eq!(with("user root", true).unwrap().warnings, []);
+    assert!(with("", true).unwrap().warnings[0].message.contains("stays root"));
+    let warnings = with("user mosquitto", false).unwrap().warnings;
+    assert!(warnings[0].message.contains("stays the user that starts it"), "{warnings:?}");
+}
+
+#[test]
 fn limits_of_the_whole_broker_are_those_of_the_process() {
     let of = |text: &str| translate(Some("m"), &mut One(text), options()).unwrap();
     let limits = of("").config.limits;
@@ -206,6 +258,9 @@ fn limits_of_the_whole_broker_are_those_of_the_process() {
     assert_eq!((limits.connections_max, limits.memory_bytes_max), (7, 100_000_000));
     assert_eq!(set.config.listeners[0].limits.connections, 5);
     assert!(set.warnings[0].message.contains("publishers wait"), "{:?}", set.warnings);
+    let clients = of("global_max_connections 7\nglobal_max_clients 4").config;
+    assert_eq!((clients.limits.connections_max, clients.sessions.durable_max), (4, 4));
+    assert_eq!(of("").config.sessions.subscriptions_max, 10_000_000);
     let small = of("memory_limit 1000");
     assert_eq!(small.config.limits.memory_bytes_max, 64 << 20);
     assert!(small.warnings[0].message.contains("64 MiB is the least"), "{:?}", small.warnings);

@@ -1,6 +1,7 @@
 //! May this client connect? Cheap checks first, the password last and apart. Pure.
 
 use crate::password::PasswordHash;
+use crate::realm;
 use crate::snapshot::Policy;
 
 /// What a client proves its identity with.
@@ -87,7 +88,9 @@ impl Policy {
         if let Err(reason) = self.admits(username, client_id) {
             return AuthDecision::Refused(reason);
         }
-        let Some(username) = username else { return AuthDecision::Accepted };
+        let Some(username) = username.filter(|_| realm::name_of(username).is_some()) else {
+            return AuthDecision::Accepted;
+        };
         let Some(client) = self.client(username) else { return guest(credential) };
         match (credential, &client.password) {
             (Credential::Believed, _) => AuthDecision::Accepted,
@@ -109,12 +112,12 @@ impl Policy {
     /// # Errors
     /// `UnknownUser`, `Suspended`, `ClientIdNotAllowed` or `AnonymousRefused`.
     pub fn admits(&self, username: Option<&str>, client_id: &str) -> Result<(), RefusalReason> {
-        let Some(username) = username else {
-            let is_open = self.settings().anonymous_group.is_some();
+        let Some(username) = username.filter(|_| realm::name_of(username).is_some()) else {
+            let is_open = self.strangers(username).anonymous_group.is_some();
             return if is_open { Ok(()) } else { Err(RefusalReason::AnonymousRefused) };
         };
         let Some(client) = self.client(username) else {
-            let is_open = self.settings().guest_group.is_some();
+            let is_open = self.strangers(Some(username)).guest_group.is_some();
             return if is_open { Ok(()) } else { Err(RefusalReason::UnknownUser) };
         };
         if client.disabled {

@@ -1,7 +1,7 @@
 //! The records that rights are assembled from, by name: few beside the clients, and read at every
 //! connection. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::record::{DefaultAccess, Group, Record, RecordKey, RecordKind, Settings};
@@ -17,6 +17,7 @@ static DEFAULT_SETTINGS: Settings = Settings {
     },
     anonymous_group: None,
     guest_group: None,
+    realms: BTreeMap::new(),
 };
 
 /// Roles, groups and settings of a policy.

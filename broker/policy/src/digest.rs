@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::realm::RealmSettings;
 use crate::record::{Client, ClientIdPattern, Group, Record, RecordKey, Role, Settings};
 use crate::record::{Quotas, RoleAssignment};
 
@@ -280,5 +281,23 @@ fn hash_settings(hasher: &mut FieldHasher, settings: &Settings) {
     }
     if let Some(group) = &settings.guest_group {
         hasher.field(101, group.as_bytes());
+    }
+    for (realm, own) in &settings.realms {
+        hash_realm(hasher, realm, own);
+    }
+}
+
+fn hash_realm(hasher: &mut FieldHasher, realm: &str, own: &RealmSettings) {
+    let access = own.default_access;
+    hasher.field(102, realm.as_bytes());
+    hasher.flag(103, access.publish_client_send);
+    hasher.flag(104, !access.publish_client_receive);
+    hasher.flag(105, access.subscribe);
+    hasher.flag(106, !access.unsubscribe);
+    if let Some(group) = &own.anonymous_group {
+        hasher.field(107, group.as_bytes());
+    }
+    if let Some(group) = &own.guest_group {
+        hasher.field(108, group.as_bytes());
     }
 }

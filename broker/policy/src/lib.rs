@@ -17,6 +17,7 @@ pub mod diff;
 pub mod digest;
 pub mod document;
 pub mod password;
+pub mod realm;
 pub mod record;
 pub mod record_set;
 pub mod scram;
@@ -25,6 +26,8 @@ pub mod topic;
 
 #[cfg(test)]
 mod authentication_test;
+#[cfg(test)]
+mod realm_test;
 #[cfg(test)]
 mod record_set_test;
 
@@ -39,5 +42,5 @@ pub use record::{
     Quotas, Record, RecordKey, RecordKind, Role, RoleAssignment, Settings,
 };
 pub use record_set::RecordSet;
-pub use scram::ScramCredential;
+pub use scram::{ScramCost, ScramCredential};
 pub use snapshot::{Impact, Policy, PolicyCounts};

@@ -1,7 +1,7 @@
 //! A policy as brokers hold it: immutable, shared by all workers, cheap to derive. Pure.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,12 @@ use crate::catalogue::Catalogue;
 use crate::change::{ChangeError, PolicyChange};
 use crate::diff::{BucketKeys, PolicyDigests};
 use crate::digest::{BucketIndex, Revision};
-use crate::record::{Client, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings};
+use crate::realm;
+use crate::record::{
+    Client, DefaultAccess, Group, InvalidRecord, Record, RecordKey, RecordKind, Role, Settings,
+};
 use crate::record_set::{Entry, RecordSet};
+use crate::scram::ScramCost;
 
 /// An immutable policy. A copy is cheap, and so is a policy derived by a change: they share what
 /// did not change, and the rule sets compiled so far.
@@ -21,6 +25,8 @@ pub struct Policy {
     /// Of the same records.
     catalogue: Arc<Catalogue>,
     compiled: Arc<RuleSetCache>,
+    /// Of the same records, once somebody has asked.
+    scram_cost: Arc<OnceLock<ScramCost>>,
 }
 
 /// How many records of each kind a policy has.
@@ -40,7 +46,7 @@ pub struct PolicyCounts {
 impl From<RecordSet> for Policy {
     fn from(records: RecordSet) -> Self {
         let catalogue = Arc::new(Catalogue::new(&records));
-        Self { records, catalogue, compiled: Arc::default() }
+        Self { records, catalogue, compiled: Arc::default(), scram_cost: Arc::default() }
     }
 }
 
@@ -67,7 +73,8 @@ impl Policy {
         if !keys.is_empty() {
             Arc::make_mut(&mut catalogue).refresh(&records, &keys);
         }
-        Ok(Self { records, catalogue, compiled: Arc::clone(&self.compiled) })
+        let compiled = Arc::clone(&self.compiled);
+        Ok(Self { records, catalogue, compiled, scram_cost: Arc::default() })
     }
 
     /// The change that puts these records in and takes those out.
@@ -110,6 +117,21 @@ impl Policy {
         }
     }
 
+    /// What most of the SCRAM credentials cost; the default where there is none. The first call
+    /// costs a pass over all records.
+    pub fn scram_cost(&self) -> ScramCost {
+        *self.scram_cost.get_or_init(|| {
+            let mut counts = BTreeMap::<ScramCost, usize>::new();
+            for record in self.records.records() {
+                if let Record::Client(Client { scram: Some(scram), .. }) = &**record {
+                    *counts.entry(scram.cost()).or_default() += 1;
+                }
+            }
+            let most = counts.into_iter().max_by_key(|(_, count)| *count);
+            most.map_or_else(ScramCost::default, |(cost, _)| cost)
+        })
+    }
+
     /// The group with this name.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.catalogue.group(name)
@@ -126,6 +148,23 @@ impl Policy {
     /// The settings, or the default ones.
     pub fn settings(&self) -> &Settings {
         self.catalogue.settings()
+    }
+
+    /// What holds in the realm that the name is of, for whom no record is.
+    pub(crate) fn strangers(&self, username: Option<&str>) -> Strangers<'_> {
+        let settings = self.settings();
+        let Some(realm) = realm::split(username).realm else {
+            return Strangers {
+                default_access: settings.default_access,
+                anonymous_group: settings.anonymous_group.as_deref(),
+                guest_group: settings.guest_group.as_deref(),
+            };
+        };
+        settings.realms.get(realm).map_or_else(Strangers::default, |own| Strangers {
+            default_access: own.default_access,
+            anonymous_group: own.anonymous_group.as_deref(),
+            guest_group: own.guest_group.as_deref(),
+        })
     }
 
     /// How many records there are; costs a pass over all of them.
@@ -157,17 +196,23 @@ impl Policy {
 
     /// As [`Self::authorizer`], for a caller that keeps the names as well: they are shared.
     pub fn authorizer_of(&self, username: Option<Arc<str>>, client_id: Arc<str>) -> Authorizer {
-        let settings = self.settings();
-        let of_group = |group: &Option<String>, refused| match group {
-            Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group.as_str()])),
+        let user = realm::split(username.as_deref());
+        let strangers = self.strangers(username.as_deref());
+        let of_group = |group: Option<&str>, refused| match group {
+            Some(group) => RuleSource::Roles(self.ordered_roles_of_groups([group])),
             None => refused,
         };
-        let source = match username.as_deref().map(|name| self.client(name)) {
+        let client = user.name.and(username.as_deref()).map(|username| self.client(username));
+        let source = match client {
             Some(Some(client)) => RuleSource::Roles(self.ordered_roles_of_client(client)),
-            Some(None) => of_group(&settings.guest_group, RuleSource::UnknownUser),
-            None => of_group(&settings.anonymous_group, RuleSource::AnonymousRefused),
+            Some(None) => of_group(strangers.guest_group, RuleSource::UnknownUser),
+            None => of_group(strangers.anonymous_group, RuleSource::AnonymousRefused),
         };
-        let rules = self.compiled.rule_set(source, self.settings().default_access);
+        let rules = self.compiled.rule_set(source, strangers.default_access);
+        let username = match user.realm {
+            None => username,
+            Some(_) => user.name.map(Arc::from),
+        };
         Authorizer::new(rules, Identity { username, client_id })
     }
 
@@ -204,6 +249,14 @@ impl Policy {
         let roles = groups.flat_map(|group| &group.roles);
         once_each(roles.filter_map(|role| self.catalogue.role(&role.name).cloned()))
     }
+}
+
+/// What holds for clients for whom no record is, and where no ACL matches.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Strangers<'a> {
+    pub(crate) default_access: DefaultAccess,
+    pub(crate) anonymous_group: Option<&'a str>,
+    pub(crate) guest_group: Option<&'a str>,
 }
 
 /// A role that was asked before gives the same answer when it is asked again.

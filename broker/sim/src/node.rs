@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::cluster::meta::{MetaConfig, MetaGroup, MetaParts, MetaRole, MetaTiming};
+use broker::cluster::meta::{
+    COMMAND_BYTES_MAX, MetaConfig, MetaGroup, MetaParts, MetaRole, MetaTiming,
+};
 use broker::hub::{Hub, HubParts};
 use broker::node::{
     Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId,
@@ -164,6 +166,7 @@ fn meta_config(random: &mut Random) -> MetaConfig {
         cluster_id: "simulated".to_owned(),
         retained_limits: RetainedLimits::default(),
         session_limits: SessionLimits::default(),
+        command_bytes_max: COMMAND_BYTES_MAX,
         timing,
     }
 }

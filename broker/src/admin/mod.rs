@@ -1,4 +1,5 @@
-//! The admin API: HTTPS for the operator, for probes and for Prometheus.
+//! The admin API: HTTPS for the operator, for probes and for Prometheus. Of a broker that stands
+//! alone: numbers and health, in plain HTTP.
 //!
 //! Layer: top. IO, on the main thread. What it reads are shared handles (the meta group, the links,
 //! counters); what it changes goes through the meta group's log or the hub. Paths and bodies are
@@ -28,7 +29,7 @@ use crate::metrics::{Metrics, MetricsParts};
 use crate::node::{Admission, Gate, ListenerCounters, MemoryCounters, WorkerHandle};
 use crate::tls::TlsStore;
 
-use serve::serve;
+use serve::{serve, serve_open};
 
 pub use serve::ADMIN_CONNECTIONS_MAX;
 
@@ -69,8 +70,33 @@ pub async fn start(
     listen: SocketAddr,
     parts: AdminParts,
 ) -> io::Result<SocketAddr> {
+    let (listener, address) = bind(listen).await?;
+    tasks.spawn(serve(listener, context(parts)));
+    Ok(address)
+}
+
+/// Binds a listener for numbers and health alone, in plain HTTP, and serves in a task of `tasks`;
+/// gives the address.
+///
+/// # Errors
+/// The address can't be bound.
+pub async fn start_metrics(
+    tasks: &mut JoinSet<()>,
+    listen: SocketAddr,
+    parts: AdminParts,
+) -> io::Result<SocketAddr> {
+    let (listener, address) = bind(listen).await?;
+    tasks.spawn(serve_open(listener, context(parts)));
+    Ok(address)
+}
+
+async fn bind(listen: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn context(parts: AdminParts) -> AdminContext {
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let metrics = Metrics::new(MetricsParts {
         meta: parts.meta.clone(),
@@ -83,7 +109,7 @@ pub async fn start(
         tls: Arc::clone(&parts.tls),
         version: parts.version,
     });
-    let context = AdminContext {
+    AdminContext {
         facts: Arc::new(NodeFacts {
             cluster_id: parts.identity.cluster_id,
             version: parts.version.to_owned(),
@@ -100,9 +126,7 @@ pub async fn start(
         hub: parts.hub,
         tls: parts.tls,
         metrics: Arc::new(move || metrics.text()),
-    };
-    tasks.spawn(serve(listener, context));
-    Ok(address)
+    }
 }
 
 /// What does not change while the process lives.

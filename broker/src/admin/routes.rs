@@ -35,12 +35,25 @@ pub(super) struct Authenticated(pub(super) bool);
 type Answer<T> = Result<Json<T>, Refusal>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-/// All paths.
-pub(super) fn routes(context: AdminContext) -> Router {
-    let open = Router::new()
+/// The paths that need no certificate.
+fn open() -> Router<AdminContext> {
+    Router::new()
         .route(path::HEALTHZ, get(healthz))
         .route(path::READYZ, get(readyz))
-        .route(path::METRICS, get(metrics));
+        .route(path::METRICS, get(metrics))
+}
+
+/// Numbers and health, and nothing else: what is served without TLS.
+pub(super) fn open_routes(context: AdminContext) -> Router {
+    let paths = "here are /metrics, /healthz and /readyz, for GET";
+    open()
+        .fallback(async move || (StatusCode::NOT_FOUND, paths))
+        .layer(from_fn(in_time))
+        .with_state(context)
+}
+
+/// All paths.
+pub(super) fn routes(context: AdminContext) -> Router {
     let closed = Router::new()
         .route(path::STATUS, get(read_status))
         .route(path::POLICY_DIGESTS, get(policy_digests))
@@ -56,7 +69,8 @@ pub(super) fn routes(context: AdminContext) -> Router {
         .route(path::TRANSFER, post(transfer))
         .route(path::DRAIN, post(drain).get(drain_status))
         .route_layer(from_fn(require_certificate));
-    open.merge(closed)
+    open()
+        .merge(closed)
         .fallback(async || Refusal::new(Reason::NotFound, "no such path in the admin API"))
         .method_not_allowed_fallback(async || {
             Refusal::new(Reason::MethodNotAllowed, "this path does not take that method")

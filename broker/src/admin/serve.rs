@@ -7,14 +7,14 @@ use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::AdminContext;
 use super::places::{Place, Places};
-use super::routes::{Authenticated, routes};
+use super::routes::{Authenticated, open_routes, routes};
 
 /// Connections that have shown a certificate, at the same time; further ones are closed. Nobody else
 /// takes a place of theirs.
@@ -55,14 +55,7 @@ pub(super) async fn serve(listener: TcpListener, context: AdminContext) {
     });
     let router = routes(context.clone());
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::warn!(%error, "the admin listener could not accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let socket = accept(&listener).await;
         // A broker without these has no admin API.
         let Some(config) = context.tls.admin() else { return };
         let (router, tls) = (router.clone(), TlsAcceptor::from(config));
@@ -73,6 +66,37 @@ pub(super) async fn serve(listener: TcpListener, context: AdminContext) {
                 tracing::debug!(%error, "admin connection ended");
             }
         });
+    }
+}
+
+/// Serves numbers and health in plain HTTP until the future is dropped.
+pub(super) async fn serve_open(listener: TcpListener, context: AdminContext) {
+    let places = Places::new(OPEN_CONNECTIONS_MAX);
+    let router = open_routes(context);
+    loop {
+        let socket = accept(&listener).await;
+        let (router, mut place) = (router.clone(), places.take());
+        tokio::spawn(async move {
+            let served = tokio::select! {
+                served = requests(socket, router, Authenticated(false), OPEN_HEAD_TIMEOUT) => served,
+                () = place.lost() => Err("newer connections need the place".into()),
+            };
+            if let Err(error) = served {
+                tracing::debug!(%error, "metrics connection ended");
+            }
+        });
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => return socket,
+            Err(error) => {
+                tracing::warn!(%error, "the listener of the admin API or of metrics can't accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 
@@ -105,7 +129,7 @@ async fn connection(
 }
 
 async fn requests(
-    stream: TlsStream<TcpStream>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: axum::Router,
     authenticated: Authenticated,
     head_timeout: Duration,

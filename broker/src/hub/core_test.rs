@@ -248,7 +248,7 @@ async fn a_peer_that_is_behind_loses_messages_that_nobody_acknowledges_and_no_ot
 impl Pair {
     /// Has a worker of A so many connected members of the group.
     fn share(&mut self, worker: u8, seq: u64, connected: u32) {
-        let members = SharedMembers { connected, offline: 0 };
+        let members = SharedMembers { connected, offline: 0, ..SharedMembers::NONE };
         let changes = vec![InterestChange::Shared { filter: Arc::from(SHARED), members }];
         let (worker, seq) = (WorkerId(worker), InterestSeq(seq));
         self.handle_worker(A, ToHub::Interest { worker, seq, changes });

@@ -1,9 +1,10 @@
 //! Durable sessions between the workers and the meta group.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use broker_core::engine::{Reach, SessionsOutcome};
+use broker_core::shard::Drops;
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use tokio::sync::watch;
@@ -51,9 +52,11 @@ pub(super) fn tell_workers<E: Environment>(core: &Mutex<Core<E>>, news: SessionN
         let sessions = Some(sessions.into_iter().collect());
         core.answer(WorkerId(worker), ToWorker::SessionsReady { sessions });
     }
+    if news.drops != Drops::default() {
+        core.answer(WorkerId(0), ToWorker::SessionDrops(news.drops));
+    }
     for live in news.live {
-        let (client_id, message) = (live.client_id, Arc::clone(&live.message));
-        core.answer(WorkerId(0), ToWorker::PublishLive { client_id, message });
+        core.answer(WorkerId(0), ToWorker::PublishLive(Box::new(live)));
     }
 }
 

@@ -90,19 +90,16 @@ fn hand_over(
     admission: &Arc<Admission>,
 ) {
     let counters = &listener.counters;
-    if counters.connections() >= u64::from(listener.listener.limits.connections) {
-        // At once, so that the client may try another broker.
-        return counters.connection_refused();
-    }
+    let is_full = counters.connections() >= u64::from(listener.listener.limits.connections);
     // Behind a proxy every client has the proxy's address, until its header says another.
     let address = client.address.filter(|_| !listener.listener.proxy_protocol);
-    let Some(place) = admission.enter(address.map(|address| address.ip())) else {
+    let Some(place) = admission.enter(address.map(|address| address.ip()), is_full) else {
         return counters.connection_refused();
     };
     let Some(worker) = workers.iter().min_by_key(|worker| worker.counters.sockets()) else {
         return counters.connection_refused();
     };
-    let slot = ConnectionSlot::take(counters, &worker.counters);
+    let slot = ConnectionSlot::take(counters, &worker.counters, place.refusal().is_none());
     let Accepted { socket, address } = client;
     let accepted = AcceptedSocket { socket, address, listener: listener.id, slot, place };
     if worker.inbox.try_send(ToWorker::Accept(accepted)).is_err() {

@@ -90,6 +90,13 @@ impl Metrics {
             "unit",
             &[("messages", totals.messages), ("bytes", totals.bytes)],
         )?;
+        page.family(
+            Kind::Gauge,
+            "durable_delayed",
+            "What is kept of $delayed topics, of QoS 1 and 2.",
+            "unit",
+            &[("messages", totals.delayed_messages), ("bytes", totals.delayed_bytes)],
+        )?;
         page.single(
             Kind::Counter,
             "durable_operations_total",

@@ -224,7 +224,7 @@ impl Metrics {
         page.family(
             Kind::Counter,
             "listener_refused_total",
-            "Connections closed at once.",
+            "Connections refused or closed at once.",
             "listener",
             &refused,
         )?;

@@ -1,9 +1,9 @@
 //! How many connections the process has, in all, of each address and of each user, and who is to be
-//! told that there are too many. Touched when a client comes and goes, never by its messages.
+//! told that there are too many, there or on a listener. Touched when a client comes and goes, never by its messages.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +38,7 @@ impl AdmissionLimits {
 #[derive(Debug, Default)]
 struct Refused {
     connections: AtomicU64,
+    per_listener: AtomicU64,
     per_address: AtomicU64,
     per_user: AtomicU64,
     memory: AtomicU64,
@@ -50,6 +51,8 @@ pub struct AdmissionReading {
     pub open: u64,
     /// There were as many connections as there may be.
     pub connections: u64,
+    /// There were as many on the client's listener.
+    pub per_listener: u64,
     /// There were as many of the client's address.
     pub per_address: u64,
     /// There were as many of the client's user.
@@ -94,6 +97,7 @@ impl Admission {
         AdmissionReading {
             open: get(&self.connections),
             connections: get(&self.refused.connections),
+            per_listener: get(&self.refused.per_listener),
             per_address: get(&self.refused.per_address),
             per_user: get(&self.refused.per_user),
             memory: get(&self.refused.memory),
@@ -105,10 +109,15 @@ impl Admission {
         self.pressure.store(u8::from(pressure == Pressure::Refuse), Ordering::Relaxed);
     }
 
-    /// A client is there, from this address if it is known. `None`: it is to be closed at once, as
-    /// many are being told already why they can't stay.
+    /// A client is there, from this address if it is known, on a listener that has as many
+    /// connections as it may or not. `None`: it is to be closed at once, as many are being told
+    /// already why they can't stay.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+    pub fn enter(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        is_listener_full: bool,
+    ) -> Option<Place> {
         let mut place = Place {
             admission: Arc::clone(self),
             is_counted: false,
@@ -118,6 +127,8 @@ impl Admission {
         };
         if self.pressure.load(Ordering::Relaxed) != 0 {
             place.refuse(ReasonCode::ServerBusy, &self.refused.memory);
+        } else if is_listener_full {
+            place.refuse(ReasonCode::QuotaExceeded, &self.refused.per_listener);
         } else if !place.is_one_of(self.limits.connections) {
             place.refuse(ReasonCode::QuotaExceeded, &self.refused.connections);
         } else if let Some(address) = address {
@@ -168,6 +179,8 @@ pub struct Place {
 /// What a connection is counted under.
 #[derive(Debug, Default)]
 struct Counted {
+    /// As the proxy in front said.
+    proxied: Option<SocketAddr>,
     address: Option<IpAddr>,
     user: Option<(Arc<str>, ClientId)>,
 }
@@ -203,11 +216,24 @@ impl Place {
         }
     }
 
-    /// It is of this address, as the system says, or a proxy once its header is read.
+    /// A proxy's header is read: it is of this address.
+    pub fn is_of_proxy(&mut self, client: SocketAddr) {
+        self.counted.get_mut().get_or_insert_default().proxied = Some(client);
+        self.came_from(client.ip());
+    }
+
+    /// Where it is from, if a proxy has said so.
+    #[must_use]
+    pub fn proxied(&self) -> Option<SocketAddr> {
+        self.counted.borrow().as_ref().and_then(|counted| counted.proxied)
+    }
+
+    /// It is of this address, as the system says or a proxy.
     pub fn came_from(&mut self, address: IpAddr) {
         let admission = Arc::clone(&self.admission);
         let max = admission.limits.per_address;
-        if max == u32::MAX || self.counted.get_mut().is_some() || self.refusal.is_some() {
+        let is_counted = self.counted.get_mut().as_ref().is_some_and(|c| c.address.is_some());
+        if max == u32::MAX || is_counted || self.refusal.is_some() {
             return;
         }
         // An IPv4 client of a socket for both is the same client.
@@ -273,7 +299,7 @@ mod tests {
     fn places_are_given_back_and_each_limit_refuses_what_is_above_it() {
         let limits = AdmissionLimits { connections: 3, per_address: 2, ..AdmissionLimits::NONE };
         let admission = Admission::new(limits);
-        let enter = |last| admission.enter(address(last)).unwrap();
+        let enter = |last| admission.enter(address(last), false).unwrap();
         let (a, b) = (enter(1), enter(1));
         assert_eq!((a.refusal(), b.refusal()), (None, None));
         let c = enter(1);
@@ -296,31 +322,46 @@ mod tests {
     fn an_ipv4_address_is_the_same_on_a_socket_for_both_and_a_proxy_names_it_later() {
         let limits = AdmissionLimits { per_address: 1, ..AdmissionLimits::NONE };
         let admission = Admission::new(limits);
-        let _first = admission.enter(address(1)).unwrap();
-        let mut proxied = admission.enter(None).unwrap();
+        let _first = admission.enter(address(1), false).unwrap();
+        let mut proxied = admission.enter(None, false).unwrap();
         assert_eq!(proxied.refusal(), None);
-        proxied.came_from("::ffff:10.0.0.1".parse().unwrap());
+        let client = "[::ffff:10.0.0.1]:7".parse().unwrap();
+        proxied.is_of_proxy(client);
         assert_eq!(proxied.refusal(), Some(ReasonCode::QuotaExceeded));
+        assert_eq!(proxied.proxied(), Some(client));
     }
 
     #[test]
     fn nobody_comes_in_while_memory_is_scarce_and_a_flood_is_not_told() {
         let admission = Admission::new(AdmissionLimits::NONE);
         admission.set_pressure(Pressure::Slow);
-        assert_eq!(admission.enter(None).unwrap().refusal(), None);
+        assert_eq!(admission.enter(None, false).unwrap().refusal(), None);
         admission.set_pressure(Pressure::Refuse);
-        let told: Vec<_> = std::iter::from_fn(|| admission.enter(None)).take(1000).collect();
+        let told: Vec<_> = std::iter::from_fn(|| admission.enter(None, false)).take(1000).collect();
         assert_eq!(told.len() as u64, TOLD_MAX);
         assert!(told.iter().all(|place| place.refusal() == Some(ReasonCode::ServerBusy)));
         drop(told);
         admission.set_pressure(Pressure::None);
-        assert_eq!(admission.enter(None).unwrap().refusal(), None);
+        assert_eq!(admission.enter(None, false).unwrap().refusal(), None);
+    }
+
+    #[test]
+    fn who_finds_a_listener_full_is_told_and_is_none_of_all_connections() {
+        let admission = Admission::new(AdmissionLimits { per_address: 1, ..AdmissionLimits::NONE });
+        let told: Vec<_> =
+            std::iter::from_fn(|| admission.enter(address(1), true)).take(1000).collect();
+        assert_eq!(told.len() as u64, TOLD_MAX);
+        assert!(told.iter().all(|place| place.refusal() == Some(ReasonCode::QuotaExceeded)));
+        let reading = admission.read();
+        assert_eq!((reading.per_listener, reading.open, reading.per_address), (257, 0, 0));
+        drop(told);
+        assert_eq!(admission.enter(address(1), false).unwrap().refusal(), None);
     }
 
     #[test]
     fn a_user_has_as_many_clients_as_the_quota_says_and_a_take_over_is_no_more() {
         let admission = Admission::new(AdmissionLimits { per_user: 5, ..AdmissionLimits::NONE });
-        let enter = || admission.enter(None).unwrap();
+        let enter = || admission.enter(None, false).unwrap();
         let user: Arc<str> = "pump".into();
         let id = ClientId::new;
         let (first, again, second) = (enter(), enter(), enter());

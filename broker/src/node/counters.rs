@@ -17,6 +17,8 @@ pub struct WorkerCounters {
     tls_handshakes: AtomicU64,
     tls_handshakes_failed: AtomicU64,
     tls_resumptions: AtomicU64,
+    handshakes_timed_out: AtomicU64,
+    origins_refused: AtomicU64,
     passwords_verified: AtomicU64,
     passwords_remembered: AtomicU64,
     exchanges_verified: AtomicU64,
@@ -38,6 +40,10 @@ pub struct WorkerReading {
     pub tls_handshakes_failed: u64,
     /// Of the successful ones, those that resumed an earlier TLS session.
     pub tls_resumptions: u64,
+    /// Handshakes, of whatever layer, that took longer than the connect timeout.
+    pub handshakes_timed_out: u64,
+    /// WebSocket handshakes refused for the page that they came from.
+    pub origins_refused: u64,
     /// Passwords verified in full.
     pub passwords_verified: u64,
     /// Passwords known from an earlier success.
@@ -68,6 +74,8 @@ impl WorkerCounters {
             tls_handshakes: get(&self.tls_handshakes),
             tls_handshakes_failed: get(&self.tls_handshakes_failed),
             tls_resumptions: get(&self.tls_resumptions),
+            handshakes_timed_out: get(&self.handshakes_timed_out),
+            origins_refused: get(&self.origins_refused),
             passwords_verified: get(&self.passwords_verified),
             passwords_remembered: get(&self.passwords_remembered),
             exchanges_verified: get(&self.exchanges_verified),
@@ -98,6 +106,14 @@ impl WorkerCounters {
 
     pub(crate) fn handshake_failed(&self) {
         self.tls_handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handshake_timed_out(&self) {
+        self.handshakes_timed_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn origin_refused(&self) {
+        self.origins_refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn password_verified(&self) {
@@ -139,9 +155,10 @@ pub struct ListenerCounters {
 pub struct ListenerReading {
     /// Open now.
     pub connections: u64,
-    /// Accepted since the start.
+    /// Accepted since the start, but for those that are refused.
     pub accepted: u64,
-    /// Closed at once: the connection limit was reached, or a worker's queue was full.
+    /// Told by CONNACK that they can't stay, or closed at once: a limit was reached, memory was
+    /// scarce, or a worker's queue was full.
     pub refused: u64,
     /// Times that accepting waited for the connection rate.
     pub paused: u64,

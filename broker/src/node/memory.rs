@@ -1,4 +1,4 @@
-//! Numbers of the memory budget that `/metrics` reads.
+//! Numbers of the memory budget, and of the data directory, that `/metrics` reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ pub struct MemoryCounters {
     pressure: AtomicU64,
     changes: AtomicU64,
     open_files: AtomicU64,
+    damaged_set_aside: AtomicU64,
 }
 
 /// A reading of [`MemoryCounters`].
@@ -27,6 +28,8 @@ pub struct MemoryReading {
     pub changes: u64,
     /// Files, sockets included, that the process may have open; 0 where there is no limit.
     pub open_files: u64,
+    /// Folders in the data directory with what was damaged and set aside.
+    pub damaged_set_aside: u64,
 }
 
 impl MemoryCounters {
@@ -40,6 +43,7 @@ impl MemoryCounters {
             pressure: get(&self.pressure),
             changes: get(&self.changes),
             open_files: get(&self.open_files),
+            damaged_set_aside: get(&self.damaged_set_aside),
         }
     }
 
@@ -54,6 +58,10 @@ impl MemoryCounters {
     pub(crate) fn set_pressure(&self, pressure: Pressure) {
         self.pressure.store(pressure as u64, Ordering::Relaxed);
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_damaged_set_aside(&self, folders: u64) {
+        self.damaged_set_aside.store(folders, Ordering::Relaxed);
     }
 
     pub(crate) fn set_open_files(&self, files: u64) {

@@ -21,8 +21,8 @@ use broker_core::engine::{
     ProposalId, Reach, RemoteInterest, SessionsOutcome, SysValue,
 };
 use broker_core::retained::RetainedChange;
-use broker_core::router::Message;
 use broker_core::session::SessionState;
+use broker_core::shard::{Drops, LiveMessage};
 use broker_core::types::{ClientId, ConnectionId};
 use broker_policy::{Policy, Revision};
 use bytes::Bytes;
@@ -214,13 +214,10 @@ pub enum ToWorker {
         /// Which; `None` for any of them.
         sessions: Option<Vec<ClientId>>,
     },
-    /// A will that the replicated state has published: for those who are not in the state.
-    PublishLive {
-        /// Whose.
-        client_id: ClientId,
-        /// The message.
-        message: Arc<Message>,
-    },
+    /// A message that the replicated state leaves to those who are not in it.
+    PublishLive(Box<LiveMessage>),
+    /// Messages that the replicated state has dropped, by what this node proposed.
+    SessionDrops(Drops),
     /// Values of the broker that have changed, for whoever is subscribed to them.
     Sys(Arc<[SysValue]>),
     /// Move clients away (0x8B), at most so many a second; 0 ends the drain.
@@ -267,21 +264,31 @@ pub struct ListenerId(pub u8);
 pub struct ConnectionSlot {
     listener: Arc<ListenerCounters>,
     worker: Arc<WorkerCounters>,
+    is_admitted: bool,
 }
 
 impl ConnectionSlot {
-    /// Takes a place.
+    /// Takes a place. Who is not admitted, and only told so, has none among the listener's.
     #[must_use]
-    pub fn take(listener: &Arc<ListenerCounters>, worker: &Arc<WorkerCounters>) -> Self {
-        listener.connection_opened();
+    pub fn take(
+        listener: &Arc<ListenerCounters>,
+        worker: &Arc<WorkerCounters>,
+        is_admitted: bool,
+    ) -> Self {
+        match is_admitted {
+            true => listener.connection_opened(),
+            false => listener.connection_refused(),
+        }
         worker.socket_opened();
-        Self { listener: Arc::clone(listener), worker: Arc::clone(worker) }
+        Self { listener: Arc::clone(listener), worker: Arc::clone(worker), is_admitted }
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.listener.connection_closed();
+        if self.is_admitted {
+            self.listener.connection_closed();
+        }
         self.worker.socket_closed();
     }
 }

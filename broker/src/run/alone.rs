@@ -1,15 +1,13 @@
-//! A broker that stands alone: it founds its cluster of one, and takes the policy from files. IO.
+//! A broker that stands alone: it founds its cluster of one, and puts the policy into force. IO.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker_config::{Authentication, Config, PolicyPaths};
 use broker_core::cluster_state::{Command, Outcome};
-use broker_mosquitto::{Fault, Faults, Named, PolicyTexts, policy_records};
+use broker_mosquitto::Faults;
 use broker_policy::record::RecordKind;
 use broker_policy::{Record, RecordKey, RecordSet, Revision};
 
-use super::mosquitto::read_text;
+use super::policy_files::PolicyFiles;
 use crate::cluster::meta::{MembershipError, MetaGroup, MetaPhase, ProposeError};
 use crate::hub::Hub;
 
@@ -55,68 +53,7 @@ pub enum AloneError {
     NotEnforced,
 }
 
-/// Where the policy comes from.
-#[derive(Debug, Clone)]
-pub(super) struct PolicyFiles {
-    paths: PolicyPaths,
-    admits_anonymous: bool,
-    admits_guests: bool,
-}
-
 impl PolicyFiles {
-    /// `None` in a cluster, where the operator gives the policy.
-    pub(super) fn of(config: &Config) -> Option<Self> {
-        let names_guests =
-            |way: &Authentication| matches!(way, Authentication::Believed | Authentication::X509);
-        let listeners = &config.listeners;
-        Some(Self {
-            paths: config.policy.clone()?,
-            admits_anonymous: listeners.iter().any(|listener| listener.anonymous),
-            admits_guests: listeners.iter().any(|l| l.authentication.iter().any(names_guests)),
-        })
-    }
-
-    /// Reads the files.
-    pub(super) fn read(&self) -> Result<RecordSet, Faults> {
-        let mut faults = Vec::new();
-        let mut text = |path: &Option<PathBuf>| {
-            let path = path.as_ref()?;
-            match read_text(path) {
-                Ok(text) => Some((path.to_string_lossy().into_owned(), text)),
-                Err(reason) => {
-                    let path = path.to_string_lossy().into_owned();
-                    faults.push(Fault::Unreadable { at: None, path, reason });
-                    None
-                }
-            }
-        };
-        let password_file = text(&self.paths.password_file);
-        let acl_file = text(&self.paths.acl_file);
-        let document = text(&self.paths.document);
-        Faults(faults).into_result()?;
-        fn named(file: &Option<(String, String)>) -> Option<Named<'_>> {
-            file.as_ref().map(|(path, text)| Named { path, text })
-        }
-        let records = policy_records(&PolicyTexts {
-            password_file: named(&password_file),
-            acl_file: named(&acl_file),
-            document: named(&document),
-            admits_anonymous: self.admits_anonymous,
-            admits_guests: self.admits_guests,
-            trusts_anonymous: self.paths.trust_anonymous,
-        })?;
-        RecordSet::from_records(records).map_err(|error| {
-            let path = self.place().to_string_lossy().into_owned();
-            Faults(vec![Fault::Unreadable { at: None, path, reason: error.to_string() }])
-        })
-    }
-
-    fn place(&self) -> &Path {
-        let paths = &self.paths;
-        let files = [&paths.document, &paths.acl_file, &paths.password_file];
-        files.into_iter().flatten().next().map_or(Path::new("[policy]"), PathBuf::as_path)
-    }
-
     /// Reads the files again after HUP. What is wrong is logged, and what was in force stays.
     pub(super) async fn reload(&self, meta: &MetaGroup) {
         let result = match self.read() {

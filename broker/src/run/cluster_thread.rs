@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::config::{discovery, durable_sessions, retained};
+use super::config::{command_bytes_max, discovery, durable_sessions, retained};
 use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
 use crate::cluster::{LinkTiming, Links, LinksConfig};
 use crate::hub::{Hub, HubParts};
@@ -143,6 +143,7 @@ async fn open(
         cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
         session_limits: durable_sessions(&config),
+        command_bytes_max: command_bytes_max(&config),
         timing: MetaTiming::default(),
     };
     let meta = start_meta(meta_config, &links, directory, config.cluster.is_none()).await?;

@@ -12,15 +12,17 @@ use broker_core::engine::{
     AutoSubscription, DelayedLimits, EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX,
     SharedSubscriptionStrategy,
 };
-use broker_core::shard::SessionLimits;
+use broker_core::shard::{DelayLimits, SessionLimits};
 use broker_core::topic::{Rewrite, RewriteAction};
 use broker_core::types::QoS;
 use broker_mosquitto::Faults;
 use broker_policy::{Digest, Quotas};
 
+use super::listeners;
 use super::mosquitto::{TransientFolder, translate_mosquitto};
 use crate::args::MosquittoArgs;
 use crate::cluster::Discovery;
+use crate::cluster::meta::COMMAND_BYTES_MAX;
 use crate::node::WORKERS_MAX;
 
 /// A configuration and the digest of its text.
@@ -114,7 +116,16 @@ pub fn load_mosquitto(args: &MosquittoArgs) -> Result<LoadedConfig, LoadError> {
 pub(super) fn engine(config: &Config) -> EngineConfig {
     let (mqtt, sessions) = (&config.mqtt, config.sessions);
     let seconds = |duration: std::time::Duration| duration.as_secs();
+    let share = |total: Option<u64>, otherwise| {
+        total.map_or(otherwise, |total| total.div_ceil(u64::from(workers(config))))
+    };
     EngineConfig {
+        queued_bytes_total_max: share(sessions.queued_bytes_total_max, QUEUED_BYTES_TOTAL_MAX),
+        queued_messages_total_max: share(sessions.queued_messages_total_max, u64::MAX),
+        durable_messages_max: sessions.queued_messages_total_max.unwrap_or(u64::MAX),
+        message_expiry_seconds_max: mqtt
+            .message_expiry_max
+            .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),
         shared_subscription_strategy: strategy(mqtt.shared_subscription_strategy),
         packet_bytes_max: mqtt.packet_bytes_max,
         receive_maximum: mqtt.receive_maximum,
@@ -135,6 +146,7 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
             .expiry_max
             .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),
         listener_rates: listener_rates(config),
+        listeners: listeners::options(config),
         rewrites: config.rewrites.iter().map(rewrite).collect(),
         auto_subscriptions: config.auto_subscriptions.iter().map(auto_subscription).collect(),
         delayed: delayed(config),
@@ -177,11 +189,11 @@ fn listener_rates(config: &Config) -> Arc<[ListenerRates]> {
     }
 }
 
-/// Most bytes that wait in all sessions of a worker: its share of what is configured, or of a
-/// quarter of the memory budget.
-pub(super) fn queued_bytes_total_max(config: &Config, budget: Option<u64>, workers: usize) -> u64 {
-    let total = config.sessions.queued_bytes_total_max.or(budget.map(|bytes| bytes / 4));
-    total.map_or(QUEUED_BYTES_TOTAL_MAX, |bytes| bytes / workers.max(1) as u64)
+/// Has the limits that the configuration leaves open follow from what the process may use of memory,
+/// in bytes; `None`: nobody knows.
+pub(super) fn within(config: Config, budget: Option<u64>) -> Config {
+    let (sessions, retained) = (config.sessions.within(budget), config.retained.within(budget));
+    Config { sessions, retained, ..config }
 }
 
 fn rewrite(configured: &broker_config::Rewrite) -> Rewrite {
@@ -210,7 +222,7 @@ fn auto_subscription(configured: &broker_config::AutoSubscription) -> AutoSubscr
     AutoSubscription { filter: Arc::clone(&configured.filter), options }
 }
 
-/// Each worker's share.
+/// Each worker's share of what engines hold, and all that the replicated state keeps.
 fn delayed(config: &Config) -> DelayedLimits {
     let Some(limits) = config.delayed else { return DelayedLimits::NONE };
     let workers = u64::from(workers(config));
@@ -220,6 +232,7 @@ fn delayed(config: &Config) -> DelayedLimits {
         // A message that may be sent may be held.
         bytes_max: share(limits.bytes_max).max(config.mqtt.packet_bytes_max as usize),
         seconds_max: limits.seconds_max,
+        kept: DelayLimits { messages_max: limits.messages_max.into(), bytes_max: limits.bytes_max },
     }
 }
 
@@ -255,7 +268,7 @@ pub(super) fn discovery(config: &Config, name: &str) -> Discovery {
 pub(super) fn retained(config: &Config) -> RetainedLimits {
     RetainedLimits {
         messages_max: config.retained.messages_max,
-        bytes_max: config.retained.bytes_max,
+        bytes_max: config.retained.bytes_max.unwrap_or(u64::MAX),
     }
 }
 
@@ -267,7 +280,19 @@ pub(super) fn durable_sessions(config: &Config) -> SessionLimits {
         messages_max: u64::from(sessions.queued_messages_max),
         in_flight_max: u64::from(sessions.inflight_max),
         bytes_max: sessions.queued_bytes_max,
-        bytes_total_max: sessions.durable_bytes_max,
+        bytes_total_max: sessions.durable_bytes_max.unwrap_or(u64::MAX),
+    }
+}
+
+/// What a command has beside the packet that it carries: client identifiers, keys of groups.
+const COMMAND_ROOM_BYTES: usize = 1 << 20;
+
+/// Longest command of the log: the largest packet that is taken fits. Brokers of a cluster take none
+/// that a frame between them would not hold.
+pub(super) fn command_bytes_max(config: &Config) -> usize {
+    match &config.cluster {
+        Some(_) => COMMAND_BYTES_MAX,
+        None => COMMAND_BYTES_MAX.max(config.mqtt.packet_bytes_max as usize + COMMAND_ROOM_BYTES),
     }
 }
 
@@ -312,10 +337,22 @@ mod tests {
     }
 
     #[test]
-    fn all_queues_together_take_what_is_configured_or_a_quarter_of_the_budget() {
-        let of = |sessions, budget| queued_bytes_total_max(&config(sessions, ""), budget, 4);
-        assert_eq!(of("", Some(1600)), 100);
-        assert_eq!(of("queued_bytes_total_max = 800", Some(1600)), 200);
-        assert_eq!(of("", None), QUEUED_BYTES_TOTAL_MAX);
+    fn each_limit_of_what_is_kept_takes_what_is_configured_or_its_share_of_the_budget() {
+        let of = |sessions, budget| {
+            let config = within(config(sessions, ""), Some(budget));
+            let engine = engine(&config);
+            (engine.queued_bytes_total_max, engine.queued_messages_total_max, config)
+        };
+        let budget = 256 * 100_000;
+        let (bytes, messages, config) = of("", budget);
+        assert_eq!((bytes, messages), (budget / 5 / 4, 100_000 / 5 / 4), "of four workers");
+        assert_eq!(durable_sessions(&config).bytes_total_max, budget / 5);
+        assert_eq!(engine(&config).durable_messages_max, 100_000 / 5);
+        assert_eq!(retained(&config).bytes_max, budget / 100 * 15);
+        let written = "queued_bytes_total_max = 800\nqueued_messages_total_max = 80\n\
+                       durable_bytes_max = 7000000";
+        let (bytes, messages, config) = of(written, budget);
+        assert_eq!((bytes, messages), (200, 20));
+        assert_eq!(durable_sessions(&config).bytes_total_max, 7_000_000);
     }
 }

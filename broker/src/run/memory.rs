@@ -97,7 +97,9 @@ fn held(workers: &[WorkerHandle], retained: &RetainedStore, sessions: &SessionSt
         let engine = worker.counters.read().engine;
         engine.queued_bytes + engine.in_flight_bytes + engine.delayed_bytes + engine.buffered_bytes
     };
-    workers.iter().map(of_worker).sum::<u64>() + retained.totals().bytes + sessions.totals().bytes
+    let durable = sessions.totals();
+    let replicated = retained.totals().bytes + durable.bytes + durable.delayed_bytes;
+    workers.iter().map(of_worker).sum::<u64>() + replicated
 }
 
 fn report(before: Pressure, pressure: Pressure, used: u64, budget: u64) {

@@ -6,19 +6,23 @@
 //! broker that stands alone has no admin API: it founds its cluster of one and puts the policy of
 //! its files into force before it lets the listeners look at the gate.
 
+mod admin;
 mod alone;
 mod cluster_thread;
 mod config;
+mod error;
 mod limits;
+mod listeners;
 mod memory;
+mod mend;
 mod mosquitto;
+mod pid_file;
+mod policy_files;
 mod scram_line;
 mod stop;
 mod sys;
 mod workers;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,145 +30,28 @@ use broker_config::Config;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, AdminParts};
 use crate::args::RunArgs;
-use crate::cluster::meta::MetaError;
-use crate::identity::{Identity, IdentityError};
-use crate::listener::{self, BindError, BoundListener};
+use crate::identity::Identity;
+use crate::listener::{self, BoundListener};
 use crate::node::{
-    Admission, Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerCounters, ListenerId,
-    MemoryCounters,
+    Admission, Clock, Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ListenerId, MemoryCounters,
 };
 use crate::shutdown::{Request, Signals};
-use crate::storage::{DataDirectory, DataDirectoryError};
+use crate::storage::{DataDirectory, count_set_aside};
 use crate::telemetry::{self, Chain};
-use crate::tls::{TlsError, TlsFiles, TlsStore};
+use crate::tls::{TlsFiles, TlsStore};
 
-use alone::PolicyFiles;
 use cluster_thread::{Cluster, ClusterParts};
+use pid_file::PidFile;
+use policy_files::PolicyFiles;
 use workers::Workers;
 
 pub use alone::AloneError;
 pub use config::{LoadError, LoadedConfig, load, load_mosquitto};
+pub use error::{RunError, StartError};
 pub use mosquitto::{Imported, import_mosquitto};
 pub use scram_line::{ScramLineError, scram_line};
 pub use stop::STOP_TIMEOUT;
-
-/// Why the broker did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration can't be used.
-    #[error("load the configuration")]
-    Config {
-        /// Why.
-        source: LoadError,
-    },
-    /// A member of a cluster has no name.
-    #[error("say which broker of the cluster this is: --name NAME, for example fleet-0")]
-    NoName,
-    /// A broker that stands alone can't begin.
-    #[error("stand alone")]
-    Alone {
-        /// Why.
-        source: AloneError,
-    },
-    /// The paths of the peer files need an ordinal.
-    #[error(
-        "the configuration's peer files are named by ordinal, but the broker's name {name:?} does \
-         not end in \"-\" and a number: start it as {name}-0, or name the files without {{ordinal}}"
-    )]
-    NoOrdinal {
-        /// The name.
-        name: String,
-    },
-    /// The data directory can't be used.
-    #[error("open the data directory")]
-    DataDirectory {
-        /// Why.
-        source: DataDirectoryError,
-    },
-    /// The data directory is not this broker's.
-    #[error("take up the identity of the data directory")]
-    Identity {
-        /// Why.
-        source: IdentityError,
-    },
-    /// The TLS files can't be used.
-    #[error("load TLS files")]
-    Tls {
-        /// Why.
-        source: TlsError,
-    },
-    /// A listener's port can't be had.
-    #[error("open a listener")]
-    Listener {
-        /// Which, and why.
-        source: BindError,
-    },
-    /// Another port can't be had.
-    #[error("{what}: bind {address}")]
-    Bind {
-        /// The key in the configuration.
-        what: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The meta group can't start.
-    #[error("start consensus in {}", path.display())]
-    Meta {
-        /// The data directory.
-        path: PathBuf,
-        /// Why.
-        source: MetaError,
-    },
-    /// The system gives no thread, or the thread no runtime.
-    #[error("start the thread {name:?}")]
-    Thread {
-        /// The thread.
-        name: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A thread ended before it was ready.
-    #[error("the thread {name:?} ended while it was starting")]
-    Ended {
-        /// The thread.
-        name: &'static str,
-    },
-    /// Signals can't be taken over.
-    #[error("listen to signals")]
-    Signals {
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-/// Why a broker that ran has ended, other than by a signal.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// It did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// Consensus has stopped: the disk failed, or there is a bug. Nothing can be kept any more.
-    #[error("consensus has stopped: {reason}")]
-    Consensus {
-        /// Why.
-        reason: String,
-    },
-    /// A listener, the admin API or the watch over TLS files has ended by itself.
-    #[error("a task of the main thread has ended")]
-    Task,
-    /// A worker has ended by itself.
-    #[error("a worker has ended: {reason}")]
-    Worker {
-        /// Why.
-        reason: String,
-    },
-}
 
 /// Runs a broker until a signal stops it. `version` is what it reports of itself.
 ///
@@ -213,7 +100,10 @@ struct Broker {
 
 async fn serve(loaded: LoadedConfig, name: &str, version: &'static str) -> Result<(), RunError> {
     let mut signals = Signals::listen().map_err(|source| StartError::Signals { source })?;
+    let pid_file = loaded.config.pid_file.clone();
     let mut broker = start(loaded, name, version).await?;
+    // Until the end.
+    let _pid_file = pid_file.and_then(PidFile::write);
     let result = loop {
         tokio::select! {
             request = signals.next() => match request {
@@ -246,7 +136,8 @@ async fn start(
 ) -> Result<Broker, StartError> {
     let started = Instant::now();
     let clock = Clock::start();
-    let config = Arc::new(loaded.config);
+    let budget = memory::budget(loaded.config.limits.memory_bytes_max);
+    let config = Arc::new(config::within(loaded.config, budget));
     // Before anything is touched: a file that is wrong ends the start at once.
     let policy = PolicyFiles::of(&config);
     let records = policy.as_ref().map(PolicyFiles::read).transpose();
@@ -255,7 +146,7 @@ async fn start(
     let (directory, identity) = open(&config, name)?;
     let facts = Facts { version, identity, config_digest: loaded.digest };
     facts.announce(name, &config);
-    let watch = Watch::new(&config);
+    let watch = Watch::new(&config, budget);
     let tls = Arc::new(TlsStore::load(files).map_err(|source| StartError::Tls { source })?);
     let listeners = bind(&config)?;
     let counters: Vec<_> = listeners.iter().map(BoundListener::published).collect();
@@ -276,20 +167,13 @@ async fn start(
     })
     .await?;
     let mut shared = workers::shared(&config, clock, &tls, &cluster.meta, hub_sender, &handles)?;
-    shared.engine.queued_bytes_total_max =
-        config::queued_bytes_total_max(&config, watch.budget, handles.len());
     shared.engine.node = facts.identity.node_id;
-    shared.scram_secret = facts.identity.cluster_id.as_bytes().into();
     let sys_tree = sys::place(&config, &mut shared);
     let workers = Workers::start(shared, handles, inboxes)?;
     let mut broker = Broker { tls, cluster, workers, policy, tasks: JoinSet::new() };
-    let admin = match &config.cluster {
-        None => None,
-        Some(cluster) => {
-            let parts = admin_parts(&broker, facts, counters, gate.clone(), &watch);
-            Some(start_admin(&mut broker, cluster.admin_listen, parts).await?)
-        }
-    };
+    let parts = admin::parts(&broker, facts, counters, gate.clone(), &watch);
+    watch.counters.set_damaged_set_aside(count_set_aside(&config.data_dir));
+    let admin = admin::start(&mut broker, &config, parts).await?;
     if let Some(records) = records {
         let Cluster { meta, hub, .. } = &broker.cluster;
         if let Err(source) = alone::start(meta, hub, &records).await {
@@ -302,7 +186,8 @@ async fn start(
     sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
     accept_clients(&mut broker, listeners, &watch, &gate);
     tracing::info!(
-        admin = admin.map(tracing::field::display),
+        admin = admin.api.map(tracing::field::display),
+        metrics = admin.metrics.map(tracing::field::display),
         peers = broker.cluster.peer_address.map(tracing::field::display),
         workers = broker.workers.count(),
         milliseconds = started.elapsed().as_millis() as u64,
@@ -348,12 +233,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, budget: Option<u64>) -> Self {
         let counters = Arc::<MemoryCounters>::default();
         let open_files = limits::raise_open_files(config);
         counters.set_open_files(open_files.unwrap_or(0));
         let admission = Admission::new(limits::admission(config, open_files));
-        Self { admission, counters, budget: memory::budget(config.limits.memory_bytes_max) }
+        Self { admission, counters, budget }
     }
 
     fn start(&self, broker: &mut Broker) {
@@ -375,49 +260,20 @@ fn open(config: &Config, name: &str) -> Result<(DataDirectory, Identity), StartE
     let directory = DataDirectory::open(&config.data_dir)
         .map_err(|source| StartError::DataDirectory { source })?;
     let identity = match &config.cluster {
-        Some(cluster) => Identity::open(&directory, &cluster.id, name),
-        None => Identity::open_alone(&directory, name),
+        Some(cluster) => Identity::open(&directory, &cluster.id, name)
+            .map_err(|source| StartError::Identity { source })?,
+        None => mend::open(&directory, name)?,
     };
-    let identity = identity.map_err(|source| StartError::Identity { source })?;
     Ok((directory, identity))
 }
 
 fn tls_files(config: &Config, name: &str) -> Result<TlsFiles, StartError> {
     let cluster = config.cluster.as_ref().map(|cluster| &cluster.tls);
+    let own = (0u8..).zip(&config.listeners);
+    let own = own.filter_map(|(number, listener)| Some((number, listener.tls.clone()?)));
     TlsFiles::new(config.tls.as_ref(), cluster, name)
+        .map(|files| files.with_own(own))
         .ok_or_else(|| StartError::NoOrdinal { name: name.to_owned() })
-}
-
-async fn start_admin(
-    broker: &mut Broker,
-    address: SocketAddr,
-    parts: AdminParts,
-) -> Result<SocketAddr, StartError> {
-    let bound = |source| StartError::Bind { what: "admin.listen", address, source };
-    admin::start(&mut broker.tasks, address, parts).await.map_err(bound)
-}
-
-fn admin_parts(
-    broker: &Broker,
-    facts: Facts,
-    listeners: Vec<(String, Arc<ListenerCounters>)>,
-    gate: Gate,
-    watch: &Watch,
-) -> AdminParts {
-    AdminParts {
-        version: facts.version,
-        identity: facts.identity,
-        config_digest: facts.config_digest,
-        tls: Arc::clone(&broker.tls),
-        meta: broker.cluster.meta.clone(),
-        links: broker.cluster.links.clone(),
-        hub: broker.cluster.hub.clone(),
-        workers: broker.workers.handles(),
-        listeners,
-        admission: Arc::clone(&watch.admission),
-        memory: Arc::clone(&watch.counters),
-        gate,
-    }
 }
 
 fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {

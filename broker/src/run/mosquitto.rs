@@ -64,7 +64,8 @@ pub struct Imported {
 pub fn import_mosquitto(conf: &Path) -> Result<Imported, LoadError> {
     let args = MosquittoArgs { conf: Some(conf.to_owned()), ..MosquittoArgs::default() };
     let folder = Path::new("dunlin");
-    let translation = translate_mosquitto(&args, folder)?;
+    // Who prints it need not be who runs it.
+    let translation = translate_as(&args, folder, false)?;
     let mut warnings: Vec<String> = translation.warnings.iter().map(ToString::to_string).collect();
     if translation.config.data_dir == folder {
         warnings.push(
@@ -80,7 +81,15 @@ pub(super) fn translate_mosquitto(
     args: &MosquittoArgs,
     transient_dir: &Path,
 ) -> Result<Translation, Faults> {
-    let options = Options { port: args.port, verbose: args.verbose, transient_dir };
+    translate_as(args, transient_dir, rustix::process::geteuid().is_root())
+}
+
+fn translate_as(
+    args: &MosquittoArgs,
+    transient_dir: &Path,
+    is_root: bool,
+) -> Result<Translation, Faults> {
+    let options = Options { port: args.port, verbose: args.verbose, is_root, transient_dir };
     let path = args.conf.as_ref().map(|path| path.to_string_lossy());
     translate(path.as_deref(), &mut Disk, options)
 }

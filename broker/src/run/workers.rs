@@ -52,7 +52,7 @@ pub(super) fn shared(
         listeners: config.listeners.clone().into(),
         tls: Arc::clone(tls),
         passwords: Arc::new(passwords),
-        scram_secret: Arc::default(),
+        secret: meta.secret(),
         policy,
         retained: meta.retained(),
         sessions: (config.durability != Durability::Memory).then(|| meta.sessions()),

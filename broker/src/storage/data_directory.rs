@@ -7,6 +7,19 @@ use std::path::{Path, PathBuf};
 
 use super::atomic_file::{sync_parent, write_file_atomically};
 
+/// Counts the processes.
+const STARTS: &str = "starts";
+
+/// What the names of folders begin with that hold what was damaged.
+const ASIDE: &str = "damaged-";
+
+/// How many folders a data directory has with what was damaged and set aside.
+#[must_use]
+pub fn count_set_aside(data_directory: &Path) -> u64 {
+    let entries = fs::read_dir(data_directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(ASIDE)).count() as u64
+}
+
 /// A data directory that this process holds; released when dropped.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -73,18 +86,43 @@ impl DataDirectory {
     /// # Errors
     /// `Io`: the count can't be kept.
     pub fn count_start(&self) -> Result<u64, DataDirectoryError> {
-        let path = self.path.join("starts");
+        let path = self.path.join(STARTS);
         let failed = |source| DataDirectoryError::Io { path: path.clone(), source };
-        let earlier = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| {
-                failed(io::Error::new(io::ErrorKind::InvalidData, "it holds no number"))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(failed(error)),
-        };
+        let earlier = self.starts().map_err(failed)?.unwrap_or(0);
         let start: u64 = u64::saturating_add(earlier, 1);
         write_file_atomically(&path, start.to_string().as_bytes()).map_err(failed)?;
         Ok(start)
+    }
+
+    /// `None` before the first start.
+    fn starts(&self) -> io::Result<Option<u64>> {
+        match fs::read_to_string(self.path.join(STARTS)) {
+            Ok(text) => {
+                let no_number = || io::Error::new(io::ErrorKind::InvalidData, "it holds no number");
+                text.trim().parse().map(Some).map_err(|_| no_number())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets a count of starts aside that is none, and goes on from `above`, which is to be above all
+    /// counts there can have been. Gives where the file is now; `None`: there was nothing to mend.
+    ///
+    /// # Errors
+    /// `Io`: it can't be read or written.
+    pub fn mend_starts(&self, above: u64) -> Result<Option<PathBuf>, DataDirectoryError> {
+        let path = self.path.join(STARTS);
+        match self.starts() {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = self.set_file_aside(STARTS)?;
+                write_file_atomically(&path, above.to_string().as_bytes())
+                    .map_err(|source| DataDirectoryError::Io { path, source })?;
+                Ok(Some(aside))
+            }
+            Err(source) => Err(DataDirectoryError::Io { path, source }),
+        }
     }
 
     /// Moves log and snapshots out of the way, so that the next start finds neither; gives where
@@ -97,10 +135,8 @@ impl DataDirectory {
             let path = path.to_owned();
             move |source| DataDirectoryError::Io { path, source }
         };
-        let names = (1u64..).map(|number| self.path.join(format!("damaged-{number}")));
-        let mut free = names.skip_while(|path| path.exists());
-        let aside = free.next().unwrap_or_else(|| self.path.join("damaged"));
-        for directory in [&aside, &self.log_path(), &self.snapshots_path()] {
+        let aside = self.new_aside()?;
+        for directory in [&self.log_path(), &self.snapshots_path()] {
             if directory.exists() {
                 let name = directory.file_name().unwrap_or_default();
                 fs::rename(directory, aside.join(name)).map_err(failed(directory))?;
@@ -108,6 +144,28 @@ impl DataDirectory {
             fs::DirBuilder::new().mode(0o700).create(directory).map_err(failed(directory))?;
         }
         sync_parent(&self.log_path()).map_err(failed(&self.path))?;
+        Ok(aside)
+    }
+
+    /// Moves one file out of the way; gives where it is now.
+    ///
+    /// # Errors
+    /// `Io`: it can't be moved.
+    pub fn set_file_aside(&self, name: &str) -> Result<PathBuf, DataDirectoryError> {
+        let (path, aside) = (self.path.join(name), self.new_aside()?.join(name));
+        let failed = |source| DataDirectoryError::Io { path: path.clone(), source };
+        fs::rename(&path, &aside).map_err(failed)?;
+        sync_parent(&path).map_err(failed)?;
+        Ok(aside)
+    }
+
+    /// A new folder for what is damaged.
+    fn new_aside(&self) -> Result<PathBuf, DataDirectoryError> {
+        let names = (1u64..).map(|number| self.path.join(format!("{ASIDE}{number}")));
+        let mut free = names.skip_while(|path| path.exists());
+        let aside = free.next().unwrap_or_else(|| self.path.join(ASIDE));
+        let made = fs::DirBuilder::new().mode(0o700).create(&aside);
+        made.map_err(|source| DataDirectoryError::Io { path: aside.clone(), source })?;
         Ok(aside)
     }
 
@@ -170,5 +228,22 @@ mod tests {
         fs::write(path.join("starts"), "?").unwrap();
         let error = DataDirectory::open(&path).unwrap().count_start().unwrap_err();
         assert!(error.to_string().ends_with("starts"), "{error}");
+    }
+
+    #[test]
+    fn a_count_of_starts_that_is_none_is_set_aside_and_goes_on_above_all_before() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("data");
+        let directory = DataDirectory::open(&path).unwrap();
+        assert_eq!(directory.mend_starts(1_000).unwrap(), None);
+        directory.count_start().unwrap();
+        assert_eq!(directory.mend_starts(1_000).unwrap(), None);
+        for damage in [&b"\xFF\xFE"[..], b"?", b""] {
+            fs::write(path.join("starts"), damage).unwrap();
+            let aside = directory.mend_starts(1_000).unwrap().unwrap();
+            assert_eq!(fs::read(aside).unwrap(), damage);
+            assert_eq!(directory.count_start().unwrap(), 1_001);
+        }
+        assert_eq!(count_set_aside(&path), 3);
     }
 }

@@ -79,6 +79,12 @@ impl LogWriter {
         let failed = |source| LogError::Io { path: directory.to_owned(), source };
         let mut recovery = recover(directory)?;
         let file = SegmentFile::resume(directory, &mut recovery).map_err(failed)?;
+        let writer = Self::start(file).map_err(failed)?;
+        Ok((writer, recovery.groups, recovery.report))
+    }
+
+    /// Starts the thread.
+    fn start(file: SegmentFile) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -88,10 +94,9 @@ impl LogWriter {
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || run(&for_thread, file))
-            .map_err(failed)?;
+            .spawn(move || run(&for_thread, file))?;
         let handle = Handle { shared, thread: Mutex::new(Some(thread)) };
-        Ok((Self { handle: Arc::new(handle) }, recovery.groups, recovery.report))
+        Ok(Self { handle: Arc::new(handle) })
     }
 
     /// Queues records, in order and whole: after a crash the log holds a prefix of what was
@@ -262,3 +267,7 @@ fn fail(shared: &Shared, error: &io::Error, mut completions: Vec<Completion>) {
         completion(Err(io::Error::new(error.kind(), error.to_string())));
     }
 }
+
+#[cfg(test)]
+#[path = "log_writer_test.rs"]
+mod tests;

@@ -22,8 +22,9 @@ pub(super) const ALIGNMENT: usize = 8;
 /// Bytes of a body before its payload.
 const BODY_HEADER_BYTES: usize = 14;
 
-/// Longest body. A segment grows to hold one that is longer than a segment usually is.
-pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
+/// Longest body: twice what a log entry may have with the largest packet that a broker alone may be
+/// set to take. A segment grows to hold one that is longer than a segment usually is.
+pub(super) const BODY_BYTES_MAX: usize = 640 << 20;
 
 /// Which log a record belongs to; all groups of a node share one write-ahead log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

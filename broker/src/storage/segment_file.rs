@@ -50,9 +50,28 @@ impl HardState {
     }
 }
 
+/// What frames are written to.
+pub(super) trait LogFile: Send {
+    /// Writes all bytes, from an offset on.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns once what was written is on the disk.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+impl LogFile for File {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Self::sync_data(self)
+    }
+}
+
 struct Active {
     sequence: u64,
-    file: File,
+    file: Box<dyn LogFile>,
     /// Where the next frame goes.
     offset: u64,
     /// The file's length.
@@ -74,7 +93,7 @@ impl SegmentFile {
         let active = match recovery.tail.take() {
             Some((sequence, file, offset)) => {
                 let end = file.metadata()?.len();
-                Some(Active { sequence, file, offset, end })
+                Some(Active { sequence, file: Box::new(file), offset, end })
             }
             None => None,
         };
@@ -86,6 +105,19 @@ impl SegmentFile {
             batch: recovery.last_batch,
             active,
         })
+    }
+
+    /// An empty log whose only segment is this file. For tests of who waits for what.
+    #[cfg(test)]
+    pub(super) fn on(file: Box<dyn LogFile>) -> Self {
+        let (sequence, offset, end) = (1, SEGMENT_HEADER_BYTES, SEGMENT_BYTES);
+        Self {
+            directory: PathBuf::new(),
+            segments: BTreeMap::new(),
+            hard_states: BTreeMap::new(),
+            batch: 0,
+            active: Some(Active { sequence, file, offset, end }),
+        }
     }
 
     /// Writes and syncs one batch; returns its bytes.
@@ -137,7 +169,8 @@ impl SegmentFile {
         let end = (SEGMENT_HEADER_BYTES + head_bytes + bytes).max(SEGMENT_BYTES);
         let file = create_segment(&self.directory, sequence, end)?;
         self.segments.insert(sequence, BTreeMap::new());
-        self.active = Some(Active { sequence, file, offset: SEGMENT_HEADER_BYTES, end });
+        let (file, offset) = (Box::new(file), SEGMENT_HEADER_BYTES);
+        self.active = Some(Active { sequence, file, offset, end });
         if !head.is_empty() {
             self.write_frames(&head)?;
         }

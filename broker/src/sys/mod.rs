@@ -67,6 +67,7 @@ impl SysParts {
             retained_messages: retained.messages,
             retained_bytes: retained.bytes,
             sockets: self.listeners.iter().map(|listener| listener.read().accepted).sum(),
+            durable: self.meta.sessions().totals(),
             engine: workers.fold(Counters::default(), |sum, one| add(&sum, &one)),
         }
     }
@@ -87,6 +88,7 @@ fn add(a: &Counters, b: &Counters) -> Counters {
     sum.other_packets_sent += b.other_packets_sent;
     sum.dropped.queue_full += b.dropped.queue_full;
     sum.dropped.slow_consumer += b.dropped.slow_consumer;
+    sum.connects_received += b.connects_received;
     sum.connects_accepted += b.connects_accepted;
     sum.sessions += b.sessions;
     sum.sessions_expired += b.sessions_expired;
@@ -95,5 +97,7 @@ fn add(a: &Counters, b: &Counters) -> Counters {
     sum.shared_subscriptions += b.shared_subscriptions;
     sum.queued_messages += b.queued_messages;
     sum.queued_bytes += b.queued_bytes;
+    sum.output_packets += b.output_packets;
+    sum.output_bytes += b.output_bytes;
     sum
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::engine::{Counters, SysValue};
+use broker_core::shard::SessionTotals;
 
 use super::load::{Load, SPANS};
 
@@ -18,6 +19,8 @@ pub(super) struct Reading {
     pub(super) sockets: u64,
     /// Of all workers together.
     pub(super) engine: Counters,
+    /// Sessions that are not in a worker while their clients are away.
+    pub(super) durable: SessionTotals,
 }
 
 impl Reading {
@@ -37,6 +40,32 @@ impl Reading {
         self.publishes_sent() + self.engine.other_packets_sent
     }
 
+    fn sessions(&self) -> u64 {
+        self.engine.sessions + self.durable.away.sessions
+    }
+
+    fn disconnected(&self) -> u64 {
+        self.sessions().saturating_sub(self.engine.clients_connected)
+    }
+
+    /// Messages that wait, and those that are retained.
+    fn stored(&self) -> u64 {
+        self.engine.queued_messages + self.durable.messages + self.retained_messages
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.engine.queued_bytes + self.durable.bytes + self.retained_bytes
+    }
+
+    fn shared_subscriptions(&self) -> u64 {
+        self.engine.shared_subscriptions + self.durable.away.shared_subscriptions
+    }
+
+    fn subscriptions(&self) -> u64 {
+        let all = self.engine.subscriptions + self.durable.away.subscriptions;
+        all.saturating_sub(self.shared_subscriptions())
+    }
+
     /// As Mosquitto counts: for want of room, not of rights.
     fn dropped(&self) -> u64 {
         self.engine.dropped.queue_full + self.engine.dropped.slow_consumer
@@ -46,18 +75,18 @@ impl Reading {
 type Count = fn(&Reading) -> u64;
 
 /// Topics below `$SYS/broker/` whose value is a number of the reading.
-const COUNTS: [(&str, Count); 23] = [
-    ("clients/total", |r| r.engine.sessions),
+const COUNTS: [(&str, Count); 25] = [
+    ("clients/total", Reading::sessions),
     ("clients/connected", |r| r.engine.clients_connected),
     ("clients/active", |r| r.engine.clients_connected),
-    ("clients/disconnected", |r| r.engine.sessions.saturating_sub(r.engine.clients_connected)),
-    ("clients/inactive", |r| r.engine.sessions.saturating_sub(r.engine.clients_connected)),
-    ("clients/expired", |r| r.engine.sessions_expired),
+    ("clients/disconnected", Reading::disconnected),
+    ("clients/inactive", Reading::disconnected),
+    ("clients/expired", |r| r.engine.sessions_expired + r.durable.expired),
     ("messages/received", Reading::packets_received),
     ("messages/sent", Reading::packets_sent),
-    ("messages/stored", |r| r.engine.queued_messages + r.retained_messages),
-    ("store/messages/count", |r| r.engine.queued_messages + r.retained_messages),
-    ("store/messages/bytes", |r| r.engine.queued_bytes + r.retained_bytes),
+    ("messages/stored", Reading::stored),
+    ("store/messages/count", Reading::stored),
+    ("store/messages/bytes", Reading::stored_bytes),
     ("publish/messages/received", Reading::publishes_received),
     ("publish/messages/sent", Reading::publishes_sent),
     ("publish/messages/dropped", Reading::dropped),
@@ -65,9 +94,11 @@ const COUNTS: [(&str, Count); 23] = [
     ("publish/bytes/sent", |r| r.engine.payload_bytes_sent),
     ("bytes/received", |r| r.engine.bytes_received),
     ("bytes/sent", |r| r.engine.bytes_sent),
-    ("subscriptions/count", |r| r.engine.subscriptions - r.engine.shared_subscriptions),
-    ("shared_subscriptions/count", |r| r.engine.shared_subscriptions),
+    ("subscriptions/count", Reading::subscriptions),
+    ("shared_subscriptions/count", Reading::shared_subscriptions),
     ("retained messages/count", |r| r.retained_messages),
+    ("packet/out/count", |r| r.engine.output_packets),
+    ("packet/out/bytes", |r| r.engine.output_bytes),
     ("connections/socket/count", |r| r.sockets),
     ("connections/accepted/count", |r| r.engine.connects_accepted),
 ];
@@ -82,7 +113,7 @@ const LOADS: [(&str, Count); 9] = [
     ("bytes/received", |r| r.engine.bytes_received),
     ("bytes/sent", |r| r.engine.bytes_sent),
     ("sockets", |r| r.sockets),
-    ("connections", |r| r.engine.connects_accepted),
+    ("connections", |r| r.engine.connects_received),
 ];
 
 /// The values as they were told last.
@@ -108,7 +139,7 @@ impl Values {
 
     /// Takes in what is so after so much time; gives what is to be told: what has changed.
     pub(super) fn update(&mut self, reading: &Reading, passed: Duration) -> Vec<SysValue> {
-        self.clients_maximum = self.clients_maximum.max(reading.engine.sessions);
+        self.clients_maximum = self.clients_maximum.max(reading.sessions());
         let mut changed = Vec::new();
         self.tell("version", format!("dunlin version {}", self.version), &mut changed);
         self.tell("uptime", format!("{} seconds", reading.uptime.as_secs()), &mut changed);
@@ -138,9 +169,70 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
+    use broker_core::shard::AwayTotals;
+
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn sessions_whose_clients_are_away_count_though_no_worker_has_them() {
+        let engine = Counters {
+            sessions: 3,
+            clients_connected: 2,
+            sessions_expired: 1,
+            subscriptions: 5,
+            shared_subscriptions: 1,
+            queued_messages: 4,
+            queued_bytes: 40,
+            output_packets: 6,
+            output_bytes: 60,
+            ..Counters::default()
+        };
+        let away = AwayTotals { sessions: 10, subscriptions: 70, shared_subscriptions: 30 };
+        let durable = SessionTotals {
+            sessions: 11,
+            messages: 100,
+            bytes: 1_000,
+            expired: 20,
+            away,
+            ..SessionTotals::default()
+        };
+        let reading = Reading {
+            engine,
+            durable,
+            retained_messages: 1_000,
+            retained_bytes: 10_000,
+            ..Reading::default()
+        };
+        let told = Values::new("1", INTERVAL).update(&reading, Duration::ZERO);
+        for (name, expected) in [
+            ("clients/total", "13"),
+            ("clients/maximum", "13"),
+            ("clients/connected", "2"),
+            ("clients/disconnected", "11"),
+            ("clients/inactive", "11"),
+            ("clients/expired", "21"),
+            ("subscriptions/count", "44"),
+            ("shared_subscriptions/count", "31"),
+            ("messages/stored", "1104"),
+            ("store/messages/count", "1104"),
+            ("store/messages/bytes", "11040"),
+            ("packet/out/count", "6"),
+            ("packet/out/bytes", "60"),
+        ] {
+            assert_eq!(text(&told, name), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_load_of_connections_is_that_of_connects_accepted_or_not() {
+        let mut values = Values::new("1", INTERVAL);
+        values.update(&Reading::default(), Duration::ZERO);
+        let engine = Counters { connects_received: 60, ..Counters::default() };
+        let told = values.update(&Reading { engine, ..Reading::default() }, INTERVAL);
+        assert_eq!(text(&told, "load/connections/1min"), Some("55.27"));
+    }
 
     fn text<'a>(values: &'a [SysValue], name: &str) -> Option<&'a str> {
         let topic = format!("$SYS/broker/{name}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker_config::ClientCertificates;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -30,6 +30,8 @@ pub(super) struct ServerParts<'a> {
     pub(super) asks: ClientCertificates,
     /// Needed unless `asks` is `None`.
     pub(super) anchors: Option<&'a Arc<RootCertStore>>,
+    /// Revocation lists; where there are any, a certificate is refused whose issuer has none.
+    pub(super) revoked: Vec<CertificateRevocationListDer<'static>>,
     /// Key of session tickets. A ticket carries the client's certificate past verification, so
     /// it must not be shared between servers that ask differently or trust others.
     pub(super) ticketer: Arc<dyn ProducesTickets>,
@@ -47,6 +49,13 @@ pub(super) fn server_config(parts: ServerParts<'_>) -> Result<Arc<ServerConfig>,
         (asks, Some(anchors)) => {
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(Arc::clone(anchors), provider());
+            let verifier = match parts.revoked.is_empty() {
+                true => verifier,
+                false => verifier
+                    .with_crls(parts.revoked)
+                    .only_check_end_entity_revocation()
+                    .enforce_revocation_expiration(),
+            };
             let verifier = if asks == ClientCertificates::Optional {
                 verifier.allow_unauthenticated()
             } else {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use broker_config::{ClusterTlsPaths, TlsPaths};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::error::TlsError;
@@ -20,6 +20,8 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub struct TlsFiles {
     /// `None`: no listener has TLS.
     pub(super) server: Option<TlsPaths>,
+    /// Those of listeners with files of their own, by their numbers.
+    pub(super) own: Vec<(u8, TlsPaths)>,
     /// `None`: the broker stands alone, without peers and admin API.
     pub(super) cluster: Option<ClusterTlsPaths>,
 }
@@ -40,13 +42,17 @@ impl TlsFiles {
                 peer: files.peer.for_broker(broker_name)?,
             }),
         };
-        Some(Self { server: server.cloned(), cluster })
+        Some(Self { server: server.cloned(), own: Vec::new(), cluster })
+    }
+
+    /// The same, and files that listeners have for themselves, by their numbers.
+    #[must_use]
+    pub fn with_own(self, own: impl IntoIterator<Item = (u8, TlsPaths)>) -> Self {
+        Self { own: own.into_iter().collect(), ..self }
     }
 
     pub(super) fn server_mark(&self) -> FilesMark {
-        let server = self.server.iter().flat_map(|files| {
-            [&files.server_certificate, &files.server_key].into_iter().chain(&files.client_ca)
-        });
+        let server = self.server.iter().flat_map(paths_of);
         FilesMark::of(server.chain(self.cluster.iter().map(|files| &files.admin_ca)))
     }
 
@@ -54,6 +60,12 @@ impl TlsFiles {
         let peer = self.cluster.iter().map(|files| &files.peer);
         FilesMark::of(peer.flat_map(|peer| [&peer.certificate, &peer.key, &peer.ca]))
     }
+}
+
+/// The files of listeners.
+pub(super) fn paths_of(files: &TlsPaths) -> impl Iterator<Item = &PathBuf> {
+    let own = [&files.server_certificate, &files.server_key].into_iter();
+    own.chain(&files.client_ca).chain(&files.client_crl)
 }
 
 /// Reads a file, which may hold a key.
@@ -91,6 +103,22 @@ pub(super) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'stat
         what: "private key",
         reason: e.to_string(),
     })
+}
+
+/// The revocation lists of a PEM text, at least one.
+pub(super) fn revocation_lists(
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let what = "revocation list";
+    let error = |reason: String| TlsError::Pem { path: path.to_owned(), what, reason };
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| error(e.to_string()))?;
+    match lists.is_empty() {
+        true => Err(error("there is no X509 CRL section".to_owned())),
+        false => Ok(lists),
+    }
 }
 
 /// The trust anchors of a PEM text, at least one.

@@ -8,17 +8,22 @@ mod config;
 mod error;
 mod files;
 mod identity;
+mod own;
 mod peer;
+mod read;
 mod store;
 mod watch;
 
+#[cfg(test)]
+mod own_test;
 #[cfg(test)]
 mod store_test;
 
 pub use error::TlsError;
 pub use files::TlsFiles;
-pub use identity::common_name;
+pub use identity::{common_name, subject_name};
 pub(crate) use peer::{CertificateNames, alert_received, certificate_names, refused_certificate};
 pub use peer::{PeerTls, PeerTlsError, peer_server_name};
-pub use store::{ListenerTls, TlsStore};
+pub use read::ListenerTls;
+pub use store::TlsStore;
 pub use watch::{WATCH_INTERVAL, watch};

@@ -1,94 +1,27 @@
 //! The TLS configurations in use, and what the status report says of them.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use broker_admin_api::{CertificateStatus, ReloadError, ServedCertificate};
-use broker_config::{ClientCertificates, PeerTlsPaths, TlsPaths};
-use broker_policy::Digest;
-use rustls::pki_types::CertificateDer;
-use rustls::server::ProducesTickets;
-use rustls::{RootCertStore, ServerConfig};
+use broker_admin_api::{CertificateStatus, ReloadError};
+use broker_config::ClientCertificates;
+use rustls::ServerConfig;
 
-use super::config::{ServerParts, new_ticketer, server_config};
 use super::error::TlsError;
-use super::files::{FilesMark, TlsFiles, anchors, certificates, private_key, read};
-use super::identity::not_after;
-use super::peer::{PeerTls, PeerTlsError};
+use super::files::{FilesMark, TlsFiles};
+use super::own::OwnTls;
+use super::peer::PeerTls;
+use super::read::{ListenerTls, Ticketers, Trust, read_peer, read_server};
 use crate::sync::lock;
 use crate::telemetry::Chain;
-
-/// The configuration of MQTT listeners, one for each way to ask for client certificates.
-#[derive(Debug, Default)]
-pub struct ListenerTls {
-    /// Absent where no listener has TLS.
-    none: Option<Arc<ServerConfig>>,
-    /// Absent without trust anchors for clients.
-    asking: Option<Asking>,
-}
-
-#[derive(Debug)]
-struct Asking {
-    optional: Arc<ServerConfig>,
-    required: Arc<ServerConfig>,
-}
-
-impl ListenerTls {
-    /// The configuration for a listener; `None` when there is no certificate, or when it asks for
-    /// certificates and there are no trust anchors, which a checked configuration excludes.
-    #[must_use]
-    pub fn for_listener(&self, asks: ClientCertificates) -> Option<&Arc<ServerConfig>> {
-        match asks {
-            ClientCertificates::None => self.none.as_ref(),
-            ClientCertificates::Optional => self.asking.as_ref().map(|asking| &asking.optional),
-            ClientCertificates::Required => self.asking.as_ref().map(|asking| &asking.required),
-        }
-    }
-}
-
-/// Keys of session tickets, one for each configuration that must not take another's tickets.
-struct Ticketers {
-    none: Arc<dyn ProducesTickets>,
-    optional: Arc<dyn ProducesTickets>,
-    required: Arc<dyn ProducesTickets>,
-    admin: Arc<dyn ProducesTickets>,
-}
-
-impl Ticketers {
-    fn new() -> Result<Self, TlsError> {
-        Ok(Self {
-            none: new_ticketer()?,
-            optional: new_ticketer()?,
-            required: new_ticketer()?,
-            admin: new_ticketer()?,
-        })
-    }
-}
-
-/// One consistent reading of the server files.
-struct ServerSide {
-    listeners: ListenerTls,
-    /// `None`: there is no admin API.
-    admin: Option<Arc<ServerConfig>>,
-    served: ServedCertificate,
-    client_trust_digest: Option<String>,
-    admin_trust_digest: Option<String>,
-    ticketers: Arc<Ticketers>,
-}
-
-/// One consistent reading of the peer files.
-struct PeerSide {
-    tls: PeerTls,
-    served: ServedCertificate,
-    trust_digest: String,
-}
 
 /// What is in use. Shared by everything that opens or accepts TLS connections.
 pub struct TlsStore {
     files: TlsFiles,
     listeners: ArcSwap<ListenerTls>,
+    /// Of listeners with files of their own.
+    own: Vec<OwnTls>,
     admin: ArcSwapOption<ServerConfig>,
     peer: Option<Arc<ArcSwap<PeerTls>>>,
     state: Mutex<State>,
@@ -100,8 +33,16 @@ struct State {
     peer_error: Option<ReloadError>,
     server_mark: FilesMark,
     peer_mark: FilesMark,
-    /// `None`: no listener has TLS.
-    ticketers: Option<Arc<Ticketers>>,
+    /// `None`: no listener has TLS of these files.
+    ticketers: Option<(Arc<Ticketers>, Trust)>,
+}
+
+/// States of all files, to be compared with later ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marks {
+    server: FilesMark,
+    peer: FilesMark,
+    own: Vec<FilesMark>,
 }
 
 impl std::fmt::Debug for TlsStore {
@@ -134,16 +75,20 @@ impl TlsStore {
             Some(server) => {
                 let status = CertificateStatus {
                     server: Some(server.served),
-                    client_trust_digest: server.client_trust_digest,
-                    admin_trust_digest: server.admin_trust_digest,
+                    client_trust_digest: server.trust.client.clone(),
+                    admin_trust_digest: server.trust.admin.clone(),
                     ..CertificateStatus::default()
                 };
-                (server.listeners, server.admin, status, Some(server.ticketers))
+                let ticketers = Some((server.ticketers, server.trust));
+                (server.listeners, server.admin, status, ticketers)
             }
         };
         (status.peer, status.peer_trust_digest) = (peer_served, peer_trust_digest);
+        let own = files.own.iter().map(|(listener, paths)| OwnTls::load(*listener, paths.clone()));
+        let own = own.collect::<Result<_, _>>()?;
         Ok(Self {
             files,
+            own,
             listeners: ArcSwap::from_pointee(listeners),
             admin: ArcSwapOption::new(admin),
             peer: peer.map(|peer| Arc::new(ArcSwap::from_pointee(peer))),
@@ -158,10 +103,19 @@ impl TlsStore {
         })
     }
 
-    /// The configurations of MQTT listeners, to be taken at each accept.
+    /// The configurations of MQTT listeners without files of their own.
     #[must_use]
     pub fn listeners(&self) -> Arc<ListenerTls> {
         self.listeners.load_full()
+    }
+
+    /// The configuration of a listener, to be taken at each accept. `None`: there is no certificate,
+    /// or no trust anchor although it asks for certificates, which a checked configuration excludes.
+    #[must_use]
+    pub fn listener(&self, number: u8, asks: ClientCertificates) -> Option<Arc<ServerConfig>> {
+        let own = self.own.iter().find(|own| own.listener == number);
+        let in_use = own.map_or_else(|| self.listeners(), OwnTls::in_use);
+        in_use.for_listener(asks).map(Arc::clone)
     }
 
     /// The configuration of the admin API, to be taken at each accept: a client certificate is
@@ -184,7 +138,9 @@ impl TlsStore {
     pub fn status(&self) -> CertificateStatus {
         let state = self.state();
         let mut status = state.status.clone();
-        status.last_reload_error = state.server_error.clone().or_else(|| state.peer_error.clone());
+        let own_error = || self.own.iter().find_map(OwnTls::error);
+        let error = state.server_error.clone().or_else(|| state.peer_error.clone());
+        status.last_reload_error = error.or_else(own_error);
         status
     }
 
@@ -202,22 +158,23 @@ impl TlsStore {
             state.peer_mark = mark;
             self.reload_peer(&mut state);
         }
+        self.own.iter().for_each(|own| own.reload(force));
     }
 
     /// Whether files differ from what was last read, and a reading of them that a later call can
     /// be compared with: files that are being replaced one by one are best left to settle.
-    pub(super) fn pending(&self) -> Option<(FilesMark, FilesMark)> {
+    pub(super) fn pending(&self) -> Option<Marks> {
         let state = self.state();
-        let marks = (self.files.server_mark(), self.files.peer_mark());
-        (marks.0 != state.server_mark || marks.1 != state.peer_mark).then_some(marks)
+        let (own, are_new): (_, Vec<bool>) = self.own.iter().map(OwnTls::look).unzip();
+        let (server, peer) = (self.files.server_mark(), self.files.peer_mark());
+        let is_new = server != state.server_mark || peer != state.peer_mark;
+        (is_new || are_new.contains(&true)).then_some(Marks { server, peer, own })
     }
 
     fn reload_server(&self, state: &mut State) {
         let Some(files) = &self.files.server else { return };
         let admin_ca = self.files.cluster.as_ref().map(|cluster| &cluster.admin_ca);
-        let kept =
-            (state.status.client_trust_digest.clone(), state.status.admin_trust_digest.clone());
-        let before = state.ticketers.as_ref().map(|ticketers| (ticketers, kept));
+        let before = state.ticketers.as_ref().map(|(ticketers, trust)| (ticketers, trust));
         match read_server(files, admin_ca, before) {
             Ok(server) => {
                 tracing::info!(
@@ -228,9 +185,9 @@ impl TlsStore {
                 self.listeners.store(Arc::new(server.listeners));
                 self.admin.store(server.admin);
                 state.status.server = Some(server.served);
-                state.status.client_trust_digest = server.client_trust_digest;
-                state.status.admin_trust_digest = server.admin_trust_digest;
-                state.ticketers = Some(server.ticketers);
+                state.status.client_trust_digest = server.trust.client.clone();
+                state.status.admin_trust_digest = server.trust.admin.clone();
+                state.ticketers = Some((server.ticketers, server.trust));
                 state.server_error = None;
             }
             Err(error) => state.server_error = Some(report("server", &error)),
@@ -260,108 +217,9 @@ impl TlsStore {
     }
 }
 
-fn report(side: &'static str, error: &TlsError) -> ReloadError {
+pub(super) fn report(side: &'static str, error: &TlsError) -> ReloadError {
     let message = Chain(error).to_string();
     tracing::error!(side, error = message, "new TLS files are refused, the old ones stay in use");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ReloadError { message: error.to_string(), at: i64::try_from(now.as_secs()).unwrap_or(i64::MAX) }
-}
-
-fn served(path: &Path, leaf: &CertificateDer<'_>) -> Result<ServedCertificate, TlsError> {
-    let not_after = not_after(leaf).ok_or_else(|| TlsError::Pem {
-        path: path.to_owned(),
-        what: "certificate",
-        reason: "it can't be parsed".to_owned(),
-    })?;
-    Ok(ServedCertificate { fingerprint: Digest::of(leaf).to_string(), not_after })
-}
-
-/// Trust digests of the reading before: tickets outlive a reload only where nobody new is
-/// distrusted.
-type KeptTrust = (Option<String>, Option<String>);
-
-fn read_server(
-    files: &TlsPaths,
-    admin_ca: Option<&PathBuf>,
-    before: Option<(&Arc<Ticketers>, KeptTrust)>,
-) -> Result<ServerSide, TlsError> {
-    let chain_pem = read(&files.server_certificate)?;
-    let chain = certificates(&files.server_certificate, "certificate", &chain_pem)?;
-    let key = private_key(&files.server_key, &read(&files.server_key)?)?;
-    let with_pem = |path: Option<&PathBuf>| match path {
-        None => Ok(None),
-        Some(path) => read(path).map(|pem| Some((path.clone(), pem))),
-    };
-    let (client, admin) = (with_pem(files.client_ca.as_ref())?, with_pem(admin_ca)?);
-    let client_trust_digest = client.as_ref().map(|(_, pem)| Digest::of(pem).to_string());
-    let admin_trust_digest = admin.as_ref().map(|(_, pem)| Digest::of(pem).to_string());
-    let ticketers = match before {
-        Some((ticketers, (client, admin)))
-            if client == client_trust_digest && admin == admin_trust_digest =>
-        {
-            Arc::clone(ticketers)
-        }
-        _ => Arc::new(Ticketers::new()?),
-    };
-    let build = |asks, anchors: Option<&Arc<RootCertStore>>, ticketer, alpn: &[&[u8]]| {
-        let ticketer = Arc::clone(ticketer);
-        server_config(ServerParts { chain: &chain, key: &key, asks, anchors, ticketer, alpn })
-    };
-    let pair_error = |reason| TlsError::Pair {
-        certificate: files.server_certificate.clone(),
-        key: files.server_key.clone(),
-        reason,
-    };
-    let none = build(ClientCertificates::None, None, &ticketers.none, &[]).map_err(pair_error)?;
-    let asking = match client {
-        None => None,
-        Some((path, pem)) => {
-            let anchors = Arc::new(anchors(&path, &pem)?);
-            let failed = |reason| TlsError::Anchor { path: path.clone(), reason };
-            let optional =
-                build(ClientCertificates::Optional, Some(&anchors), &ticketers.optional, &[]);
-            let required =
-                build(ClientCertificates::Required, Some(&anchors), &ticketers.required, &[]);
-            Some(Asking {
-                optional: optional.map_err(failed)?,
-                required: required.map_err(failed)?,
-            })
-        }
-    };
-    let admin = match admin {
-        None => None,
-        Some((path, pem)) => {
-            let anchors = Arc::new(anchors(&path, &pem)?);
-            let (asks, alpn): (_, &[&[u8]]) = (ClientCertificates::Optional, &[b"http/1.1"]);
-            let config = build(asks, Some(&anchors), &ticketers.admin, alpn);
-            Some(config.map_err(|reason| TlsError::Anchor { path, reason })?)
-        }
-    };
-    Ok(ServerSide {
-        listeners: ListenerTls { none: Some(none), asking },
-        admin,
-        served: served(&files.server_certificate, &chain[0])?,
-        client_trust_digest,
-        admin_trust_digest,
-        ticketers,
-    })
-}
-
-fn read_peer(paths: &PeerTlsPaths) -> Result<PeerSide, TlsError> {
-    let chain_pem = read(&paths.certificate)?;
-    let key_pem = read(&paths.key)?;
-    let trust_pem = read(&paths.ca)?;
-    let chain = certificates(&paths.certificate, "certificate", &chain_pem)?;
-    let key = private_key(&paths.key, &key_pem)?;
-    let trusted = anchors(&paths.ca, &trust_pem)?;
-    let served = served(&paths.certificate, &chain[0])?;
-    let tls = PeerTls::new(chain, key, trusted).map_err(|error| match error {
-        PeerTlsError::Pair { reason } => TlsError::Pair {
-            certificate: paths.certificate.clone(),
-            key: paths.key.clone(),
-            reason,
-        },
-        PeerTlsError::Anchors { reason } => TlsError::Anchor { path: paths.ca.clone(), reason },
-    })?;
-    Ok(PeerSide { tls, served, trust_digest: Digest::of(&trust_pem).to_string() })
 }

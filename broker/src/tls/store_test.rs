@@ -73,6 +73,7 @@ impl Folder {
             server_certificate: self.path("tls.crt"),
             server_key: self.path("tls.key"),
             client_ca: Some(self.path("client-ca.crt")),
+            client_crl: None,
         };
         let cluster = ClusterTlsPaths {
             admin_ca: self.path("admin-ca.crt"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use broker_config::{Authentication, Listener};
 use broker_core::codec::ReasonCode;
 use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest, Profile};
+use broker_policy::realm::user_in;
 use broker_policy::{AuthDecision, Credential, PasswordHash, RefusalReason};
 
 /// What a listener lets count as proof.
@@ -47,15 +48,19 @@ pub(super) enum Decision {
 ///
 /// The name in a verified certificate counts where the listener allows it, and where the client
 /// names itself differently in CONNECT, it must prove that name by its password.
-pub(super) fn decide(proofs: Proofs, request: &AuthRequest) -> Decision {
+///
+/// `realm`: the one whose users the listener's clients are.
+pub(super) fn decide(proofs: Proofs, realm: Option<&str>, request: &AuthRequest) -> Decision {
     let policy = &request.policy;
     let certified = request.certificate_name.as_ref().filter(|_| proofs.certificate);
     let named = request.username.as_ref();
     if let Some(name) = certified
         && named.is_none_or(|named| named == name)
     {
-        match policy.authenticate(Some(name), request.client_id.as_str(), Credential::Certificate) {
-            AuthDecision::Accepted => return accepted(Some(name), AuthProof::Certificate),
+        let user = user_of(realm, Some(name));
+        let (username, client_id) = (user.as_deref(), request.client_id.as_str());
+        match policy.authenticate(username, client_id, Credential::Certificate) {
+            AuthDecision::Accepted => return accepted(user, AuthProof::Certificate),
             // A user who needs a password may show a certificate too.
             AuthDecision::Refused(RefusalReason::CertificateNotAccepted)
                 if request.password.is_some() => {}
@@ -75,19 +80,27 @@ pub(super) fn decide(proofs: Proofs, request: &AuthRequest) -> Decision {
         }
         Some(password) => Credential::Password(password),
     };
-    let username = named.map(AsRef::as_ref);
-    match policy.authenticate(username, request.client_id.as_str(), credential) {
+    let user = user_of(realm, named);
+    match policy.authenticate(user.as_deref(), request.client_id.as_str(), credential) {
         AuthDecision::Refused(reason) => Decision::Refused(reason),
-        AuthDecision::Accepted => accepted(named, AuthProof::None),
-        AuthDecision::NeedsVerification(hash) => match named {
-            Some(username) => Decision::Password { username: Arc::clone(username), hash },
+        AuthDecision::Accepted => accepted(user, AuthProof::None),
+        AuthDecision::NeedsVerification(hash) => match user {
+            Some(username) => Decision::Password { username, hash },
             None => Decision::Refused(RefusalReason::CredentialMissing),
         },
     }
 }
 
-fn accepted(username: Option<&Arc<str>>, proof: AuthProof) -> Decision {
-    Decision::Done(AuthOutcome::Accepted { username: username.cloned(), proof })
+fn accepted(username: Option<Arc<str>>, proof: AuthProof) -> Decision {
+    Decision::Done(AuthOutcome::Accepted { username, proof })
+}
+
+/// The user whom a client's name is, where it came in.
+fn user_of(realm: Option<&str>, name: Option<&Arc<str>>) -> Option<Arc<str>> {
+    match realm {
+        None => name.cloned(),
+        Some(realm) => Some(user_in(realm, name.map(AsRef::as_ref))),
+    }
 }
 
 /// What the client is told: whether a user exists is not its business.

@@ -48,43 +48,43 @@ fn is_certified_as(decision: &Decision, wanted: &str) -> bool {
 #[test]
 fn a_certificate_is_the_user_name_where_the_listener_says_so() {
     let plain = request(None, None, Some("camera"));
-    assert!(is_certified_as(&decide(BOTH, &plain), "camera"));
-    assert!(is_certified_as(&decide(CERTIFICATE, &plain), "camera"));
+    assert!(is_certified_as(&decide(BOTH, None, &plain), "camera"));
+    assert!(is_certified_as(&decide(CERTIFICATE, None, &plain), "camera"));
     let named = request(Some("camera"), None, Some("camera"));
-    assert!(is_certified_as(&decide(BOTH, &named), "camera"));
-    let refused = decide(PASSWORD, &plain);
+    assert!(is_certified_as(&decide(BOTH, None, &named), "camera"));
+    let refused = decide(PASSWORD, None, &plain);
     assert_eq!(refused, Decision::Refused(RefusalReason::AnonymousRefused));
 }
 
 #[test]
 fn a_certificate_is_no_proof_of_another_name() {
-    let refused = decide(BOTH, &request(Some("pump"), None, Some("camera")));
+    let refused = decide(BOTH, None, &request(Some("pump"), None, Some("camera")));
     assert_eq!(refused, Decision::Refused(RefusalReason::CredentialMissing));
-    let asked = decide(BOTH, &request(Some("pump"), Some(b"x"), Some("camera")));
+    let asked = decide(BOTH, None, &request(Some("pump"), Some(b"x"), Some("camera")));
     assert!(matches!(asked, Decision::Password { username, .. } if &*username == "pump"));
 }
 
 #[test]
 fn a_user_with_a_password_may_show_a_certificate_beside_it() {
-    let asked = decide(BOTH, &request(Some("pump"), Some(b"secret"), Some("pump")));
+    let asked = decide(BOTH, None, &request(Some("pump"), Some(b"secret"), Some("pump")));
     assert!(matches!(asked, Decision::Password { .. }), "{asked:?}");
-    let refused = decide(BOTH, &request(Some("pump"), None, Some("pump")));
+    let refused = decide(BOTH, None, &request(Some("pump"), None, Some("pump")));
     assert_eq!(refused, Decision::Refused(RefusalReason::CertificateNotAccepted));
 }
 
 #[test]
 fn a_password_counts_only_where_the_listener_takes_passwords() {
     let sent = request(Some("pump"), Some(b"secret"), None);
-    assert!(matches!(decide(PASSWORD, &sent), Decision::Password { .. }));
-    let refused = decide(CERTIFICATE, &sent);
+    assert!(matches!(decide(PASSWORD, None, &sent), Decision::Password { .. }));
+    let refused = decide(CERTIFICATE, None, &sent);
     assert_eq!(refused, Decision::Refused(RefusalReason::PasswordNotAccepted));
 }
 
 #[test]
 fn suspended_and_unknown_users_are_refused_whatever_they_show() {
-    let refused = decide(BOTH, &request(None, None, Some("gone")));
+    let refused = decide(BOTH, None, &request(None, None, Some("gone")));
     assert_eq!(refused, Decision::Refused(RefusalReason::Suspended));
-    let refused = decide(BOTH, &request(Some("nobody"), Some(b"x"), None));
+    let refused = decide(BOTH, None, &request(Some("nobody"), Some(b"x"), None));
     assert_eq!(refused, Decision::Refused(RefusalReason::UnknownUser));
 }
 
@@ -109,19 +109,53 @@ fn name_of(decision: &Decision) -> Option<Option<&str>> {
 #[test]
 fn a_believed_client_keeps_its_name_and_one_that_is_not_asked_loses_it() {
     let named = open(request(Some("anybody"), Some(b"anything"), None));
-    assert_eq!(name_of(&decide(WORD, &named)), Some(Some("anybody")));
-    assert_eq!(name_of(&decide(NONE, &named)), Some(None));
+    assert_eq!(name_of(&decide(WORD, None, &named)), Some(Some("anybody")));
+    assert_eq!(name_of(&decide(NONE, None, &named)), Some(None));
     let refused = Decision::Refused(RefusalReason::UnknownUser);
-    assert_eq!(decide(PASSWORD, &named), refused, "a password proves no guest's name");
+    assert_eq!(decide(PASSWORD, None, &named), refused, "a password proves no guest's name");
+}
+
+#[test]
+fn a_client_is_a_user_of_the_realm_of_its_listener() {
+    let own = |name: &str| broker_policy::realm::user_in("own", Some(name));
+    let settings = broker_policy::realm::RealmSettings {
+        guest_group: Some("all".to_owned()),
+        anonymous_group: Some("all".to_owned()),
+        ..Default::default()
+    };
+    let realms = [("own".to_owned(), settings)].into();
+    let hash = PasswordHash::pbkdf2_sha512(b"secret", &[7; 16], 1).unwrap();
+    let records = [
+        Record::Settings(Settings { realms, ..Settings::default() }),
+        Record::Client(Client {
+            username: own("pump").to_string(),
+            password: Some(hash),
+            ..Client::default()
+        }),
+    ];
+    let asked = |username: Option<&str>| AuthRequest {
+        policy: Arc::new(Policy::from_records(records.clone()).unwrap()),
+        ..request(username, Some(b"secret"), None)
+    };
+    let inside = decide(PASSWORD, Some("own"), &asked(Some("pump")));
+    assert!(matches!(inside, Decision::Password { username, .. } if username == own("pump")));
+    let outside = decide(PASSWORD, None, &asked(Some("pump")));
+    assert_eq!(outside, Decision::Refused(RefusalReason::UnknownUser));
+    let guest = decide(WORD, Some("own"), &asked(Some("anybody")));
+    assert_eq!(name_of(&guest), Some(Some(&*own("anybody"))));
+    let nameless = decide(WORD, Some("own"), &asked(None));
+    assert_eq!(name_of(&nameless), Some(Some(&*broker_policy::realm::user_in("own", None))));
+    let outside = decide(WORD, None, &asked(None));
+    assert_eq!(outside, Decision::Refused(RefusalReason::AnonymousRefused));
 }
 
 #[test]
 fn a_listener_that_takes_no_anonymous_clients_refuses_them_whatever_the_policy_says() {
     let nameless = open(request(None, None, None));
-    assert_eq!(name_of(&decide(PASSWORD, &nameless)), Some(None));
+    assert_eq!(name_of(&decide(PASSWORD, None, &nameless)), Some(None));
     for proofs in [PASSWORD, BOTH, WORD] {
         let closed = Proofs { anonymous: false, ..proofs };
         let refused = Decision::Refused(RefusalReason::AnonymousRefused);
-        assert_eq!(decide(closed, &nameless), refused);
+        assert_eq!(decide(closed, None, &nameless), refused);
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let listener = &worker.shared.listeners[usize::from(id.0)];
-        let handshake = shake_hands(&worker, stream, listener, &mut place);
+        let handshake = shake_hands(&worker, stream, (id, listener), &mut place);
         match tokio::time::timeout(worker.shared.connect_timeout, handshake).await {
             Ok(Ok((transport, certificate_name))) => {
                 let now = worker.now();
@@ -51,11 +51,14 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
                 open(&worker, (connection, id), transport, (slot, place));
             }
             Ok(Err(error)) => {
+                let address = place.proxied().or(address);
                 worker.handle.counters.handshake_failed();
                 tracing::debug!(?address, listener = listener.name, %error, "handshake failed");
             }
             Err(_) => {
+                let address = place.proxied().or(address);
                 worker.handle.counters.handshake_failed();
+                worker.handle.counters.handshake_timed_out();
                 tracing::debug!(?address, listener = listener.name, "handshake took too long");
             }
         }

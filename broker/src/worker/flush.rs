@@ -7,6 +7,7 @@ use std::sync::Arc;
 use broker_core::codec::ReasonCode;
 use broker_core::engine::{AuthOutcome, AuthProof, AuthRequest, Effect};
 use broker_core::types::{ClientId, ConnectionId};
+use broker_policy::realm::name_of;
 use broker_policy::{PasswordHash, RefusalReason, VerificationCost};
 use zeroize::Zeroizing;
 
@@ -149,7 +150,7 @@ impl Worker {
     fn authenticate(self: &Rc<Self>, connection: ConnectionId, request: AuthRequest) {
         let Some(socket) = self.socket(connection) else { return };
         let Some(proofs) = self.proofs.get(usize::from(socket.listener.0)).copied() else { return };
-        let decision = decide(proofs, &request);
+        let decision = decide(proofs, self.realm_of(socket.listener), &request);
         match decision {
             Decision::Done(outcome) => self.accept(connection, &request.client_id, outcome),
             Decision::Refused(reason) => self.refuse(connection, &request, reason),
@@ -202,6 +203,7 @@ impl Worker {
     fn refuse(&self, connection: ConnectionId, request: &AuthRequest, reason: RefusalReason) {
         self.handle.counters.authentication_refused();
         tracing::debug!(
+            address = self.address(connection),
             client_id = %request.client_id,
             username = request.username.as_deref(),
             reason = reason.as_str(),
@@ -216,9 +218,11 @@ impl Worker {
     /// The client is who it says: it comes in if its user may have a connection more.
     fn accept(&self, connection: ConnectionId, client_id: &ClientId, outcome: AuthOutcome) {
         let Some(socket) = self.socket(connection) else { return };
+        tracing::debug!(address = self.address(connection), %client_id, "client has proved itself");
         let outcome = match &outcome {
             AuthOutcome::Accepted { username: Some(username), .. }
-                if !self.may_enter(&socket, username, client_id) =>
+                if name_of(Some(username)).is_some()
+                    && !self.may_enter(&socket, username, client_id) =>
             {
                 AuthOutcome::Refused { reason_code: ReasonCode::QuotaExceeded }
             }

@@ -10,27 +10,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use broker_config::Listener;
+use broker_config::{CertificateUsername, Listener};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 
 use super::proxy_protocol::read_header;
 use super::state::Worker;
 use super::transport::{Stream, Transport, WebSocket};
-use crate::node::Place;
-use crate::tls::common_name;
+use crate::node::{ListenerId, Place};
+use crate::tls::{common_name, subject_name};
 
 /// Handshake steps in one pass.
 const STEPS_PER_PASS: u32 = 16;
 
 /// WebSocket subprotocols, the one that is preferred first.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
-
-/// Room in a WebSocket message for an MQTT packet's Fixed Header.
-const PACKET_HEADER_BYTES_MAX: usize = 5;
 
 /// What is left for this pass, and who waits for the next one.
 #[derive(Debug)]
@@ -77,7 +74,7 @@ impl Handshakes {
 pub(super) async fn shake_hands(
     worker: &Worker,
     mut stream: Stream,
-    listener: &Listener,
+    (id, listener): (ListenerId, &Listener),
     place: &mut Place,
 ) -> std::io::Result<(Transport, Option<Arc<str>>)> {
     // Nothing is set up for a client that says nothing.
@@ -85,24 +82,26 @@ pub(super) async fn shake_hands(
     if listener.proxy_protocol
         && let Some(client) = read_header(&mut stream).await?
     {
-        tracing::trace!(listener = listener.name, %client, "a proxy named its client");
-        place.came_from(client.ip());
+        place.is_of_proxy(client);
     }
-    let is_websocket = listener.protocol.is_websocket();
     if !listener.protocol.is_tls() {
-        let (stream, websocket) = upgrade(worker, stream, is_websocket).await?;
+        let (stream, websocket) = upgrade(worker, stream, listener).await?;
         return Ok((Transport::new(stream, None, websocket), None));
     }
     let asks = listener.client_certificates;
-    let config = worker.shared.tls.listeners().for_listener(asks).map(Arc::clone);
+    let config = worker.shared.tls.listener(id.0, asks);
     let config = config.ok_or_else(|| std::io::Error::other("no trust anchors for clients"))?;
     let accept = TlsAcceptor::from(config).accept(stream);
     let tls = worker.handshakes.drive(accept, || worker.flush.set()).await?;
     let resumed = tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
     worker.handle.counters.handshake_succeeded(resumed);
-    let (stream, websocket) = upgrade(worker, tls, is_websocket).await?;
+    let (stream, websocket) = upgrade(worker, tls, listener).await?;
     let (stream, tls) = stream.into_inner();
-    let certificate_name = tls.peer_certificates().and_then(<[_]>::first).and_then(common_name);
+    let certificate = tls.peer_certificates().and_then(<[_]>::first);
+    let certificate_name = certificate.and_then(match listener.certificate_username {
+        CertificateUsername::CommonName => common_name,
+        CertificateUsername::Subject => subject_name,
+    });
     let transport = Transport::new(stream, Some(Box::new(tls)), websocket);
     Ok((transport, certificate_name))
 }
@@ -112,15 +111,38 @@ pub(super) async fn shake_hands(
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     worker: &Worker,
     stream: S,
-    is_websocket: bool,
+    listener: &Listener,
 ) -> std::io::Result<(S, Option<Box<WebSocket>>)> {
-    if !is_websocket {
+    if !listener.protocol.is_websocket() {
         return Ok((stream, None));
     }
-    let accepted = tokio_tungstenite::accept_hdr_async(stream, choose_subprotocol);
+    #[expect(clippy::result_large_err, reason = "the library's own signature")]
+    let answer = |request: &Request, response: Response| {
+        if !is_from_page(request, &listener.websocket_origins) {
+            worker.handle.counters.origin_refused();
+            let text = "pages of this origin may not connect: websocket_origins has others\n";
+            return Err(refusal(StatusCode::FORBIDDEN, text));
+        }
+        choose_subprotocol(request, response)
+    };
+    let accepted = tokio_tungstenite::accept_hdr_async(stream, answer);
     let stream = accepted.await.map_err(std::io::Error::other)?.into_inner();
-    let bytes_max = worker.shared.engine.packet_bytes_max as usize + PACKET_HEADER_BYTES_MAX;
-    Ok((stream, Some(Box::new(WebSocket::new(bytes_max)))))
+    Ok((stream, Some(Box::default())))
+}
+
+/// Whether a request is of one of these pages, where some are named. What is not a browser names
+/// none, and could name any: only users' browsers need to be kept from other pages' will.
+/// Source: RFC 6455 section 10.2.
+fn is_from_page(request: &Request, pages: &[String]) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else { return true };
+    pages.is_empty()
+        || pages.iter().any(|page| page.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+}
+
+fn refusal(status: StatusCode, text: &str) -> ErrorResponse {
+    let mut refusal = ErrorResponse::new(Some(text.to_owned()));
+    *refusal.status_mut() = status;
+    refusal
 }
 
 /// `mqtt` must be offered and is chosen; clients of 3.1 offer `mqttv3.1`. [MQTT-6.0.0-3]
@@ -136,10 +158,8 @@ fn choose_subprotocol(
         .flat_map(|offer| offer.split(',').map(str::trim))
         .collect();
     let Some(chosen) = SUBPROTOCOLS.into_iter().find(|known| offered.contains(known)) else {
-        let text = "offer the WebSocket subprotocol mqtt: this is an MQTT broker\n".to_owned();
-        let mut refusal = ErrorResponse::new(Some(text));
-        *refusal.status_mut() = StatusCode::BAD_REQUEST;
-        return Err(refusal);
+        let text = "offer the WebSocket subprotocol mqtt: this is an MQTT broker\n";
+        return Err(refusal(StatusCode::BAD_REQUEST, text));
     };
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
     Ok(response)

@@ -84,9 +84,8 @@ impl Worker {
             ToWorker::SessionsReady { sessions } => {
                 engine.sessions_ready(now, sessions.as_deref());
             }
-            ToWorker::PublishLive { client_id, message } => {
-                engine.publish_live(now, &client_id, &message);
-            }
+            ToWorker::SessionDrops(drops) => engine.count_drops(&drops),
+            ToWorker::PublishLive(message) => engine.publish_live(now, &message),
             ToWorker::Sys(values) => engine.publish_sys(now, &values),
             ToWorker::Drain { clients_per_second } => {
                 drop(engine);

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::Listener;
+use broker_core::cluster_state::SharedSecret;
 use broker_core::engine::{Engine, EngineConfig};
 use broker_core::retained::RetainedSource;
 use broker_core::shard::SessionStore;
@@ -63,8 +64,8 @@ pub struct WorkerShared {
     pub tls: Arc<TlsStore>,
     /// Verifies costly passwords.
     pub passwords: Arc<PasswordPool>,
-    /// What the salts of users who are not there follow from: the same as long as the cluster lives.
-    pub scram_secret: Arc<[u8]>,
+    /// What the salts of users who are not there follow from.
+    pub secret: SharedSecret,
     /// The rights to enforce until the hub sends others.
     pub policy: Arc<Policy>,
     /// The retained messages.

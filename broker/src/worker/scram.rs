@@ -3,10 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use broker_core::cluster_state::ClusterSecret;
 use broker_core::codec::ReasonCode;
 use broker_core::engine::{ExchangeOutcome, ExchangeRequest};
 use broker_core::types::ConnectionId;
 use broker_policy::ScramCredential;
+use broker_policy::realm::{name_of, user_in};
 use broker_policy::scram::{ClientFirst, ScramChallenge, ScramError};
 use ring::rand::SecureRandom as _;
 
@@ -24,7 +26,8 @@ pub(super) struct Exchange {
     is_known: bool,
 }
 
-/// Why an exchange ends without success. The client is told the same for all but the first.
+/// Why an exchange ends without success. The client is told the same for all but the first and the
+/// last.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("the listener takes no passwords")]
@@ -41,6 +44,8 @@ enum Refusal {
     NoRandomness,
     #[error("there is no exchange to go on with")]
     NoExchange,
+    #[error("the cluster has no secret yet")]
+    NoSecret,
 }
 
 impl Worker {
@@ -49,7 +54,7 @@ impl Worker {
         let takes_passwords =
             self.proofs.get(usize::from(socket.listener.0)).is_some_and(|proofs| proofs.password);
         let begun = match takes_passwords {
-            true => begin(request, &self.shared.scram_secret),
+            true => begin(request, self.realm_of(socket.listener), self.shared.secret.get()),
             false => Err(Refusal::NotOffered),
         };
         match begun {
@@ -84,6 +89,7 @@ impl Worker {
         tracing::debug!(reason = %refusal, "exchange refused");
         let reason_code = match refusal {
             Refusal::NotOffered => ReasonCode::BadAuthenticationMethod,
+            Refusal::NoSecret => ReasonCode::ServerBusy,
             _ => ReasonCode::NotAuthorized,
         };
         self.go_on(id, ExchangeOutcome::Refused { reason_code });
@@ -95,15 +101,34 @@ impl Worker {
     }
 }
 
-fn begin(request: ExchangeRequest, secret: &[u8]) -> Result<(Exchange, String), Refusal> {
+/// Without the secret nobody comes in: who is not there could be told from who is.
+fn begin(
+    request: ExchangeRequest,
+    realm: Option<&str>,
+    secret: Option<&ClusterSecret>,
+) -> Result<(Exchange, String), Refusal> {
+    let secret = secret.ok_or(Refusal::NoSecret)?.as_bytes();
     let first = ClientFirst::read(&request.data)?;
-    let username: Arc<str> = first.username().into();
-    if request.username.as_ref().is_some_and(|named| *named != username) {
+    // Of a client that is in, the request has the whole name.
+    let named = name_of(request.username.as_deref());
+    if request.username.is_some() && named.is_none_or(|named| !first.is_of(named)) {
         return Err(Refusal::OtherUser);
     }
-    let known = request.policy.client(&username).and_then(|client| client.scram.clone());
+    let policy = &request.policy;
+    let whole = |name: &str| match realm {
+        None => name.into(),
+        Some(realm) => user_in(realm, Some(name)),
+    };
+    let names = [first.prepared_username(), first.username()];
+    let record = names.into_iter().find_map(|name| policy.client(&whole(name)));
+    let username: Arc<str> = match record {
+        None => whole(first.prepared_username()),
+        Some(client) => client.username.as_str().into(),
+    };
+    let known = record.and_then(|client| client.scram.clone());
     let is_known = known.is_some();
-    let credential = known.unwrap_or_else(|| ScramCredential::nobody(secret, &username));
+    let credential =
+        known.unwrap_or_else(|| ScramCredential::nobody(secret, &username, policy.scram_cost()));
     let (challenge, message) = first.challenge(credential, &nonce()?);
     Ok((Exchange { challenge, request, username, is_known }, message))
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -90,6 +91,12 @@ impl Socket {
             waker,
             _slot: slot,
         }
+    }
+
+    /// Where the client is: as the proxy in front said, or as the system says. `None` for a program
+    /// of this machine, and where the client is gone.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.place.proxied().or_else(|| self.transport.borrow().address())
     }
 
     pub(super) fn phase(&self) -> Phase {

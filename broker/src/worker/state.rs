@@ -17,7 +17,7 @@ use super::readers::Woken;
 use super::signal::Signal;
 use super::socket::{Phase, Scratch, Socket};
 use super::timer::Timer;
-use crate::node::{ToHub, ToWorker, WorkerHandle, WorkerId};
+use crate::node::{ListenerId, ToHub, ToWorker, WorkerHandle, WorkerId};
 
 /// One worker.
 pub(super) struct Worker {
@@ -89,6 +89,13 @@ impl Worker {
         self.handle.id
     }
 
+    /// Whose users the clients of a listener are; `None`: those of all listeners without a policy of
+    /// their own.
+    pub(super) fn realm_of(&self, listener: ListenerId) -> Option<&str> {
+        let listener = self.shared.listeners.get(usize::from(listener.0))?;
+        listener.policy.as_ref().map(|policy| &*policy.realm)
+    }
+
     /// The time, read once a pass.
     pub(super) fn now(&self) -> Millis {
         if let Some(now) = self.now.get() {
@@ -122,11 +129,18 @@ impl Worker {
         sockets.count += 1;
     }
 
+    /// Where a connection is from, for a line of the log: as a proxy said, or the system says.
+    pub(super) fn address(&self, connection: ConnectionId) -> Option<String> {
+        let address = self.socket(connection)?.address()?;
+        Some(address.to_string())
+    }
+
     /// Forgets the socket and has the engine forget the connection; does nothing the second time.
     pub(super) fn forget(&self, socket: &Socket) {
         if socket.phase() == Phase::Gone {
             return;
         }
+        tracing::debug!(address = self.address(socket.connection), "connection ended");
         socket.set_phase(Phase::Gone);
         {
             let mut sockets = self.sockets.borrow_mut();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use broker::cluster::meta::{MetaConfig, MetaGroup, MetaStatus, MetaTiming};
+use broker::cluster::meta::{COMMAND_BYTES_MAX, MetaConfig, MetaGroup, MetaStatus, MetaTiming};
 use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId};
 use broker::identity::Identity;
 use broker::storage::DataDirectory;
@@ -115,6 +115,7 @@ impl Node {
             cluster_id: config.cluster_id.clone(),
             retained_limits: RetainedLimits::default(),
             session_limits: SessionLimits::default(),
+            command_bytes_max: COMMAND_BYTES_MAX,
             timing,
         };
         let links = Links::new(config, Arc::new(ArcSwap::from_pointee(tls)));

@@ -7,6 +7,7 @@ use broker::cluster::meta::MetaTiming;
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::codec::packet::{Publish, PublishProperties};
 use broker_core::retained::{RetainedChange, RetainedMessage, RetainedSource};
+use broker_core::shard::{MessageForm, Operation, OperationOutcome};
 use broker_core::types::{Millis, QoS};
 
 use crate::meta::{found, join, propose, three};
@@ -39,6 +40,36 @@ fn count(node: &Node, filter: &str) -> usize {
         ControlFlow::Continue(())
     });
     count
+}
+
+/// Of the size of the largest packet that brokers of a cluster take, with others before it.
+#[tokio::test]
+async fn the_largest_packet_is_committed_by_way_of_a_follower_and_reaches_all() {
+    let cluster = Cluster::new(3);
+    let nodes = three(&cluster).await;
+    let payload = vec![7; 7 << 20];
+    let mut proposed = Vec::new();
+    for (topic, payload) in [("small", &payload[..20_000]), ("large", &payload)] {
+        let Command::Retain(change) = retain(topic, payload, Millis::NEVER) else { return };
+        let message = change.message.unwrap();
+        let operation = Operation::Publish {
+            publisher: None,
+            shards: 0,
+            groups: Vec::new(),
+            is_retained: true,
+            message: MessageForm::of(&message),
+        };
+        let mut operations = Vec::new();
+        assert!(operation.encode(&mut operations));
+        proposed.push(nodes[2].meta.propose_sessions(Millis(1), operations.into()));
+    }
+    for outcomes in proposed {
+        assert_eq!(outcomes.await.unwrap().outcomes, [OperationOutcome::Done]);
+    }
+    for node in &nodes {
+        eventually("it is everywhere", || count(node, "+") == 2).await;
+        assert!(payload_of(node, "large").unwrap() == payload);
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,16 @@ impl Broker {
         broker
     }
 
+    /// The same with another configuration.
+    pub(crate) fn founded_with(change: impl FnOnce(&mut RawConfig)) -> Self {
+        let mut broker = Self::founded();
+        broker.process.signal("TERM");
+        broker.process.wait();
+        change(&mut broker.raw);
+        broker.restart();
+        broker
+    }
+
     /// Starts the process again, with what is on its disk.
     pub(crate) fn restart(&mut self) {
         let path = write_config(&self.pki, &self.raw, &self.name);
@@ -119,6 +129,15 @@ impl Broker {
 
     pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         request(self.process.admin, &self.administrator, method, path, body).unwrap()
+    }
+
+    /// The value of a metric, with its labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let (code, text) = self.call("GET", "/metrics", "");
+        assert_eq!(code, 200);
+        let prefix = format!("mqtt_broker_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap_or_else(|| panic!("no {name} in:\n{text}")).parse().unwrap()
     }
 
     pub(crate) fn status(&self) -> BrokerStatus {

@@ -3,10 +3,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
+pub(crate) mod alone;
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod durable;
 pub(crate) mod hub;
+pub(crate) mod metrics;
 pub(crate) mod mosquitto;
 pub(crate) mod node;
 pub(crate) mod pki;

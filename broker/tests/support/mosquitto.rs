@@ -16,6 +16,8 @@ pub(crate) struct Mosquitto {
     child: Option<Child>,
     lines: Arc<Mutex<Vec<String>>>,
     pub(crate) address: SocketAddr,
+    /// Where it tells its numbers.
+    pub(crate) metrics: SocketAddr,
 }
 
 impl Mosquitto {
@@ -23,7 +25,8 @@ impl Mosquitto {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tmp")).unwrap();
-        Self { folder, child: None, lines: Arc::default(), address }
+        let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self { folder, child: None, lines: Arc::default(), address, metrics }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -42,7 +45,8 @@ impl Mosquitto {
         command
             .args(arguments.iter().map(|word| word.replace("PORT", &port)))
             .current_dir(self.folder.path())
-            .env("TMPDIR", self.path("tmp"));
+            .env("TMPDIR", self.path("tmp"))
+            .env("DUNLIN_METRICS_ADDRESS", self.metrics.to_string());
         command
     }
 
@@ -77,8 +81,14 @@ impl Mosquitto {
 
     /// Waits for a line of the log with this text.
     pub(crate) fn log(&self, text: &str) -> String {
-        eventually(&format!("log line with {text:?}"), || {
-            self.lines.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+        self.log_with(&[text])
+    }
+
+    /// Waits for a line of the log with all these texts.
+    pub(crate) fn log_with(&self, texts: &[&str]) -> String {
+        eventually(&format!("log line with {texts:?}"), || {
+            let lines = self.lines.lock().unwrap();
+            lines.iter().find(|line| texts.iter().all(|text| line.contains(text))).cloned()
         })
     }
 

@@ -149,7 +149,7 @@ impl Node {
             listeners: Arc::clone(&listeners),
             tls: Arc::clone(&tls),
             passwords: Arc::new(PasswordPool::start(1).unwrap()),
-            scram_secret: Arc::default(),
+            secret: Arc::default(),
             policy: Arc::new(options.policy),
             retained: Arc::new(RetainedStore::default()),
             sessions: None,
@@ -215,7 +215,7 @@ impl Node {
             // One that is still in the backlog is not counted yet.
             let is_gone = |listener: &Arc<ListenerCounters>| {
                 let reading = listener.read();
-                reading.accepted > 0 && reading.connections == 0
+                reading.accepted + reading.refused > 0 && reading.connections == 0
             };
             let is_gone =
                 self.admission.read().open == 0 && self.listeners[..2].iter().all(is_gone);
@@ -285,6 +285,11 @@ pub(crate) fn listener(options: &Options, name: &str, protocol: Protocol) -> Lis
         } else {
             ClientCertificates::None
         },
+        websocket_origins: Vec::new(),
+        certificate_username: Default::default(),
+        tls: None,
+        policy: None,
+        mqtt: Default::default(),
         limits: options.limits,
     }
 }

@@ -85,6 +85,7 @@ impl Pki {
             server_certificate: path("tls.crt"),
             server_key: path("tls.key"),
             client_ca: Some(path("client-ca.crt")),
+            client_crl: None,
         }
     }
 
@@ -99,6 +100,11 @@ impl Pki {
                 ca: path("peer-ca.crt"),
             },
         }
+    }
+
+    /// The root, which devices trust.
+    pub(crate) fn root_pem(&self) -> &str {
+        self.authority.root_pem()
     }
 
     /// Trusts the root, as devices do, and shows no certificate.

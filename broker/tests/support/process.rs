@@ -29,6 +29,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
     RawConfig {
         data_dir: pki.folder.join("data"),
         workers: 2,
+        pid_file: None,
         durability: Default::default(),
         partition_policy: Default::default(),
         cluster: Some(RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() }),
@@ -37,6 +38,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
             discovery: RawDiscovery::Static(Vec::<RawStaticPeer>::new()),
         }),
         admin: Some(RawAdmin { listen: local(free_port()) }),
+        metrics: None,
         tls: Some(RawTls {
             server_certificate: Some(paths.server_certificate),
             server_key: Some(paths.server_key),
@@ -45,6 +47,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
             peer_ca: Some(cluster_paths.peer.ca),
             admin_ca: Some(cluster_paths.admin_ca),
             client_ca: paths.client_ca,
+            client_crl: None,
         }),
         policy: None,
         listeners: vec![listener("plain", Protocol::Mqtt), listener("secure", Protocol::Mqtts)],
@@ -73,6 +76,11 @@ fn listener(name: &str, protocol: Protocol) -> RawListener {
         authentication: [Authentication::Password].into_iter().chain(x509).collect(),
         anonymous: None,
         client_certificates: None,
+        websocket_origins: Vec::new(),
+        certificate_username: Default::default(),
+        tls: None,
+        policy: None,
+        mqtt: Default::default(),
         acknowledge_plaintext: !protocol.is_tls(),
         limits: RawListenerLimits::default(),
     }
@@ -93,7 +101,7 @@ pub(crate) fn write_config(pki: &Pki, config: &RawConfig, name: &str) -> PathBuf
 /// The program, to be called with arguments.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-broker"));
-    for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME"] {
+    for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME", "DUNLIN_METRICS_ADDRESS"] {
         command.env_remove(name);
     }
     command

@@ -61,6 +61,9 @@ fn check(document: &Document, read: &dyn Fn(&str) -> Option<String>) -> Vec<Stri
                         Some(text) if !has_test(text, name) => {
                             breaches.push(format!("{key}: {path} has no test {name}"));
                         }
+                        Some(_) if !is_compiled(path, read) => {
+                            breaches.push(format!("{key}: {path} is in no module tree"));
+                        }
                         Some(_) => {}
                     }
                 }
@@ -121,18 +124,60 @@ fn counts(document: &Document) -> Vec<String> {
         .collect()
 }
 
-/// Whether a source text has a function of this name with a test attribute above it.
+/// Whether a source text has a function of this name with a test attribute above it, and without
+/// one that has it left out.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let head = format!("fn {name}(");
     let is_head = |line: &str| line.strip_prefix("async ").unwrap_or(line).starts_with(&head);
     lines.iter().enumerate().filter(|(_, line)| is_head(line)).any(|(at, _)| {
-        lines[..at]
-            .iter()
-            .rev()
-            .take_while(|line| !line.is_empty() && **line != "}")
-            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+        let above = lines[..at].iter().rev().take_while(|line| !line.is_empty() && **line != "}");
+        let attributes: Vec<&&str> = above.filter(|line| line.starts_with("#[")).collect();
+        let has = |start: &str| attributes.iter().any(|line| line.starts_with(start));
+        (has("#[test]") || has("#[tokio::test")) && !has("#[ignore")
     })
+}
+
+/// Whether Cargo compiles a source file: it is the root of a crate or of its tests, or a file that is
+/// says `mod` of it.
+fn is_compiled(path: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
+    let Some((folder, file)) = path.rsplit_once('/') else { return false };
+    let (above, last) = folder.rsplit_once('/').unwrap_or(("", folder));
+    let is_crate = |folder: &str| read(&format!("{folder}/Cargo.toml")).is_some();
+    match (last, file) {
+        ("src", "lib.rs" | "main.rs") | ("tests", _) if is_crate(above) => return true,
+        // A test in a folder of its own.
+        (_, "main.rs") => {
+            let tests = above.strip_suffix("/tests");
+            return tests.is_some_and(is_crate);
+        }
+        _ => {}
+    }
+    let Some(stem) = file.strip_suffix(".rs") else { return false };
+    // Who may say `mod` of it, by which name or path.
+    let (name, parents) = if stem == "mod" {
+        (
+            last,
+            vec![format!("{above}/mod.rs"), format!("{above}/lib.rs"), format!("{above}/main.rs")],
+        )
+    } else {
+        let sibling = stem.strip_suffix("_test").unwrap_or(stem);
+        let siblings = ["mod", "lib", "main", sibling].map(|name| format!("{folder}/{name}.rs"));
+        let parents = siblings.into_iter().chain([format!("{above}/{last}.rs")]);
+        (stem, parents.filter(|parent| parent != path).collect())
+    };
+    let says = |text: &str| {
+        let lines = text.lines().map(str::trim);
+        let is_mod = |line: &str| {
+            let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
+            line.strip_prefix("pub ").unwrap_or(line) == format!("mod {name};")
+        };
+        let is_path = |line: &str| line == format!("#[path = \"{file}\"]");
+        lines.into_iter().any(|line| is_mod(line) || is_path(line))
+    };
+    parents
+        .iter()
+        .any(|parent| read(parent).is_some_and(|text| says(&text)) && is_compiled(parent, read))
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ Without object: MQTT-3.1.0-3 (as nothing needs it).
 
 | id | statement | module | test |
 |---|---|---|---|
-| MQTT-3.1.0-1 | one | `a.rs` | `a.rs::one`, `b.rs::two` |
-| MQTT-3.1.0-2 | two | `a.rs`, `b.rs` | - missing |
+| MQTT-3.1.0-1 | one | `x/src/lib.rs` | `x/src/lib.rs::one`, `x/src/b.rs::two` |
+| MQTT-3.1.0-2 | two | `x/src/lib.rs`, `x/src/b.rs` | - missing |
 
 ## MQTT 3.1.1
 
@@ -29,8 +29,9 @@ Without object: MQTT-3.1.0-3 (as nothing needs it).
 
 fn file(path: &str) -> Option<String> {
     match path {
-        "a.rs" => Some("#[test]\nfn one() {}\n\nfn helper() {}\n".to_owned()),
-        "b.rs" => Some("#[tokio::test]\n#[expect(x)]\nasync fn two() {\n}\n".to_owned()),
+        "x/src/lib.rs" => Some("#[test]\nfn one() {}\n\nfn helper() {}\nmod b;\n".to_owned()),
+        "x/src/b.rs" => Some("#[tokio::test]\n#[expect(x)]\nasync fn two() {\n}\n".to_owned()),
+        "x/Cargo.toml" => Some(String::new()),
         _ => None,
     }
 }
@@ -63,10 +64,10 @@ fn statements_that_do_not_bind_this_server_count_as_named() {
 #[test]
 fn what_is_not_so_is_named() {
     let rows = [
-        ("b.rs::two", "b.rs::three", "b.rs has no test three"),
-        ("a.rs::one", "a.rs::helper", "a.rs has no test helper"),
-        ("a.rs::one", "c.rs::one", "there is no file c.rs"),
-        ("`a.rs`, `b.rs`", "`c.rs`", "there is no file c.rs"),
+        ("x/src/b.rs::two", "x/src/b.rs::three", "x/src/b.rs has no test three"),
+        ("x/src/lib.rs::one", "x/src/lib.rs::helper", "x/src/lib.rs has no test helper"),
+        ("x/src/lib.rs::one", "x/src/c.rs::one", "there is no file x/src/c.rs"),
+        ("`x/src/lib.rs`, `x/src/b.rs`", "`x/src/c.rs`", "there is no file x/src/c.rs"),
         ("| MQTT-3.1.0-2 | two", "| MQTT-3.1.0-1 | two", "a second time"),
         ("| MQTT-3.1.0-2 | two", "| MQTT-3.1.0-5 | two", "a second time"),
         ("MQTT-3.1.0-4", "MQTT-3.1.0-5", "a second time"),
@@ -75,14 +76,14 @@ fn what_is_not_so_is_named() {
         ("| MQTT-3.1.0-2 | two", "| MQTT-3.1.0-x | two", "no id of a statement"),
         ("| MQTT-3.1.0-2 | MQTT-3.1.0-2 |", "| MQTT-3.1.0-2 | MQTT-3.1.0-3 |", "not in a table"),
         ("- missing", "- later", "neither untested nor missing"),
-        ("- missing", "`b.rs::two`", "take it from the list"),
+        ("- missing", "`x/src/b.rs::two`", "take it from the list"),
         ("- missing", "- untested", "say the same"),
         ("| MQTT-3.1.0-2 | 5.0 | missing | nobody did it |\n", "", "has no test"),
         ("| nobody did it", "| ", "needs a reason"),
         ("| 5.0 | missing", "| 3.1 | missing", "correct the id"),
-        ("`a.rs`, `b.rs`", "a.rs", "between backticks"),
+        ("`x/src/lib.rs`, `x/src/b.rs`", "x/src/lib.rs", "between backticks"),
         ("| two |", "|", "a row has an id"),
-        ("`a.rs::one`", "`one`", "write `path::name`"),
+        ("`x/src/lib.rs::one`", "`one`", "write `path::name`"),
     ];
     for (from, to, words) in rows {
         let breaches = breaches(from, to);
@@ -96,4 +97,36 @@ fn a_function_is_a_test_by_the_attribute_above_it() {
     assert!(has_test("    #[tokio::test(flavor = \"x\")]\n    async fn one() {}", "one"));
     assert!(!has_test("#[test]\nfn one() {}\n\nfn two() {}", "two"));
     assert!(!has_test("#[test]\nfn one_more() {}", "one"));
+}
+
+#[test]
+fn a_test_that_is_left_out_shows_nothing() {
+    assert!(!has_test("#[test]\n#[ignore]\nfn one() {}", "one"));
+    assert!(!has_test("#[ignore = \"slow\"]\n#[tokio::test]\nasync fn one() {}", "one"));
+    assert!(has_test("#[ignore]\n#[test]\nfn two() {}\n\n#[test]\nfn one() {}", "one"));
+}
+
+#[test]
+fn a_file_counts_that_a_crate_says_is_its_own() {
+    let files = [
+        ("x/Cargo.toml", ""),
+        ("x/src/lib.rs", "pub mod a;\nmod d;\n"),
+        ("x/src/a/mod.rs", "    #[path = \"b_test.rs\"]\n    mod tests;\npub(crate) mod c;\n"),
+        ("x/src/a/b_test.rs", ""),
+        ("x/src/a/c.rs", "mod e;\n#[path = \"c_test.rs\"]\nmod tests;"),
+        ("x/src/a/c_test.rs", ""),
+        ("x/src/a/c/e.rs", ""),
+        ("x/src/a/lost.rs", "mod found;"),
+        ("x/src/a/lost/found.rs", ""),
+        ("x/tests/t.rs", ""),
+        ("x/tests/u/main.rs", "mod v;"),
+        ("x/tests/u/v.rs", ""),
+        ("y/tests/t.rs", ""),
+    ];
+    let read = |path: &str| {
+        files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())
+    };
+    let compiled = files.iter().map(|(path, _)| *path).filter(|path| path.ends_with(".rs"));
+    let left: Vec<&str> = compiled.filter(|path| !is_compiled(path, &read)).collect();
+    assert_eq!(left, ["x/src/a/lost.rs", "x/src/a/lost/found.rs", "y/tests/t.rs"]);
 }

@@ -7,7 +7,11 @@ use broker_policy::{ChangeError, Policy, PolicyChange};
 
 use super::command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
 use super::retained_store::{RetainedStore, RetainedWriter};
-use crate::shard::{self, ApplyContext, LiveMessage, Ready, SessionBatch, SessionStore};
+use super::secret::SharedSecret;
+use crate::shard::{
+    self, ApplyContext, BatchOrigin, Drops, LiveMessage, Ready, SessionBatch, SessionStore,
+};
+use crate::types::NodeId;
 
 /// What the node that applied a batch should do besides answering.
 #[derive(Debug, Clone)]
@@ -23,10 +27,19 @@ pub enum Effect {
         /// The sessions, each once.
         sessions: Vec<Ready>,
     },
-    /// Send a will to those who are not in the state, if its node is this one.
+    /// Send a message to those who are not in the state, if its node is this one.
     Live {
         /// The message, and the node.
         message: LiveMessage,
+    },
+    /// Count what nobody got, if its node is this one.
+    Dropped {
+        /// The node that proposed it.
+        node: NodeId,
+        /// Its process.
+        start: u64,
+        /// How many.
+        drops: Drops,
     },
 }
 
@@ -45,6 +58,7 @@ pub struct ClusterState {
     policy: Policy,
     retained: Arc<RetainedStore>,
     sessions: Arc<SessionStore>,
+    secret: SharedSecret,
 }
 
 impl ClusterState {
@@ -75,6 +89,12 @@ impl ClusterState {
     #[must_use]
     pub const fn sessions(&self) -> &Arc<SessionStore> {
         &self.sessions
+    }
+
+    /// The cluster's secret, once it has one; other threads may read it while this one applies.
+    #[must_use]
+    pub const fn secret(&self) -> &SharedSecret {
+        &self.secret
     }
 
     /// Applies one log entry. The outcome depends on the entry and on those before it alone.
@@ -112,9 +132,18 @@ impl ClusterState {
                     if !applied.ready.is_empty() {
                         effects.push(Effect::SessionsReady { sessions: applied.ready });
                     }
+                    if applied.drops != Drops::default() {
+                        let (BatchOrigin { node, start, .. }, drops) =
+                            (batch.origin, applied.drops);
+                        effects.push(Effect::Dropped { node, start, drops });
+                    }
                     let live = applied.live.into_iter();
                     effects.extend(live.map(|message| Effect::Live { message }));
                     Outcome::Sessions { outcomes: applied.outcomes }
+                }
+                Command::SetSecret(secret) => {
+                    self.secret.get_or_init(|| secret);
+                    Outcome::SecretSet
                 }
             });
         }

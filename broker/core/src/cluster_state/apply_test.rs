@@ -1,7 +1,7 @@
 use broker_policy::{PolicyChange, Record, Settings};
 
 use super::*;
-use crate::cluster_state::RetainedLimits;
+use crate::cluster_state::{CLUSTER_SECRET_BYTES, ClusterSecret, RetainedLimits, StateSnapshot};
 
 fn batch(commands: &[Command]) -> CommandBatch {
     let items: Vec<_> = commands.iter().map(|command| command.encode().unwrap()).collect();
@@ -113,4 +113,25 @@ fn a_batch_keeps_its_form() {
     ];
     assert_eq!(hex, expected.concat());
     assert_eq!(batch.decode().unwrap(), (limits, commands.to_vec()));
+}
+
+#[test]
+fn the_first_secret_stays_and_goes_along_with_a_snapshot() {
+    let secret = |byte| ClusterSecret([byte; CLUSTER_SECRET_BYTES]);
+    let mut state = ClusterState::default();
+    let without = state.snapshot().encode().unwrap();
+    for byte in [1, 2] {
+        let entry = batch(&[Command::SetSecret(secret(byte))]);
+        assert_eq!(state.apply(byte.into(), &entry).unwrap().outcomes, [Outcome::SecretSet]);
+        assert_eq!(state.secret().get(), Some(&secret(1)));
+    }
+    let written = state.snapshot().encode().unwrap();
+    let mut other = ClusterState::default();
+    let reader = Arc::clone(other.secret());
+    other.install(StateSnapshot::decode(without.into()).unwrap());
+    assert_eq!(reader.get(), None);
+    other.install(StateSnapshot::decode(written.clone().into()).unwrap());
+    assert_eq!(reader.get(), Some(&secret(1)));
+    assert!(StateSnapshot::decode(written[..20].to_vec().into()).is_err());
+    assert!(!format!("{:?}", Command::SetSecret(secret(77))).contains("77"));
 }

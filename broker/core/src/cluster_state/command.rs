@@ -10,6 +10,7 @@ use broker_policy::{PolicyChange, Revision};
 use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::secret::ClusterSecret;
 use crate::retained::RetainedChange;
 use crate::shard::{OperationOutcome, SessionBatch};
 use crate::types::Millis;
@@ -24,6 +25,7 @@ const KIND_APPLY_POLICY: u8 = 1;
 const KIND_RETAIN: u8 = 2;
 const KIND_EXPIRE_RETAINED: u8 = 3;
 const KIND_SESSIONS: u8 = 4;
+const KIND_SET_SECRET: u8 = 5;
 
 /// A change of the replicated state. Every one may be applied twice: the second time changes
 /// nothing.
@@ -43,6 +45,8 @@ pub enum Command {
     },
     /// Change durable sessions.
     Sessions(SessionBatch),
+    /// Give the cluster its secret, if it has none.
+    SetSecret(ClusterSecret),
 }
 
 /// What became of one command, the same on every node.
@@ -80,6 +84,8 @@ pub enum Outcome {
         /// What became of each, in order.
         outcomes: Vec<OperationOutcome>,
     },
+    /// The cluster has a secret: the proposed one, or an earlier one.
+    SecretSet,
 }
 
 /// Most that the retained messages may take; stamped into each batch, so that nodes whose
@@ -161,6 +167,7 @@ impl Command {
                 let body = batch.encode().ok_or_else(|| failed("session batch".to_owned()))?;
                 (KIND_SESSIONS, body)
             }
+            Self::SetSecret(secret) => (KIND_SET_SECRET, secret.as_bytes().to_vec()),
         };
         let length = u32::try_from(body.len()).map_err(|e| failed(e.to_string()))?;
         let mut item = Vec::with_capacity(5 + body.len());
@@ -188,6 +195,10 @@ impl Command {
             KIND_SESSIONS => SessionBatch::decode(content)
                 .map(Self::Sessions)
                 .ok_or(CommandError::Damaged { what: "session batch" }),
+            KIND_SET_SECRET => body
+                .try_into()
+                .map(|bytes| Self::SetSecret(ClusterSecret(bytes)))
+                .map_err(|_| CommandError::Damaged { what: "secret" }),
             kind => Err(CommandError::UnknownKind { kind }),
         }
     }

@@ -1,4 +1,5 @@
-//! The replicated state of the meta group: policy records, retained messages, durable sessions.
+//! The replicated state of the meta group: policy records, retained messages, durable sessions, and
+//! a secret.
 //!
 //! Layer: above `retained`, `shard` and the policy crate, below storage and consensus. Pure and
 //! deterministic: no clock, no randomness, no order that depends on a hash. What differs between
@@ -7,9 +8,11 @@
 mod apply;
 mod command;
 mod retained_store;
+mod secret;
 mod snapshot;
 
 pub use apply::{Applied, ClusterState, Effect};
 pub use command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
 pub use retained_store::{RetainedRefusal, RetainedStore, RetainedTotals};
+pub use secret::{CLUSTER_SECRET_BYTES, ClusterSecret, SharedSecret};
 pub use snapshot::{SnapshotError, StateSnapshot};

@@ -1,8 +1,9 @@
 //! The whole replicated state as bytes. Pure.
 //!
-//! Layout, little endian: `[u8 version][u32 length][policy records as JSON][u64 messages]`, then
-//! per message `[u32 length][topic and message as postcard]`, then the durable sessions in a layout
-//! of their own. Version 1 had none.
+//! Layout, little endian: `[u8 version][u8 number of secrets, 0 or 1][secret][u32 length]
+//! [policy records as JSON][u64 messages]`, then per message `[u32 length][topic and message as
+//! postcard]`, then the durable sessions in a layout of their own. Version 2 had no secret and no
+//! delayed messages with the sessions, version 1 no sessions.
 
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use bytes::{Buf, BufMut, Bytes};
 
 use super::apply::ClusterState;
 use super::retained_store::{Chunks, ChunksBuilder, Item};
+use super::secret::{CLUSTER_SECRET_BYTES, ClusterSecret};
 use crate::retained::RetainedMessage;
 use crate::shard::SessionsSnapshot;
 
 /// Version of the layout.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The state as of one moment: cheap to take, expensive to encode, so that another thread can.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ pub struct StateSnapshot {
     policy: Policy,
     chunks: Chunks,
     sessions: SessionsSnapshot,
+    secret: Option<ClusterSecret>,
 }
 
 /// The bytes hold no state that this version can read.
@@ -58,15 +61,19 @@ impl ClusterState {
             policy: self.policy().clone(),
             chunks: self.retained().chunks(),
             sessions: self.sessions().snapshot(),
+            secret: self.secret().get().copied(),
         }
     }
 
-    /// Replaces the state by a snapshot's. Readers of [`ClusterState::retained`] and
-    /// [`ClusterState::sessions`] go on with the same stores.
+    /// Replaces the state by a snapshot's. Readers of [`ClusterState::retained`],
+    /// [`ClusterState::sessions`] and [`ClusterState::secret`] go on with the same stores.
     pub fn install(&mut self, snapshot: StateSnapshot) {
         self.retained().replace(snapshot.chunks);
         self.sessions().install(snapshot.sessions);
         self.set_policy(snapshot.policy);
+        if let Some(secret) = snapshot.secret {
+            self.secret().get_or_init(|| secret);
+        }
     }
 }
 
@@ -80,8 +87,12 @@ impl StateSnapshot {
         let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
         let records = serde_json::to_vec(&records).map_err(|e| failed(e.to_string()))?;
         let length = u32::try_from(records.len()).map_err(|e| failed(e.to_string()))?;
-        let mut out = Vec::with_capacity(records.len() + 13);
+        let mut out = Vec::with_capacity(records.len() + CLUSTER_SECRET_BYTES + 14);
         out.put_u8(VERSION);
+        out.put_u8(u8::from(self.secret.is_some()));
+        if let Some(secret) = &self.secret {
+            out.put_slice(secret.as_bytes());
+        }
         out.put_u32_le(length);
         out.put_slice(&records);
         out.put_u64_le(self.chunks.values().map(|chunk| chunk.len() as u64).sum());
@@ -107,6 +118,14 @@ impl StateSnapshot {
         if version > VERSION {
             return Err(SnapshotError::NewerVersion { found: version });
         }
+        let secret = match version {
+            ..3 => None,
+            _ => match bytes.try_get_u8() {
+                Ok(0) => None,
+                Ok(1) => Some(take_secret(&mut bytes).ok_or_else(|| damaged("secret"))?),
+                _ => return Err(damaged("number of secrets")),
+            },
+        };
         let records = take(&mut bytes).ok_or_else(|| damaged("policy length"))?;
         let records: Vec<Record> =
             serde_json::from_slice(&records).map_err(|_| damaged("policy records"))?;
@@ -124,13 +143,20 @@ impl StateSnapshot {
         }
         let sessions = match version {
             1 => SessionsSnapshot::default(),
-            _ => SessionsSnapshot::decode(&mut bytes).ok_or_else(|| damaged("session"))?,
+            _ => SessionsSnapshot::decode(&mut bytes, version > 2)
+                .ok_or_else(|| damaged("session"))?,
         };
         match bytes.is_empty() {
-            true => Ok(Self { policy, chunks: builder.finish(), sessions }),
+            true => Ok(Self { policy, chunks: builder.finish(), sessions, secret }),
             false => Err(damaged("bytes behind the last session")),
         }
     }
+}
+
+fn take_secret(bytes: &mut Bytes) -> Option<ClusterSecret> {
+    let mut secret = [0; CLUSTER_SECRET_BYTES];
+    bytes.try_copy_to_slice(&mut secret).ok()?;
+    Some(ClusterSecret(secret))
 }
 
 fn take(bytes: &mut Bytes) -> Option<Bytes> {

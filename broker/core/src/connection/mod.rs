@@ -176,6 +176,8 @@ impl Connection {
 #[derive(Debug)]
 pub(crate) struct Outlet<'a> {
     pub(crate) version: ProtocolVersion,
+    /// The listener's number.
+    pub(crate) listener: u8,
     /// The client's Maximum Packet Size.
     pub(crate) packet_bytes_max: u32,
     /// The aliases of topics sent to it, if it takes any.
@@ -244,6 +246,7 @@ impl Connections {
         }
         Some(Outlet {
             version: connection.version,
+            listener: connection.listener,
             packet_bytes_max: connection.packet_bytes_max,
             aliases: connection.outbound_aliases.as_deref_mut(),
             out: connection.output.tail(&mut self.pool),
@@ -264,6 +267,14 @@ impl Connections {
     pub(crate) fn buffered_bytes(&self) -> u64 {
         let bytes = |state: &Connection| state.input.capacity() + state.output.len();
         self.slots.iter().map(|(_, state)| bytes(state) as u64).sum()
+    }
+
+    /// Packets that wait to be written, and their bytes. Costs a pass over all connections.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        self.slots.iter().fold((0, 0), |(packets, bytes), (_, state)| match state.output.len() {
+            0 => (packets, bytes),
+            len => (packets + state.output.packets(), bytes + len as u64),
+        })
     }
 
     /// At most so many connections that are not about to be closed.

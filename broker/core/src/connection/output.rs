@@ -24,9 +24,17 @@ impl Output {
         if self.written == self.bytes.len() {
             self.release(pool);
         } else if self.written >= COMPACT_BYTES {
-            self.bytes.drain(..self.written);
-            self.written = 0;
+            // The buffer begins with a packet, always.
+            let whole = packets(&self.bytes).take_while(|end| *end <= self.written).last();
+            let whole = whole.unwrap_or(0);
+            self.bytes.drain(..whole);
+            self.written -= whole;
         }
+    }
+
+    /// Packets that are not yet written, or not to their end.
+    pub(crate) fn packets(&self) -> u64 {
+        packets(&self.bytes).filter(|end| *end > self.written).count() as u64
     }
 
     /// The end of the buffer, to append to.
@@ -42,6 +50,18 @@ impl Output {
         pool.give(std::mem::take(&mut self.bytes));
         self.written = 0;
     }
+}
+
+/// The ends of the packets in a buffer. Spec: MQTT 5.0 section 2.1.
+fn packets(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let length = bytes.get(at + 1..)?;
+        let digits = length.iter().take(4).position(|digit| digit & 0x80 == 0)? + 1;
+        let fold = |sum: usize, digit: &u8| sum << 7 | usize::from(digit & 0x7F);
+        at += 1 + digits + length[..digits].iter().rev().fold(0, fold);
+        Some(at)
+    })
 }
 
 /// Written bytes at the front of a buffer are cut off from this many on.
@@ -90,12 +110,31 @@ mod tests {
     }
 
     #[test]
+    fn packets_are_counted_until_their_last_byte_is_written() {
+        let mut pool = BufferPool::default();
+        let mut output = Output::default();
+        assert_eq!(output.packets(), 0);
+        let long = [&[0x30, 0x80, 0x01][..], &[0; 128]].concat();
+        output.tail(&mut pool).extend([&[0x40, 2, 0, 1][..], &long, &[0xD0, 0]].concat());
+        for (written, packets) in [(3, 3), (1, 2), (130, 2), (1, 1), (1, 1), (1, 0)] {
+            output.consume(written, &mut pool);
+            assert_eq!(output.packets(), packets, "after {written} more");
+        }
+        for _ in 0..COMPACT_BYTES {
+            output.tail(&mut pool).extend_from_slice(&[0x40, 2, 0, 1]);
+        }
+        output.consume(COMPACT_BYTES + 2, &mut pool);
+        assert_eq!(output.written, 2, "what is written is cut off by whole packets");
+        assert_eq!(output.packets(), COMPACT_BYTES as u64 * 3 / 4);
+    }
+
+    #[test]
     fn a_large_buffer_is_freed_and_an_absurd_count_is_harmless() {
         let mut pool = BufferPool::default();
         let mut output = Output::default();
         output.tail(&mut pool).resize(POOL_BUFFER_BYTES_MAX + 1, 7);
         output.consume(COMPACT_BYTES, &mut pool);
-        assert_eq!((output.len(), output.written), (1, 0));
+        assert_eq!((output.len(), output.written), (1, 7), "packets of nine bytes stay whole");
         output.consume(usize::MAX / 2, &mut pool);
         assert_eq!((output.len(), pool.free.len()), (0, 0));
     }

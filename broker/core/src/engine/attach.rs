@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use broker_policy::realm::is_same_user;
+
 use super::connect::recheck;
-use super::{Claim, ClaimOutcome, Engine};
+use super::{Claim, ClaimOutcome, DurableView, Engine};
 use crate::codec::ReasonCode;
 use crate::connection::{Identity, PendingConnect, Stage, slot_of};
 use crate::engine::subscribe::Waiting;
@@ -61,7 +63,7 @@ impl Engine {
         };
         self.take_over(now, &client_id, true);
         let identity = Identity { username: state.username.clone(), proof: AuthProof::None };
-        let slot = self.insert_session(client_id, claim, identity, Some(state));
+        let slot = self.insert_session(client_id, claim, identity, Some(state), None);
         if let Some(session) = self.sessions.get_mut(slot) {
             let seconds = session.expiry_seconds;
             session.expires_at =
@@ -97,10 +99,12 @@ impl Engine {
         let left = self.take_over(now, &pending.client_id, pending.clean_start);
         let state = state.or(left).filter(|state| {
             // Another user must not inherit what waits for the first one.
-            !pending.clean_start && state.username == identity.username
+            !pending.clean_start
+                && is_same_user(state.username.as_deref(), identity.username.as_deref())
         });
         pending.session_present = state.is_some();
-        let slot = self.insert_session(pending.client_id.clone(), claim, identity, state);
+        let client_id = pending.client_id.clone();
+        let slot = self.insert_session(client_id, claim, identity, state, None);
         self.settle_connect(now, id, slot, pending);
     }
 
@@ -155,6 +159,7 @@ impl Engine {
         claim: Claim,
         identity: Identity,
         state: Option<Box<SessionState>>,
+        durable: Option<Box<DurableView>>,
     ) -> SessionSlot {
         let authorizer =
             self.policy.authorizer_of(identity.username.clone(), client_id.to_shared());
@@ -169,7 +174,7 @@ impl Engine {
             connection: None,
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
-            subscriptions: Vec::new(),
+            subscriptions: Default::default(),
             in_flight: OnDemand::default(),
             in_flight_counted: 0,
             queue: OnDemand::default(),
@@ -179,7 +184,7 @@ impl Engine {
             will: None,
             will_at: Millis::NEVER,
             timer_at: Millis::NEVER,
-            durable: None,
+            durable,
         };
         let mut subscriptions = Vec::new();
         if let Some(state) = state {

@@ -145,7 +145,7 @@ impl Engine {
     /// Takes a session out of this engine, with its place in the router and the counters.
     pub(super) fn remove_session(&mut self, slot: SessionSlot) -> Option<Session> {
         let session = self.sessions.remove(slot)?;
-        for subscription in &session.subscriptions {
+        for subscription in session.subscriptions.iter() {
             self.router.unsubscribe(&subscription.filter, slot);
         }
         self.counters.subscriptions -= session.subscriptions.len() as u64;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rate::ListenerRates;
-use super::{AutoSubscription, DelayedLimits};
+use super::{AutoSubscription, DelayedLimits, ListenerOptions};
 use crate::topic::LEVELS_MAX;
 use crate::topic::Rewrite;
 use crate::types::NodeId;
@@ -79,6 +79,12 @@ pub struct EngineConfig {
     /// Most bytes waiting, and kept until they are acknowledged, in all sessions of the engine
     /// together.
     pub queued_bytes_total_max: u64,
+    /// Most messages waiting in all sessions of the engine together.
+    pub queued_messages_total_max: u64,
+    /// Most messages waiting in all durable sessions, of whatever engine.
+    pub durable_messages_max: u64,
+    /// Longest Message Expiry Interval, in seconds, also of messages without; `u32::MAX` for any.
+    pub message_expiry_seconds_max: u32,
     /// Most Subscriptions of one session.
     pub subscriptions_max: usize,
     /// Most levels of a Topic Name or Topic Filter (`a/b` has two); no more than [`LEVELS_MAX`].
@@ -88,6 +94,8 @@ pub struct EngineConfig {
     /// How fast the clients of each listener may publish, by its number; empty where none is
     /// limited.
     pub listener_rates: Arc<[ListenerRates]>,
+    /// What the clients of each listener may use, by its number; empty where none differs.
+    pub listeners: Arc<[ListenerOptions]>,
     /// Output of a connection, in bytes, above which QoS 0 messages to it are dropped and others
     /// wait in its session.
     pub output_bytes_soft_max: usize,
@@ -148,10 +156,14 @@ impl Default for EngineConfig {
             queue_messages_max: QUEUE_MESSAGES_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
             queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
+            queued_messages_total_max: u64::MAX,
+            durable_messages_max: u64::MAX,
+            message_expiry_seconds_max: u32::MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             topic_levels_max: LEVELS_MAX,
             retained_expiry_seconds_max: u32::MAX,
             listener_rates: Arc::default(),
+            listeners: Arc::default(),
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
             rewrites: Arc::default(),
             auto_subscriptions: Arc::default(),

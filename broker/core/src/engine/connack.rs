@@ -10,7 +10,7 @@ use crate::codec::packet::{ConnAck, ConnAckProperties, Packet};
 use crate::codec::{ReasonCode, Sensitive};
 use crate::connection::{PendingConnect, slot_of};
 use crate::session::SessionSlot;
-use crate::types::{ConnectionId, Millis, ProtocolVersion};
+use crate::types::{ConnectionId, Millis, ProtocolVersion, QoS};
 
 impl Engine {
     /// 3.1.1 cannot be told of another Keep Alive, so it keeps its own.
@@ -39,6 +39,10 @@ impl Engine {
     ) -> bool {
         let Some(session) = self.sessions.get(session) else { return false };
         let response_information = self.response_information(pending);
+        let options = self.options_of(slot_of(id));
+        let maximum_qos = (options.qos_max != QoS::ExactlyOnce).then_some(options.qos_max);
+        let retain_available = (!options.retain_available).then_some(false);
+        let topic_alias_maximum = self.topic_alias_maximum(slot_of(id));
         let has_other_expiry = session.expiry_seconds != pending.session_expiry_seconds;
         self.counters.limits.session_expiry += u64::from(has_other_expiry);
         self.counters.limits.keep_alive += u64::from(keep_alive != pending.keep_alive_seconds);
@@ -54,7 +58,9 @@ impl Engine {
             receive_maximum: Some(self.config.receive_maximum),
             packet_bytes_max: Some(packet_bytes_max),
             assigned_client_id: pending.is_client_id_assigned.then(|| client_id.as_str()),
-            topic_alias_maximum: Some(self.config.topic_alias_maximum),
+            topic_alias_maximum: Some(topic_alias_maximum),
+            maximum_qos,
+            retain_available,
             server_keep_alive_seconds: (keep_alive != pending.keep_alive_seconds)
                 .then_some(keep_alive),
             response_information: response_information.as_deref(),

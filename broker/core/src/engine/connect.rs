@@ -10,10 +10,14 @@ use broker_policy::Policy;
 use super::close::WillFate;
 use super::exchange::check_method;
 use super::reason::Fault;
-use super::{AuthOutcome, AuthProof, AuthRequest, Effect, Engine};
+use super::{
+    AuthOutcome, AuthProof, AuthRequest, Effect, Engine, EngineConfig, ListenerOptions, Profile,
+};
 use crate::codec::packet::{ConnAck, Connect, Packet, Publish, PublishProperties, connect_version};
 use crate::codec::{DecodeError, ReasonCode, SubscriptionIds};
-use crate::connection::{Identity, OutboundAliases, PendingConnect, Stage, Will, slot_of};
+use crate::connection::{
+    ConnectionSlot, Identity, OutboundAliases, PendingConnect, Stage, Will, slot_of,
+};
 use crate::router::Message;
 use crate::types::{ClientId, ConnectionId, Millis, ProtocolVersion};
 
@@ -22,6 +26,7 @@ impl Engine {
     pub(super) fn handle_connect(&mut self, now: Millis, id: ConnectionId, connect: &Connect<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.version = connect.version;
+        self.counters.connects_received += 1;
         let properties = &connect.properties;
         connection.wants_problem_information =
             properties.request_problem_information.unwrap_or(true);
@@ -29,11 +34,12 @@ impl Engine {
         let window = properties.receive_maximum.unwrap_or(u16::MAX);
         connection.send_window = window.min(self.config.inflight_max);
         let aliases = properties.topic_alias_maximum.unwrap_or(0);
-        connection.outbound_aliases =
-            OutboundAliases::new(aliases.min(self.config.topic_alias_maximum_outbound));
+        let own = self.config.options(connection.listener).topic_alias_maximum_outbound;
+        let most = own.unwrap_or(self.config.topic_alias_maximum_outbound);
+        connection.outbound_aliases = OutboundAliases::new(aliases.min(most));
         let certificate_name = connection.certificate_name.clone();
         let refusal = connection.refusal;
-        match self.pending_connect(connect, refusal) {
+        match self.pending_connect(id, connect, refusal) {
             Ok(pending) if self.begin_exchange(id, connect, &pending) => {
                 self.set_stage(id, Stage::Authenticating(Box::new(pending)));
             }
@@ -56,6 +62,7 @@ impl Engine {
 
     fn pending_connect(
         &mut self,
+        id: ConnectionId,
         connect: &Connect<'_>,
         refusal: Option<ReasonCode>,
     ) -> Result<PendingConnect, ReasonCode> {
@@ -65,6 +72,7 @@ impl Engine {
         if self.config.refuses_connects {
             return Err(self.departure(ReasonCode::ServerUnavailable));
         }
+        self.options_of(slot_of(id)).check_connect(connect, self.config.profile)?;
         check_method(connect)?;
         let is_v5 = connect.version.is_v5();
         let is_client_id_assigned = connect.client_id.is_empty();
@@ -73,7 +81,7 @@ impl Engine {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
         let client_id = match is_client_id_assigned {
-            true => self.assign_client_id(),
+            true => self.assign_client_id(slot_of(id)),
             false => ClientId::new(connect.client_id),
         };
         // In 3.1.1 Clean Session says both how the session begins and when it ends.
@@ -90,7 +98,7 @@ impl Engine {
             wants_response_information: connect.properties.request_response_information
                 == Some(true),
             session_expiry_seconds: asked,
-            will: will(connect)?,
+            will: will(connect, self.options_of(slot_of(id)), &self.config)?,
             policy: Arc::clone(&self.policy),
             identity: None,
             session_present: false,
@@ -99,12 +107,17 @@ impl Engine {
     }
 
     /// An identifier that no client chooses and none can foresee.
-    fn assign_client_id(&mut self) -> ClientId {
+    fn assign_client_id(&mut self, slot: ConnectionSlot) -> ClientId {
+        let prefix = self.options_of(slot).assigned_id_prefix.clone();
+        let prefix = prefix.as_deref().unwrap_or(match self.config.profile {
+            Profile::Dunlin => "dunlin-",
+            Profile::Mosquitto => "auto-",
+        });
         loop {
             self.assigned_ids += 1;
             let mut hasher = DefaultHasher::new();
             (self.config.seed, self.assigned_ids).hash(&mut hasher);
-            let id = format!("dunlin-{:016x}{:x}", hasher.finish(), self.assigned_ids);
+            let id = format!("{prefix}{:016x}{:x}", hasher.finish(), self.assigned_ids);
             if self.sessions.slot_of(&id).is_none() {
                 return ClientId::new(&id);
             }
@@ -176,6 +189,9 @@ impl Engine {
         self.counters.connects_refused += 1;
         let fault = fault.into();
         self.counters.limits.count(fault.reason_code());
+        if !self.version(slot_of(id)).is_v5() && has_no_return_code(fault.reason_code()) {
+            return self.close(now, id, None, WillFate::Dropped);
+        }
         let packet = Packet::ConnAck(ConnAck::refusal(fault.reason_code()));
         self.send_end(slot_of(id), packet, &fault);
         self.close(now, id, None, WillFate::Dropped);
@@ -186,6 +202,12 @@ impl Engine {
             connection.stage = stage;
         }
     }
+}
+
+/// Whether 3.1.1 has no return code that says this, so that the connection is closed without CONNACK.
+/// [MQTT-3.2.2-6]
+const fn has_no_return_code(reason_code: ReasonCode) -> bool {
+    matches!(reason_code, ReasonCode::QoSNotSupported | ReasonCode::RetainNotSupported)
 }
 
 /// Whether what was found under an earlier policy holds under the current one.
@@ -214,13 +236,18 @@ pub(super) fn recheck(
 }
 
 /// The Will Message as it is kept, with the interval that starts when it is published.
-fn will(connect: &Connect<'_>) -> Result<Option<Box<Will>>, ReasonCode> {
+fn will(
+    connect: &Connect<'_>,
+    options: &ListenerOptions,
+    config: &EngineConfig,
+) -> Result<Option<Box<Will>>, ReasonCode> {
     let Some(will) = &connect.will else { return Ok(None) };
+    let topic = options.mounted(will.topic, config.topic_levels_max)?;
     let publish = Publish {
         dup: false,
         qos: will.qos,
         retain: will.retain,
-        topic: will.topic,
+        topic: &topic,
         packet_id: None,
         properties: PublishProperties {
             payload_is_utf8: will.properties.payload_is_utf8,
@@ -237,7 +264,10 @@ fn will(connect: &Connect<'_>) -> Result<Option<Box<Will>>, ReasonCode> {
     let message = Message::new(&publish, Millis::NEVER).map_err(|_| ReasonCode::PacketTooLarge)?;
     Ok(Some(Box::new(Will {
         message,
-        message_expiry_seconds: will.properties.message_expiry_seconds,
+        message_expiry_seconds: match config.message_expiry_seconds_max {
+            u32::MAX => will.properties.message_expiry_seconds,
+            max => Some(will.properties.message_expiry_seconds.unwrap_or(max).min(max)),
+        },
         delay_seconds: will.properties.delay_seconds.unwrap_or(0),
     })))
 }

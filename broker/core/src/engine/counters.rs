@@ -36,6 +36,8 @@ pub struct Counters {
     pub pressure_pauses: u64,
     /// Times that a client's input had to wait for its quota.
     pub quota_pauses: u64,
+    /// CONNECT packets received that could be read.
+    pub connects_received: u64,
     /// CONNECT packets accepted.
     pub connects_accepted: u64,
     /// CONNECT packets refused.
@@ -64,6 +66,10 @@ pub struct Counters {
     pub in_flight_bytes: u64,
     /// Bytes in clients' buffers, in and out, when memory was looked at last.
     pub buffered_bytes: u64,
+    /// Packets on their way to clients, not written yet, when values were told last.
+    pub output_packets: u64,
+    /// Their bytes.
+    pub output_bytes: u64,
 }
 
 /// Messages not accepted or not delivered, by reason; counted once per receiver where there is one.
@@ -107,6 +113,37 @@ pub struct Limits {
     pub session_expiry: u64,
     /// A Keep Alive was set that is less than the one asked for.
     pub keep_alive: u64,
+    /// A client set a Topic Alias above the maximum.
+    pub topic_alias: u64,
+    /// A client was not in, by the connect timeout.
+    pub connect_timeout: u64,
+    /// A client was refused, as there were as many durable sessions as there may be.
+    pub durable_sessions: u64,
+    /// A message was given a shorter Message Expiry Interval than it asked for, or one at all.
+    pub message_expiry: u64,
+    /// A retained message is kept for less time than it asked for.
+    pub retained_expiry: u64,
+}
+
+impl std::ops::Add for Limits {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            packet_bytes: self.packet_bytes + other.packet_bytes,
+            receive_maximum: self.receive_maximum + other.receive_maximum,
+            topic_levels: self.topic_levels + other.topic_levels,
+            subscriptions: self.subscriptions + other.subscriptions,
+            retained: self.retained + other.retained,
+            session_expiry: self.session_expiry + other.session_expiry,
+            keep_alive: self.keep_alive + other.keep_alive,
+            topic_alias: self.topic_alias + other.topic_alias,
+            connect_timeout: self.connect_timeout + other.connect_timeout,
+            durable_sessions: self.durable_sessions + other.durable_sessions,
+            message_expiry: self.message_expiry + other.message_expiry,
+            retained_expiry: self.retained_expiry + other.retained_expiry,
+        }
+    }
 }
 
 impl Limits {
@@ -116,6 +153,7 @@ impl Limits {
             ReasonCode::PacketTooLarge => self.packet_bytes += 1,
             ReasonCode::ReceiveMaximumExceeded => self.receive_maximum += 1,
             ReasonCode::TopicNameInvalid => self.topic_levels += 1,
+            ReasonCode::TopicAliasInvalid => self.topic_alias += 1,
             _ => {}
         }
     }
@@ -135,6 +173,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
     PublishDenied,
+    ReceiveDenied,
     QueueFull,
     SlowConsumer,
     Expired,
@@ -147,6 +186,7 @@ impl Dropped {
     pub(crate) fn count(&mut self, reason: DropReason) {
         let counter = match reason {
             DropReason::PublishDenied => &mut self.publish_denied,
+            DropReason::ReceiveDenied => &mut self.receive_denied,
             DropReason::QueueFull => &mut self.queue_full,
             DropReason::SlowConsumer => &mut self.slow_consumer,
             DropReason::Expired => &mut self.expired,

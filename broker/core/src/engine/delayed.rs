@@ -1,21 +1,23 @@
 //! `$delayed/<seconds>/<topic>`: messages that are held and published later.
 //!
-//! They are the engine's, not the session's: they stay when their publisher leaves and comes back
-//! elsewhere, and end with the process, also where sessions don't. Who may publish is asked twice, when the message comes and,
-//! by the policy of that time, when it goes.
+//! Those of QoS 1 and 2 are kept by the replicated state where there is one. All others are the
+//! engine's, not the session's: they stay when their publisher leaves and comes back elsewhere, and
+//! end with the process. Who may publish is asked twice, when the message comes and, by the policy
+//! of that time, when it goes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::deliver::seconds_left;
+use super::outgoing::seconds_left;
 use super::publish::expiry;
 use super::route::{Publisher, Scope};
-use super::{DropReason, Engine};
+use super::{DropReason, Engine, ProposalId};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
 use crate::router::Message;
 use crate::session::SessionSlot;
-use crate::types::{ClientId, Millis};
+use crate::shard::DelayLimits;
+use crate::types::{ClientId, Millis, QoS};
 
 /// How these topics begin.
 const PREFIX: &str = "$delayed/";
@@ -31,11 +33,18 @@ pub struct DelayedLimits {
     pub bytes_max: usize,
     /// Longest delay, in seconds.
     pub seconds_max: u32,
+    /// What the replicated state may hold in all, of QoS 1 and 2.
+    pub kept: DelayLimits,
 }
 
 impl DelayedLimits {
     /// Nothing is delayed.
-    pub const NONE: Self = Self { messages_max: 0, bytes_max: 0, seconds_max: 0 };
+    pub const NONE: Self = Self {
+        messages_max: 0,
+        bytes_max: 0,
+        seconds_max: 0,
+        kept: DelayLimits { messages_max: 0, bytes_max: 0 },
+    };
 }
 
 /// The messages that are held, by their time and in their order.
@@ -61,7 +70,7 @@ impl Delayed {
 }
 
 /// The delay in seconds and the real topic.
-fn parse(topic: &str) -> Option<(u32, &str)> {
+pub(super) fn parse(topic: &str) -> Option<(u32, &str)> {
     let (seconds, topic) = topic.strip_prefix(PREFIX)?.split_once('/')?;
     let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
     let is_real = !topic.is_empty() && !topic.starts_with(PREFIX);
@@ -75,22 +84,22 @@ impl Engine {
         self.config.delayed.messages_max > 0 && topic.starts_with(PREFIX)
     }
 
-    /// Holds a message. Gives the reason code of its acknowledgement.
+    /// Holds a message. Gives the reason code of its acknowledgement, and what that waits for.
     pub(super) fn delay(
         &mut self,
         now: Millis,
         slot: SessionSlot,
         publish: &Publish<'_>,
-    ) -> ReasonCode {
+    ) -> (ReasonCode, Option<ProposalId>) {
         let reason_code = match self.hold(now, slot, publish) {
-            Ok(()) => return ReasonCode::Success,
+            Ok(proposal) => return (ReasonCode::Success, proposal),
             Err(reason_code) => reason_code,
         };
         self.counters.dropped.count(match reason_code {
             ReasonCode::NotAuthorized => DropReason::PublishDenied,
             _ => DropReason::DelayedRefused,
         });
-        reason_code
+        (reason_code, None)
     }
 
     fn hold(
@@ -98,7 +107,7 @@ impl Engine {
         now: Millis,
         slot: SessionSlot,
         publish: &Publish<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<Option<ProposalId>, ReasonCode> {
         let limits = self.config.delayed;
         let (seconds, topic) = parse(publish.topic).ok_or(ReasonCode::TopicNameInvalid)?;
         if seconds > limits.seconds_max {
@@ -112,6 +121,10 @@ impl Engine {
         }
         let message = Message::new(&Publish { topic, ..*publish }, expiry(now, publish))
             .map_err(|_| ReasonCode::TopicNameInvalid)?;
+        if self.durable.is_some() && publish.qos != QoS::AtMostOnce {
+            let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
+            return Ok(self.propose_delay(slot, (&message, packet_id), seconds));
+        }
         let bytes = self.counters.delayed_bytes + message.bytes() as u64;
         if self.delayed.messages.len() >= limits.messages_max || bytes > limits.bytes_max as u64 {
             return Err(ReasonCode::QuotaExceeded);
@@ -125,7 +138,7 @@ impl Engine {
         self.delayed.messages.insert((now.plus_seconds(seconds), self.delayed.count), held);
         self.counters.delayed_messages += 1;
         self.counters.delayed_bytes = bytes;
-        Ok(())
+        Ok(None)
     }
 
     /// Publishes what is due.

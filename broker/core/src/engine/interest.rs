@@ -20,6 +20,10 @@ pub enum InterestChange {
         /// How many they are now; none ends the Subscription.
         members: SharedMembers,
     },
+    /// As `Added`, but all who subscribed to the filter get messages of QoS 1 and 2 from the
+    /// replicated state: only those of QoS 0 are to be forwarded. Each of the two replaces the
+    /// other.
+    AddedQoS0(Arc<str>),
 }
 
 impl InterestChange {
@@ -29,6 +33,7 @@ impl InterestChange {
     pub fn at(self, destination: Destination, node: Option<NodeId>) -> RemoteInterest {
         match self {
             Self::Added(filter) => RemoteInterest::Added(destination, filter),
+            Self::AddedQoS0(filter) => RemoteInterest::AddedQoS0(destination, filter),
             Self::Removed(filter) => RemoteInterest::Removed(destination, filter),
             Self::Shared { filter, members } => {
                 RemoteInterest::Shared { destination, node, filter, members }
@@ -44,18 +49,27 @@ pub struct SharedMembers {
     pub connected: u32,
     /// Those that wait for their clients.
     pub offline: u32,
+    /// Those of the connected ones that get messages of QoS 1 and 2 from the replicated state.
+    pub served_by_state: u32,
 }
 
 impl SharedMembers {
     /// Nobody.
-    pub const NONE: Self = Self { connected: 0, offline: 0 };
+    pub const NONE: Self = Self { connected: 0, offline: 0, served_by_state: 0 };
 
-    /// Both kinds of both.
+    /// Those connected ones that get messages of QoS 1 and 2 from engines.
+    #[must_use]
+    pub const fn live(self) -> u32 {
+        self.connected.saturating_sub(self.served_by_state)
+    }
+
+    /// All kinds of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
             connected: self.connected.saturating_add(other.connected),
             offline: self.offline.saturating_add(other.offline),
+            served_by_state: self.served_by_state.saturating_add(other.served_by_state),
         }
     }
 }
@@ -88,6 +102,8 @@ impl Destination {
 pub enum RemoteInterest {
     /// It has a subscription to the filter.
     Added(Destination, Arc<str>),
+    /// As `Added`, for messages of QoS 0 alone.
+    AddedQoS0(Destination, Arc<str>),
     /// It has none any more.
     Removed(Destination, Arc<str>),
     /// The sessions there that share a Subscription have come to be these many.

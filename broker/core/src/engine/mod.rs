@@ -7,12 +7,12 @@
 //! Steps, a file each: `receive` cuts packets, `exchange` asks on who somebody is, `connect`, `attach` and `connack` begin a session's time
 //! on a connection, `close` ends it, `redirect` sends clients
 //! elsewhere, `publish`, `delayed` and `ack` take messages
-//! in, `route` and `deliver` send
+//! in, `route`, `deliver` and `frames` send
 //! them out, `shared` and `redispatch` choose members of groups, `subscribe` and `retained` serve
 //! Subscriptions, `durable` has what concerns sessions that the replicated state keeps, `rate` and
 //! `pressure` hold publishers back, `timeout`, `policy` and `commit` react to what happens elsewhere;
 //! `reason` has the words of refusals; `sys` says what the broker tells of itself; `topics` puts other
-//! topics in place of clients' own.
+//! topics in place of clients' own, and `listener` has what differs between listeners.
 
 mod ack;
 mod attach;
@@ -28,7 +28,10 @@ mod durable;
 mod effect;
 mod exchange;
 mod forwarding;
+mod frames;
 mod interest;
+mod listener;
+mod outgoing;
 mod output;
 mod policy;
 mod pressure;
@@ -66,6 +69,7 @@ pub use durable::Reach;
 pub use effect::*;
 pub use forwarding::FORWARD_BATCH_BYTES_MAX;
 pub use interest::*;
+pub use listener::ListenerOptions;
 pub use pressure::Pressure;
 pub use rate::ListenerRates;
 pub use sys::{SYS_PREFIX, SysValue};
@@ -87,7 +91,7 @@ pub struct Engine {
     router: Router,
     timers: timers::Timers,
     searches: retained::Searches,
-    frames: deliver::Frames,
+    frames: frames::Frames,
     forwards: forwarding::Forwards,
     delayed: delayed::Delayed,
     /// Answers that wait for an interest change to be known elsewhere.
@@ -136,7 +140,7 @@ impl Engine {
             router,
             timers: timers::Timers::default(),
             searches: retained::Searches::default(),
-            frames: deliver::Frames::default(),
+            frames: frames::Frames::default(),
             forwards: forwarding::Forwards::default(),
             delayed: delayed::Delayed::default(),
             waiting: BTreeMap::new(),

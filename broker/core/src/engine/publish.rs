@@ -30,7 +30,7 @@ impl Engine {
         let Some(alias) = publish.properties.topic_alias else {
             return self.take_publish(now, id, publish);
         };
-        let maximum = self.config.topic_alias_maximum;
+        let maximum = self.topic_alias_maximum(slot_of(id));
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if !publish.topic.is_empty() {
             let aliases = connection.topic_aliases.get_or_insert_default();
@@ -51,7 +51,25 @@ impl Engine {
         result
     }
 
+    /// A PUBLISH under its topic, with no longer a Message Expiry Interval than there may be.
     pub(super) fn accept_publish(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<(), Fault> {
+        let max = self.config.message_expiry_seconds_max;
+        let asked = publish.properties.message_expiry_seconds.unwrap_or(u32::MAX);
+        if asked <= max {
+            return self.accept_in_time(now, id, publish);
+        }
+        self.counters.limits.message_expiry += 1;
+        let mut publish = *publish;
+        publish.properties.message_expiry_seconds = Some(max);
+        self.accept_in_time(now, id, &publish)
+    }
+
+    fn accept_in_time(
         &mut self,
         now: Millis,
         id: ConnectionId,
@@ -141,8 +159,16 @@ impl Engine {
         session: SessionSlot,
         publish: &Publish<'_>,
     ) -> (ReasonCode, Option<ProposalId>) {
+        if self.is_payload_too_large(slot, publish) {
+            self.counters.dropped.count(DropReason::TooLarge);
+            // Mosquitto's code is none of PUBACK's.
+            return match self.config.profile {
+                Profile::Dunlin => (ReasonCode::QuotaExceeded, None),
+                Profile::Mosquitto => (ReasonCode::PacketTooLarge, None),
+            };
+        }
         if self.is_delayed(publish.topic) {
-            return (self.delay(now, session, publish), None);
+            return self.delay(now, session, publish);
         }
         let mut route = self.router.take_route(publish.topic, &self.sessions);
         let mut proposal = None;
@@ -152,8 +178,11 @@ impl Engine {
             let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
             let published = Published { publisher, packet_id, is_retained: publish.retain };
             let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
-            proposal = self.propose_publish(now, publish, published, &route);
+            let is_full;
+            (proposal, is_full) =
+                self.propose_publish(now, publish, published, route.durable.shards);
             match is_wanted {
+                _ if is_full && !publish.retain => ReasonCode::QuotaExceeded,
                 true => ReasonCode::Success,
                 false => ReasonCode::NoMatchingSubscribers,
             }
@@ -196,7 +225,10 @@ impl Engine {
     ) -> Option<ProposalId> {
         let message = match publish.payload {
             [] => None,
-            _ => Some(Message::new(publish, self.retained_expiry(now, publish)).ok()?),
+            _ => {
+                let expires_at = self.retained_expiry(now, publish);
+                Some(Message::new(publish, expires_at).ok()?)
+            }
         };
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
@@ -206,11 +238,14 @@ impl Engine {
     }
 
     /// When a retained message goes: by its own interval, or the broker's.
-    fn retained_expiry(&self, now: Millis, publish: &Publish<'_>) -> Millis {
-        match self.config.retained_expiry_seconds_max {
-            u32::MAX => expiry(now, publish),
-            seconds => expiry(now, publish).min(now.plus_seconds(seconds)),
-        }
+    pub(super) fn retained_expiry(&mut self, now: Millis, publish: &Publish<'_>) -> Millis {
+        let asked = expiry(now, publish);
+        let granted = match self.config.retained_expiry_seconds_max {
+            u32::MAX => asked,
+            seconds => asked.min(now.plus_seconds(seconds)),
+        };
+        self.counters.limits.retained_expiry += u64::from(granted < asked);
+        granted
     }
 
     /// Sends an acknowledgement, or puts it behind those that wait.

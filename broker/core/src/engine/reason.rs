@@ -115,8 +115,8 @@ fn of_publish(reason_code: ReasonCode, config: &EngineConfig) -> Option<Cow<'sta
         )
         .into(),
         ReasonCode::QuotaExceeded => {
-            "as many retained or delayed messages are held as may be: clear some, or publish it \
-             later"
+            "a limit is reached: the payload is larger than this listener takes, or as many \
+             retained or delayed messages are held as may be"
                 .into()
         }
         _ => return None,

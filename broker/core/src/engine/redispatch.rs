@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::deliver::Outgoing;
+use super::outgoing::Outgoing;
 use super::{DropReason, Engine};
 use crate::session::{Delivery, SessionSlot};
 use crate::topic::is_shared;
@@ -15,7 +15,7 @@ impl Engine {
     /// The session's client has come or gone: it counts as a member of its groups accordingly.
     pub(super) fn set_member_connected(&mut self, slot: SessionSlot, is_connected: bool) {
         let Some(session) = self.sessions.get(slot) else { return };
-        for subscription in &session.subscriptions {
+        for subscription in session.subscriptions.iter() {
             if is_shared(&subscription.filter) {
                 self.router.set_connected(&subscription.filter, slot, is_connected);
             }
@@ -61,14 +61,20 @@ impl Engine {
                 self.counters.dropped.count(DropReason::Expired);
                 continue;
             }
-            let route = self.router.take_route(publish.topic, &self.sessions);
+            let mut route = self.router.take_route(publish.topic, &self.sessions);
+            self.refresh_durable(&mut route, publish.qos);
             let group = route.groups.iter().find(|group| group.key == key);
             let mut outgoing = Outgoing::again(&publish, &message);
-            if group.is_some_and(|group| self.share_again(now, &mut outgoing, group, route.hash)) {
+            let is_taken = match group {
+                Some(group) => self.share_again(now, &mut outgoing, group, &route),
+                None => self.share_left(now, &mut outgoing, &key, &route),
+            };
+            if is_taken {
                 self.counters.shared_redispatched += 1;
             } else {
                 self.counters.dropped.count(DropReason::NoSharedMember);
             }
+            self.propose_left(&message);
             self.router.put_route(route);
         }
     }

@@ -1,14 +1,17 @@
 //! One message to all who want it: the sessions here, workers and nodes elsewhere, one member of
 //! each group.
 
-use super::Engine;
-use super::deliver::Outgoing;
+use std::sync::Arc;
+
 use super::durable::Published;
+use super::outgoing::{Outgoing, seconds_left};
 use super::publish::expiry;
+use super::{DropReason, Engine};
 use crate::codec::packet::Publish;
 use crate::forward::read_batch;
-use crate::router::{Message, OwnMessages, Route, Subscriber, Target, hash_topic, merge};
+use crate::router::{OwnMessages, Route, Subscriber, Target, hash_topic, merge};
 use crate::session::{SessionSlot, Sessions};
+use crate::shard::{LiveAudience, LiveMessage};
 use crate::topic::matches;
 use crate::types::{ClientId, Millis};
 
@@ -23,11 +26,22 @@ pub(super) enum Publisher {
 
 /// Whom a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum Scope<'a> {
     /// Everybody.
     All,
-    /// Those who are not in the replicated state, which has given it to the others already.
-    Live,
+    /// Those who are not in the replicated state, which has given it to the others already, also to
+    /// members of these groups.
+    Live(&'a [Arc<str>]),
+}
+
+impl Scope<'_> {
+    /// Whether a member of the group has the message already.
+    pub(super) fn is_served(&self, key: &str) -> bool {
+        match self {
+            Self::All => false,
+            Self::Live(served) => served.iter().any(|known| **known == *key),
+        }
+    }
 }
 
 impl Publisher {
@@ -53,11 +67,15 @@ impl Engine {
                 return;
             };
             self.counters.forwards_received += 1;
-            let route = self.router.take_route(forwarded.publish.topic, &self.sessions);
+            let mut route = self.router.take_route(forwarded.publish.topic, &self.sessions);
             let mut outgoing = Outgoing::new(&forwarded.publish, forwarded.expires_at);
             match forwarded.shared {
                 None => self.deliver_to_all(now, &mut outgoing, None, &route),
-                Some(shared) => self.receive_shared(now, &mut outgoing, shared, &route),
+                Some(shared) => {
+                    self.refresh_durable(&mut route, forwarded.publish.qos);
+                    self.receive_shared(now, &mut outgoing, shared, &route);
+                    self.propose_forwarded(&forwarded);
+                }
             }
             self.router.put_route(route);
         }
@@ -69,26 +87,45 @@ impl Engine {
         now: Millis,
         publish: &Publish<'_>,
         publisher: Publisher,
-        scope: Scope,
+        scope: Scope<'_>,
     ) {
         let mut route = self.router.take_route(publish.topic, &self.sessions);
         self.refresh_durable(&mut route, publish.qos);
         self.follow_route(now, publish, (publisher, scope), &route);
-        if scope == Scope::All {
-            let published = Published { publisher, packet_id: None, is_retained: false };
-            self.propose_publish(now, publish, published, &route);
-        }
+        let shards = match scope {
+            Scope::All => route.durable.shards,
+            Scope::Live(_) => 0,
+        };
+        let published = Published { publisher, packet_id: None, is_retained: false };
+        self.propose_publish(now, publish, published, shards);
         self.router.put_route(route);
     }
 
-    /// A will that the replicated state has published: for those who are not in the state.
-    pub fn publish_live(&mut self, now: Millis, client_id: &ClientId, message: &Message) {
-        let Some(mut publish) = message.publish() else { return };
-        let expires_at = message.expires_at();
-        let left = expires_at.since(now).div_ceil(1000);
-        publish.properties.message_expiry_seconds =
-            (expires_at != Millis::NEVER).then(|| u32::try_from(left).unwrap_or(u32::MAX));
-        self.route(now, &publish, Publisher::gone(client_id), Scope::Live);
+    /// A message that the replicated state leaves to those who are not in it.
+    pub fn publish_live(&mut self, now: Millis, live: &LiveMessage) {
+        let Some(mut publish) = live.message.publish() else { return };
+        let expires_at = live.message.expires_at();
+        match &live.audience {
+            LiveAudience::Others { client_id, served } => {
+                publish.properties.message_expiry_seconds = seconds_left(now, expires_at);
+                self.route(now, &publish, Publisher::gone(client_id), Scope::Live(served));
+            }
+            LiveAudience::Group(_) if expires_at <= now => {
+                self.counters.dropped.count(DropReason::Expired);
+            }
+            LiveAudience::Group(key) => {
+                let mut route = self.router.take_route(publish.topic, &self.sessions);
+                self.refresh_durable(&mut route, publish.qos);
+                let mut outgoing = Outgoing::again(&publish, &live.message);
+                if self.share_left(now, &mut outgoing, key, &route) {
+                    self.counters.shared_redispatched += 1;
+                } else {
+                    self.counters.dropped.count(DropReason::NoSharedMember);
+                }
+                self.propose_left(&live.message);
+                self.router.put_route(route);
+            }
+        }
     }
 
     /// Sends a message along its route; `false` when nobody wants it.
@@ -96,7 +133,7 @@ impl Engine {
         &mut self,
         now: Millis,
         publish: &Publish<'_>,
-        (publisher, scope): (Publisher, Scope),
+        (publisher, scope): (Publisher, Scope<'_>),
         route: &Route,
     ) -> bool {
         let expires_at = expiry(now, publish);
@@ -104,14 +141,14 @@ impl Engine {
         if !route.targets.is_empty() || route.denied > 0 {
             self.deliver_to_all(now, &mut outgoing, publisher.session(), route);
         }
-        if route.remote != 0 {
-            let count = self.forwards.push(publish, expires_at, route.remote);
+        let remote = route.remote_for(publish.qos);
+        if remote != 0 {
+            let count = self.forwards.push(publish, expires_at, remote);
             self.counters.forwards_sent += u64::from(count);
         }
-        let mut is_wanted = !route.targets.is_empty()
-            || route.remote != 0
-            || self.is_wanted_by_state(route, publish.qos);
-        if !route.groups.is_empty() {
+        let mut is_wanted =
+            !route.targets.is_empty() || remote != 0 || self.is_wanted_by_state(route, publish.qos);
+        if !route.groups.is_empty() || !route.durable.groups.is_empty() {
             is_wanted |= self.share(now, &mut outgoing, (publisher, scope), route);
         }
         is_wanted

@@ -7,7 +7,8 @@ use broker_policy::Action;
 use super::reason::Fault;
 use super::{Engine, InterestSeq};
 use crate::codec::packet::{
-    Packet, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter, UnsubAck, Unsubscribe,
+    Packet, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscriptionOptions,
+    UnsubAck, Unsubscribe,
 };
 use crate::codec::{ReasonCode, UserProperties};
 use crate::connection::slot_of;
@@ -61,10 +62,9 @@ impl Engine {
                 reason_codes.push(ReasonCode::QuotaExceeded);
                 continue;
             }
-            let qos = filter.options.qos;
             match self.subscribe_one(session, &filter, subscribe.subscription_id) {
                 Ok(added) => {
-                    reason_codes.push(ReasonCode::granted(qos));
+                    reason_codes.push(ReasonCode::granted(added.subscription.options.qos));
                     seq = seq.max(added.seq);
                     cursors.extend(added.cursor());
                 }
@@ -104,7 +104,8 @@ impl Engine {
         filter: &SubscribeFilter<'_>,
         id: Option<SubscriptionId>,
     ) -> Result<Subscription, ReasonCode> {
-        let other = self.rewritten_filter(filter.filter);
+        let listener = self.options_of_session(slot);
+        let other = self.own_filter(listener, filter.filter);
         let text = other.as_deref().unwrap_or(filter.filter);
         TopicFilter::parse(text, self.config.topic_levels_max)
             .map_err(|_| ReasonCode::TopicFilterInvalid)?;
@@ -117,7 +118,8 @@ impl Engine {
         if is_new && session.subscriptions.len() >= self.config.subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
-        let options = filter.options;
+        let qos = filter.options.qos.min(listener.qos_max);
+        let options = SubscriptionOptions { qos, ..filter.options };
         Ok(Subscription { filter: text.into(), options, id })
     }
 
@@ -132,13 +134,18 @@ impl Engine {
         slot: SessionSlot,
         subscription: Subscription,
     ) -> InterestSeq {
+        let session = self.sessions.get(slot);
+        let is_connected = session.is_some_and(|session| session.connection.is_some());
+        let is_durable = session.is_some_and(|session| session.durable.is_some());
         let subscriber = Subscriber::new(slot, subscription.options, subscription.id);
-        let is_connected = self.sessions.get(slot).is_some_and(|s| s.connection.is_some());
+        let subscriber = subscriber.of_durable(is_durable);
         let (filter, seq) = self.router.subscribe(&subscription.filter, subscriber, is_connected);
         let Some(session) = self.sessions.get_mut(slot) else { return seq };
         let subscription = Subscription { filter, ..subscription };
         match session.subscription(&subscription.filter) {
-            Some(at) => session.subscriptions[at] = subscription,
+            Some(at) => {
+                session.subscriptions.replace(at, subscription);
+            }
             None => {
                 self.counters.shared_subscriptions += u64::from(is_shared(&subscription.filter));
                 session.subscriptions.push(subscription);
@@ -274,7 +281,7 @@ impl Engine {
     }
 
     fn unsubscribe_one(&mut self, now: Millis, slot: SessionSlot, filter: &str) -> ReasonCode {
-        let other = self.rewritten_filter(filter);
+        let other = self.own_filter(self.options_of_session(slot), filter);
         let filter = other.as_deref().unwrap_or(filter);
         if !self.may_unsubscribe(slot, filter) {
             return ReasonCode::NotAuthorized;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::deliver::Outgoing;
+use super::outgoing::Outgoing;
 use crate::codec::EncodeError;
 use crate::codec::packet::{Publish, PublishProperties};
 use crate::router::Message;
@@ -49,7 +49,9 @@ impl SysValue {
 
 impl Engine {
     /// Values of the broker have changed: whoever is subscribed to them here, and may, gets them.
+    /// What waits for clients is counted, for the next time.
     pub fn publish_sys(&mut self, now: Millis, values: &[SysValue]) {
+        (self.counters.output_packets, self.counters.output_bytes) = self.connections.waiting();
         for value in values {
             let publish = value.publish();
             let route = self.router.take_route(&value.topic, &self.sessions);

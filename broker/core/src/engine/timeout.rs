@@ -52,6 +52,10 @@ impl Engine {
             return;
         }
         connection.timer_at = Millis::NEVER;
+        if !matches!(connection.stage, Stage::Closing | Stage::Open) {
+            self.counters.limits.connect_timeout += 1;
+        }
+        let Some(connection) = self.connections.get(id) else { return };
         match connection.stage {
             Stage::Closing => {}
             Stage::AwaitConnect => self.close(now, id, None, WillFate::Dropped),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use broker_policy::Action;
+use broker_policy::realm::name_of;
 
 use super::reason::Fault;
 use super::subscribe::Added;
-use super::{Engine, InterestSeq};
+use super::{Engine, InterestSeq, ListenerOptions};
 use crate::codec::packet::{Publish, SubscribeFilter, SubscriptionOptions};
 use crate::session::{SessionSlot, Subscription, SubscriptionState};
 use crate::topic::{LEVELS_MAX, RewriteAction, TopicFilter, rewrite};
@@ -44,6 +45,19 @@ impl Engine {
         id: ConnectionId,
         publish: &Publish<'_>,
     ) -> Result<(), Fault> {
+        if self.config.listeners.is_empty() {
+            return self.take_admitted(now, id, publish);
+        }
+        let topic = self.admit_publish(id, publish)?;
+        self.take_admitted(now, id, &Publish { topic: &topic, ..*publish })
+    }
+
+    fn take_admitted(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<(), Fault> {
         if self.config.rewrites.is_empty() {
             return self.accept_publish(now, id, publish);
         }
@@ -59,8 +73,16 @@ impl Engine {
         rewrite(&self.config.rewrites, RewriteAction::Publish, topic)
     }
 
-    /// The filter to subscribe to in place of this one; a share name stays.
-    pub(super) fn rewritten_filter(&self, text: &str) -> Option<String> {
+    /// The filter to subscribe to in place of the one that a client names.
+    pub(super) fn own_filter(&self, options: &ListenerOptions, text: &str) -> Option<String> {
+        match options.mounted_filter(text) {
+            None => self.rewritten_filter(text),
+            Some(mounted) => Some(self.rewritten_filter(&mounted).unwrap_or(mounted)),
+        }
+    }
+
+    /// The filter that a rule puts in place of this one; a share name stays.
+    fn rewritten_filter(&self, text: &str) -> Option<String> {
         if self.config.rewrites.is_empty() {
             return None;
         }
@@ -72,6 +94,7 @@ impl Engine {
     /// The Subscriptions that a client is given: those it has the right to.
     pub(super) fn auto_subscriptions_of(
         &self,
+        options: &ListenerOptions,
         client_id: &str,
         username: Option<&str>,
     ) -> Vec<SubscriptionState> {
@@ -80,11 +103,12 @@ impl Engine {
         }
         let authorizer = self.policy.authorizer(username, client_id);
         let given = self.config.auto_subscriptions.iter().filter_map(|auto| {
-            let own = auto.filter_for(client_id, username)?;
-            let text = self.rewritten_filter(&own).unwrap_or(own);
+            let own = auto.filter_for(client_id, name_of(username))?;
+            let text = self.own_filter(options, &own).unwrap_or(own);
             TopicFilter::parse(&text, LEVELS_MAX).ok()?;
             let may = authorizer.allows(Action::Subscribe, &text);
-            let options = auto.options;
+            let qos = auto.options.qos.min(options.qos_max);
+            let options = SubscriptionOptions { qos, ..auto.options };
             may.then(|| SubscriptionState { filter: text.into(), options, id: None })
         });
         given.collect()
@@ -95,7 +119,8 @@ impl Engine {
     pub(super) fn begin_auto_subscriptions(&mut self, slot: SessionSlot, session_present: bool) {
         let Some(session) = self.sessions.get(slot).filter(|_| !session_present) else { return };
         let username = session.identity.username.as_deref();
-        let given = self.auto_subscriptions_of(session.client_id.as_str(), username);
+        let options = self.options_of_session(slot);
+        let given = self.auto_subscriptions_of(options, session.client_id.as_str(), username);
         let cursors: Vec<_> = given
             .into_iter()
             .filter_map(|SubscriptionState { filter, options, id }| {
@@ -113,10 +138,14 @@ impl Engine {
         for at in 0..self.config.auto_subscriptions.len() {
             let AutoSubscription { options, .. } = self.config.auto_subscriptions[at];
             let Some(session) = self.sessions.get(slot) else { return };
-            let username = session.identity.username.as_deref();
+            let username = name_of(session.identity.username.as_deref());
+            let is_new = |filter: &String| {
+                let whole = self.own_filter(self.options_of_session(slot), filter);
+                session.subscription(whole.as_ref().unwrap_or(filter)).is_none()
+            };
             let own = self.config.auto_subscriptions[at]
                 .filter_for(session.client_id.as_str(), username)
-                .filter(|filter| session.subscription(filter).is_none());
+                .filter(is_new);
             let Some(filter) = own else { continue };
             let filter = SubscribeFilter { filter: &filter, options };
             // Who has no right to it goes without.

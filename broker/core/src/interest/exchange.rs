@@ -12,7 +12,7 @@ use super::worker_updates::WorkerUpdates;
 use super::{ACKNOWLEDGE_MILLIS_MAX, GRACE_MILLIS};
 use crate::claim::WorkerIndex;
 use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
-use crate::types::{Millis, NodeId};
+use crate::types::{Millis, NodeId, QoS};
 
 /// What the hub is to do. Actions are in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,8 +166,16 @@ impl InterestExchange {
     /// A message of `node`.
     pub fn handle(&mut self, node: NodeId, message: InterestMessage) {
         match message {
-            InterestMessage::Snapshot { epoch, seq, first, last, filters, groups } => {
-                let told = Known::new(filters, groups);
+            InterestMessage::Snapshot {
+                epoch,
+                seq,
+                first,
+                last,
+                filters,
+                filters_qos0,
+                groups,
+            } => {
+                let told = Known::new(filters, filters_qos0, groups);
                 let heard = self.inbound.snapshot(node, epoch, (first, last), seq, told);
                 self.heard(node, epoch, heard);
             }
@@ -235,8 +243,8 @@ impl InterestExchange {
             && !self.unacknowledged.iter().any(|(_, waiting, _)| *waiting == node)
     }
 
-    /// The filters that `node` wants, as known here.
-    pub fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
+    /// The filters that `node` wants, as known here, and of which messages of QoS 0 alone.
+    pub fn filters(&self, node: NodeId) -> impl Iterator<Item = (&Arc<str>, bool)> {
         self.inbound.filters(node)
     }
 
@@ -246,10 +254,10 @@ impl InterestExchange {
     }
 
     /// The worker for a message that a peer sends for one member of a group, by the member's
-    /// position among those of the node, and the position among those of the worker. `None` if
-    /// this node has no member any more.
-    pub fn member(&mut self, filter: &str, position: u32) -> Option<(WorkerIndex, u32)> {
-        self.outbound.groups.member(filter, position)
+    /// position among those of the node that get messages of this QoS from engines, and the
+    /// position among those of the worker. `None` if this node has no member any more.
+    pub fn member(&mut self, filter: &str, position: u32, qos: QoS) -> Option<(WorkerIndex, u32)> {
+        self.outbound.groups.member(filter, position, qos)
     }
 
     /// Filters, groups included, of this node and of all peers together.

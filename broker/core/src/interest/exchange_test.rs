@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::claim::WorkerIndex;
 use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
-use crate::types::{Millis, NodeId};
+use crate::types::{Millis, NodeId, QoS};
 
 const PEER: NodeId = NodeId(7);
 const FIRST_PEER: u8 = 32;
@@ -149,6 +149,7 @@ fn a_peers_filters_are_acknowledged_when_the_workers_route_by_them() {
         first: true,
         last: true,
         filters: filters.iter().map(|filter| Arc::from(*filter)).collect(),
+        filters_qos0: Vec::new(),
         groups: Vec::new(),
     };
     exchange.handle(PEER, snapshot(5, &["a", "b"]));
@@ -204,6 +205,7 @@ fn a_peer_that_is_gone_is_routed_to_for_the_grace_and_its_number_is_given_again(
         first: true,
         last: true,
         filters: vec![Arc::from("a")],
+        filters_qos0: Vec::new(),
         groups: Vec::new(),
     };
     exchange.handle(PEER, hello(1));
@@ -247,7 +249,7 @@ fn large_sets_travel_in_parts() {
 }
 
 fn shared(connected: u32) -> InterestChange {
-    let members = SharedMembers { connected, offline: 0 };
+    let members = SharedMembers { connected, offline: 0, ..SharedMembers::NONE };
     InterestChange::Shared { filter: Arc::from("$share/g/t"), members }
 }
 
@@ -277,7 +279,7 @@ fn peers_are_told_the_members_of_all_workers_together_and_workers_those_of_each(
         }
     }
     assert_eq!(told, [shared(2), shared(3), shared(1)]);
-    assert_eq!(exchange.member("$share/g/t", 5), Some((WorkerIndex(1), 0)));
+    assert_eq!(exchange.member("$share/g/t", 5, QoS::AtLeastOnce), Some((WorkerIndex(1), 0)));
 }
 
 /// What the workers are told of the peer's groups now.
@@ -293,10 +295,15 @@ fn of_peer(exchange: &mut InterestExchange) -> Vec<RemoteInterest> {
 fn a_peer_that_cannot_be_reached_has_no_members_until_it_can() {
     let mut exchange = linked();
     let peer = Destination::new(FIRST_PEER).unwrap();
-    let groups = vec![(Arc::from("$share/g/t"), SharedMembers { connected: 1, offline: 0 })];
+    let groups = vec![(
+        Arc::from("$share/g/t"),
+        SharedMembers { connected: 1, offline: 0, ..SharedMembers::NONE },
+    )];
     let (epoch, seq, first, last) = (5, 0, true, true);
-    let filters = vec![Arc::from("a")];
-    exchange.handle(PEER, InterestMessage::Snapshot { epoch, seq, first, last, filters, groups });
+    let (filters, filters_qos0) = (vec![Arc::from("a")], Vec::new());
+    let snapshot =
+        InterestMessage::Snapshot { epoch, seq, first, last, filters, filters_qos0, groups };
+    exchange.handle(PEER, snapshot);
     let filter = RemoteInterest::Added(peer, Arc::from("a"));
     assert_eq!(of_peer(&mut exchange), [filter, shared(1).at(peer, Some(PEER))]);
     exchange.link_down(PEER);

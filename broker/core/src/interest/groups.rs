@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::claim::WorkerIndex;
 use crate::engine::SharedMembers;
+use crate::types::QoS;
 
 /// The members of each group by worker.
 #[derive(Debug, Default)]
@@ -26,9 +27,9 @@ impl Group {
         self.workers.iter().fold(SharedMembers::NONE, |sum, (_, members)| sum.plus(*members))
     }
 
-    fn connected(&self, worker: WorkerIndex) -> u32 {
+    fn connected(&self, worker: WorkerIndex, qos: QoS) -> u32 {
         let mut workers = self.workers.iter().filter(|(known, _)| *known == worker);
-        workers.next().map_or(0, |(_, members)| members.connected)
+        workers.next().map_or(0, |(_, members)| connected(*members, qos))
     }
 
     /// The worker with the member at this position, and the position there.
@@ -84,16 +85,21 @@ impl NodeGroups {
 
     /// The worker for a message that a peer sends for the member at this position: one with
     /// connected members if there is any, and the position among its own.
-    pub(super) fn member(&mut self, filter: &str, position: u32) -> Option<(WorkerIndex, u32)> {
+    pub(super) fn member(
+        &mut self,
+        filter: &str,
+        position: u32,
+        qos: QoS,
+    ) -> Option<(WorkerIndex, u32)> {
         let group = self.groups.get_mut(filter)?;
         if self.is_sticky
             && let Some(worker) = group.stuck_to
-            && let Some(position) = position.checked_rem(group.connected(worker))
+            && let Some(position) = position.checked_rem(group.connected(worker, qos))
         {
             return Some((worker, position));
         }
         let place = group
-            .locate(position, |members| members.connected)
+            .locate(position, |members| connected(*members, qos))
             .or_else(|| group.locate(position, |members| members.offline))?;
         group.stuck_to = Some(place.0);
         Some(place)
@@ -104,12 +110,20 @@ impl NodeGroups {
     }
 }
 
+/// The connected members that get messages of this QoS from engines.
+const fn connected(members: SharedMembers, qos: QoS) -> u32 {
+    match qos {
+        QoS::AtMostOnce => members.connected,
+        _ => members.live(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn members(connected: u32, offline: u32) -> SharedMembers {
-        SharedMembers { connected, offline }
+        SharedMembers { connected, offline, ..SharedMembers::NONE }
     }
 
     fn groups() -> (NodeGroups, Arc<str>) {
@@ -123,26 +137,31 @@ mod tests {
     #[test]
     fn positions_run_over_the_connected_members_of_all_workers() {
         let (mut groups, filter) = groups();
-        let places: Vec<_> = (0..4).map(|at| groups.member(&filter, at).unwrap()).collect();
+        let places: Vec<_> =
+            (0..4).map(|at| groups.member(&filter, at, QoS::AtLeastOnce).unwrap()).collect();
         let worker = |worker, at| (WorkerIndex(worker), at);
         assert_eq!(places, [worker(0, 0), worker(0, 1), worker(2, 0), worker(0, 0)]);
         groups.set(WorkerIndex(0), &filter, SharedMembers::NONE);
         groups.set(WorkerIndex(2), &filter, members(0, 1));
-        assert_eq!(groups.member(&filter, 3), Some(worker(2, 0)), "nobody is connected");
+        assert_eq!(
+            groups.member(&filter, 3, QoS::AtLeastOnce),
+            Some(worker(2, 0)),
+            "nobody is connected"
+        );
         assert_eq!(groups.set(WorkerIndex(5), &filter, SharedMembers::NONE), None);
         groups.set(WorkerIndex(1), &filter, SharedMembers::NONE);
         groups.set(WorkerIndex(2), &filter, SharedMembers::NONE);
-        assert_eq!((groups.member(&filter, 0), groups.len()), (None, 0));
+        assert_eq!((groups.member(&filter, 0, QoS::AtLeastOnce), groups.len()), (None, 0));
     }
 
     #[test]
     fn a_sticky_group_stays_with_its_worker_until_that_has_nobody_connected() {
         let (mut groups, filter) = groups();
         groups.set_sticky(true);
-        assert_eq!(groups.member(&filter, 2).unwrap().0, WorkerIndex(2));
+        assert_eq!(groups.member(&filter, 2, QoS::AtLeastOnce).unwrap().0, WorkerIndex(2));
         groups.set(WorkerIndex(1), &filter, members(9, 0));
-        assert_eq!(groups.member(&filter, 2).unwrap().0, WorkerIndex(2));
+        assert_eq!(groups.member(&filter, 2, QoS::AtLeastOnce).unwrap().0, WorkerIndex(2));
         groups.set(WorkerIndex(2), &filter, members(0, 2));
-        assert_eq!(groups.member(&filter, 2).unwrap().0, WorkerIndex(1));
+        assert_eq!(groups.member(&filter, 2, QoS::AtLeastOnce).unwrap().0, WorkerIndex(1));
     }
 }

@@ -122,9 +122,13 @@ impl Inbound {
         self.peers.get(&node).is_some_and(|peer| peer.seq.is_some())
     }
 
-    /// The filters that a peer wants now.
-    pub(super) fn filters(&self, node: NodeId) -> impl Iterator<Item = &Arc<str>> {
-        self.peers.get(&node).into_iter().flat_map(|peer| &peer.known.filters)
+    /// The filters that a peer wants now, and of which it wants messages of QoS 0 alone.
+    pub(super) fn filters(&self, node: NodeId) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        let known = self.peers.get(&node).into_iter().map(|peer| &peer.known);
+        known.flat_map(|known| {
+            let filters = known.filters.iter().map(|filter| (filter, false));
+            filters.chain(known.filters_qos0.iter().map(|filter| (filter, true)))
+        })
     }
 
     /// The groups that a peer has members of, and how many.

@@ -9,6 +9,8 @@ use crate::engine::{InterestChange, SharedMembers};
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) filters: BTreeSet<Arc<str>>,
+    /// Those of which messages of QoS 0 alone are wanted; none stands in both.
+    pub(super) filters_qos0: BTreeSet<Arc<str>>,
     /// Nobody is left out.
     pub(super) groups: BTreeMap<Arc<str>, SharedMembers>,
 }
@@ -16,24 +18,40 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn new(
         filters: impl IntoIterator<Item = Arc<str>>,
+        filters_qos0: impl IntoIterator<Item = Arc<str>>,
         groups: impl IntoIterator<Item = (Arc<str>, SharedMembers)>,
     ) -> Self {
-        Self { filters: filters.into_iter().collect(), groups: groups.into_iter().collect() }
+        Self {
+            filters: filters.into_iter().collect(),
+            filters_qos0: filters_qos0.into_iter().collect(),
+            groups: groups.into_iter().collect(),
+        }
     }
 
     pub(super) fn extend(&mut self, other: Self) {
         self.filters.extend(other.filters);
+        self.filters_qos0.extend(other.filters_qos0);
         self.groups.extend(other.groups);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.filters.len() + self.groups.len()
+        self.filters.len() + self.filters_qos0.len() + self.groups.len()
     }
 
     pub(super) fn apply(&mut self, change: &InterestChange) {
         match change {
-            InterestChange::Added(filter) => drop(self.filters.insert(Arc::clone(filter))),
-            InterestChange::Removed(filter) => drop(self.filters.remove(filter)),
+            InterestChange::Added(filter) => {
+                self.filters_qos0.remove(filter);
+                self.filters.insert(Arc::clone(filter));
+            }
+            InterestChange::AddedQoS0(filter) => {
+                self.filters.remove(filter);
+                self.filters_qos0.insert(Arc::clone(filter));
+            }
+            InterestChange::Removed(filter) => {
+                self.filters.remove(filter);
+                self.filters_qos0.remove(filter);
+            }
             InterestChange::Shared { filter, members } if *members == SharedMembers::NONE => {
                 self.groups.remove(filter);
             }
@@ -45,8 +63,14 @@ impl Known {
 
     /// What makes this one into `new`.
     pub(super) fn changes_to(&self, new: &Self) -> Vec<InterestChange> {
-        let removed = self.filters.difference(&new.filters).cloned().map(InterestChange::Removed);
+        let is_gone = |filter: &&Arc<str>| {
+            !new.filters.contains(*filter) && !new.filters_qos0.contains(*filter)
+        };
+        let gone = self.filters.iter().chain(&self.filters_qos0).filter(is_gone);
+        let removed = gone.cloned().map(InterestChange::Removed);
         let added = new.filters.difference(&self.filters).cloned().map(InterestChange::Added);
+        let added_qos0 = new.filters_qos0.difference(&self.filters_qos0).cloned();
+        let added = added.chain(added_qos0.map(InterestChange::AddedQoS0));
         let ended = self.groups.keys().filter(|filter| !new.groups.contains_key(*filter));
         let ended = ended.map(|filter| (filter, SharedMembers::NONE));
         let changed = new.groups.iter().map(|(filter, members)| (filter, *members));

@@ -22,6 +22,8 @@ pub enum InterestMessage {
         last: bool,
         /// This part.
         filters: Vec<Arc<str>>,
+        /// This part of those of which messages of QoS 0 alone are wanted.
+        filters_qos0: Vec<Arc<str>>,
         /// This part of the groups that share a Subscription, with their members.
         groups: Vec<(Arc<str>, SharedMembers)>,
     },

@@ -14,7 +14,7 @@ use crate::types::NodeId;
 /// The node's filters with the workers that hold them, and the state of each peer.
 #[derive(Debug)]
 pub(super) struct Outbound {
-    filters: BTreeMap<Arc<str>, WorkerSet>,
+    filters: BTreeMap<Arc<str>, Holders>,
     pub(super) groups: NodeGroups,
     /// How many filters each worker holds.
     by_worker: [usize; 64],
@@ -25,6 +25,26 @@ pub(super) struct Outbound {
 
 /// Bit `n` stands for worker `n`.
 type WorkerSet = u64;
+
+/// The workers that hold a filter.
+#[derive(Debug, Default)]
+struct Holders {
+    all: WorkerSet,
+    /// Those that want more than messages of QoS 0.
+    above_qos0: WorkerSet,
+}
+
+impl Holders {
+    /// What the node as a whole wants of the filter.
+    fn change(&self, filter: &Arc<str>) -> InterestChange {
+        let filter = Arc::clone(filter);
+        match self {
+            Self { all: 0, .. } => InterestChange::Removed(filter),
+            Self { above_qos0: 0, .. } => InterestChange::AddedQoS0(filter),
+            Self { .. } => InterestChange::Added(filter),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Peer {
@@ -99,9 +119,18 @@ impl Outbound {
         }
         let parts = self.parts();
         let (seq, count) = (self.seq, parts.len());
-        let message = |(part, Part { filters, groups, .. })| {
+        let message = |(part, Part { filters, filters_qos0, groups, .. })| {
             let (first, last) = (part == 0, part + 1 == count);
-            (node, InterestMessage::Snapshot { epoch, seq, first, last, filters, groups })
+            let message = InterestMessage::Snapshot {
+                epoch,
+                seq,
+                first,
+                last,
+                filters,
+                filters_qos0,
+                groups,
+            };
+            (node, message)
         };
         parts.into_iter().enumerate().map(message).collect()
     }
@@ -109,8 +138,12 @@ impl Outbound {
     /// The whole set, cut where a message becomes too long.
     fn parts(&self) -> Vec<Part> {
         let mut parts = vec![Part::default()];
-        for filter in self.filters.keys() {
-            Part::with_room(&mut parts, filter.len()).filters.push(Arc::clone(filter));
+        for (filter, holders) in &self.filters {
+            let part = Part::with_room(&mut parts, filter.len());
+            match holders.above_qos0 {
+                0 => part.filters_qos0.push(Arc::clone(filter)),
+                _ => part.filters.push(Arc::clone(filter)),
+            }
         }
         for (filter, members) in self.groups.iter() {
             let part = Part::with_room(&mut parts, filter.len());
@@ -159,22 +192,29 @@ impl Outbound {
         let number = usize::from(worker.0 & 63);
         let bit: WorkerSet = 1 << number;
         match change {
-            InterestChange::Added(filter) => {
-                let holders = self.filters.entry(Arc::clone(filter)).or_insert(0);
-                let is_first = *holders == 0;
-                self.by_worker[number] += usize::from(*holders & bit == 0);
-                *holders |= bit;
-                is_first.then(|| change.clone())
+            InterestChange::Added(filter) | InterestChange::AddedQoS0(filter) => {
+                let holders = self.filters.entry(Arc::clone(filter)).or_default();
+                let before = holders.change(filter);
+                self.by_worker[number] += usize::from(holders.all & bit == 0);
+                holders.all |= bit;
+                match change {
+                    InterestChange::AddedQoS0(_) => holders.above_qos0 &= !bit,
+                    _ => holders.above_qos0 |= bit,
+                }
+                let after = holders.change(filter);
+                (after != before).then_some(after)
             }
             InterestChange::Removed(filter) => {
                 let holders = self.filters.get_mut(filter)?;
-                self.by_worker[number] -= usize::from(*holders & bit != 0);
-                *holders &= !bit;
-                let is_last = *holders == 0;
-                if is_last {
+                let before = holders.change(filter);
+                self.by_worker[number] -= usize::from(holders.all & bit != 0);
+                holders.all &= !bit;
+                holders.above_qos0 &= !bit;
+                let after = holders.change(filter);
+                if holders.all == 0 {
                     self.filters.remove(filter);
                 }
-                is_last.then(|| change.clone())
+                (after != before).then_some(after)
             }
             InterestChange::Shared { filter, members } => {
                 let members = self.groups.set(worker, filter, *members)?;
@@ -202,6 +242,7 @@ impl Outbound {
 struct Part {
     bytes: usize,
     filters: Vec<Arc<str>>,
+    filters_qos0: Vec<Arc<str>>,
     groups: Vec<(Arc<str>, SharedMembers)>,
 }
 
@@ -220,6 +261,7 @@ impl Part {
 fn change_bytes(change: &InterestChange) -> usize {
     match change {
         InterestChange::Added(filter)
+        | InterestChange::AddedQoS0(filter)
         | InterestChange::Removed(filter)
         | InterestChange::Shared { filter, .. } => filter.len(),
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::property_world::{NODES, WORKERS, World};
+use super::property_world::{NODES, WORKERS, Wanted, World};
 use crate::engine::SharedMembers;
 use crate::types::NodeId;
 
@@ -10,11 +10,12 @@ const FILTERS: usize = 4;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A worker's sessions begin or end to want a filter.
-    Toggle {
+    /// A worker's sessions begin or end to want a filter, or messages of QoS 0 alone.
+    Want {
         node: u64,
         worker: u8,
         filter: usize,
+        wanted: Option<Wanted>,
     },
     /// The members that a worker's sessions are of a group have come to be so many.
     Share {
@@ -36,9 +37,16 @@ enum Step {
 impl World {
     fn apply(&mut self, step: &Step) {
         match *step {
-            Step::Toggle { node, worker, filter } => self.toggle(NodeId(node), worker, filter),
+            Step::Want { node, worker, filter, wanted } => {
+                self.want(NodeId(node), worker, filter, wanted);
+            }
             Step::Share { node, worker, group, connected, offline } => {
-                self.share(NodeId(node), worker, group, SharedMembers { connected, offline });
+                self.share(
+                    NodeId(node),
+                    worker,
+                    group,
+                    SharedMembers { connected, offline, ..SharedMembers::NONE },
+                );
             }
             Step::Deliver(from, to) => drop(self.deliver(NodeId(from), NodeId(to))),
             Step::Work(node, worker) => drop(self.work(NodeId(node), worker)),
@@ -50,8 +58,9 @@ impl World {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let toggle = (0..NODES, 0..WORKERS, 0..FILTERS)
-        .prop_map(|(node, worker, filter)| Step::Toggle { node, worker, filter });
+    let kinds = [None, Some(Wanted::QoS0), Some(Wanted::Everything)];
+    let want = (0..NODES, 0..WORKERS, 0..FILTERS, prop::sample::select(kinds.to_vec()))
+        .prop_map(|(node, worker, filter, wanted)| Step::Want { node, worker, filter, wanted });
     let share = (0..NODES, 0..WORKERS, 0..FILTERS, 0..3u32, 0..2u32).prop_map(
         |(node, worker, group, connected, offline)| Step::Share {
             node,
@@ -62,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         },
     );
     prop_oneof![
-        4 => toggle,
+        4 => want,
         4 => share,
         10 => (0..NODES, 0..NODES).prop_map(|(a, b)| Step::Deliver(a, b)),
         8 => (0..NODES, 0..WORKERS).prop_map(|(node, worker)| Step::Work(node, worker)),

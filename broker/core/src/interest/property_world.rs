@@ -12,10 +12,27 @@ pub(super) const NODES: u64 = 3;
 pub(super) const WORKERS: u8 = 2;
 const FIRST_PEER: u8 = 32;
 
+/// What is wanted of a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wanted {
+    QoS0,
+    Everything,
+}
+
+impl Wanted {
+    pub(super) fn change(this: Option<Self>, filter: Arc<str>) -> InterestChange {
+        match this {
+            None => InterestChange::Removed(filter),
+            Some(Self::QoS0) => InterestChange::AddedQoS0(filter),
+            Some(Self::Everything) => InterestChange::Added(filter),
+        }
+    }
+}
+
 /// Filters, and groups with their members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wants {
-    pub(super) filters: BTreeSet<Arc<str>>,
+    pub(super) filters: BTreeMap<Arc<str>, Wanted>,
     pub(super) groups: BTreeMap<Arc<str>, SharedMembers>,
 }
 
@@ -30,7 +47,7 @@ impl Wants {
 
     /// Whether everything of it is heard where `other` is known.
     pub(super) fn is_heard_by(&self, other: &Self) -> bool {
-        self.filters.is_subset(&other.filters)
+        self.filters.iter().all(|(filter, wanted)| other.filters.get(filter) >= Some(wanted))
             && self.groups.keys().all(|group| other.groups.contains_key(group))
     }
 }
@@ -156,16 +173,16 @@ impl World {
         numbers.into_iter().find(|number| exchange.node(*number) == Some(of))
     }
 
-    pub(super) fn toggle(&mut self, id: NodeId, number: u8, filter: usize) {
+    pub(super) fn want(&mut self, id: NodeId, number: u8, filter: usize, wanted: Option<Wanted>) {
         let filter: Arc<str> = Arc::from(format!("f/{filter}"));
         let own = &mut self.node(id).workers[usize::from(number)].own;
-        let change = if own.filters.remove(&filter) {
-            InterestChange::Removed(filter)
-        } else {
-            own.filters.insert(Arc::clone(&filter));
-            InterestChange::Added(filter)
+        let earlier = match wanted {
+            Some(wanted) => own.filters.insert(Arc::clone(&filter), wanted),
+            None => own.filters.remove(&filter),
         };
-        self.change(id, number, change);
+        if earlier != wanted {
+            self.change(id, number, Wanted::change(wanted, filter));
+        }
     }
 
     pub(super) fn share(&mut self, id: NodeId, number: u8, group: usize, members: SharedMembers) {
@@ -201,7 +218,11 @@ impl World {
             match change {
                 RemoteInterest::Added(destination, filter) => {
                     let known = worker.table.entry(*destination).or_default();
-                    known.filters.insert(Arc::clone(filter));
+                    known.filters.insert(Arc::clone(filter), Wanted::Everything);
+                }
+                RemoteInterest::AddedQoS0(destination, filter) => {
+                    let known = worker.table.entry(*destination).or_default();
+                    known.filters.insert(Arc::clone(filter), Wanted::QoS0);
                 }
                 RemoteInterest::Removed(destination, filter) => {
                     worker.table.entry(*destination).or_default().filters.remove(filter);
@@ -289,7 +310,10 @@ impl World {
     pub(super) fn wanted(&self, id: NodeId) -> Wants {
         let mut wanted = Wants::default();
         for worker in &self.nodes[&id].workers {
-            wanted.filters.extend(worker.own.filters.iter().cloned());
+            for (filter, kind) in &worker.own.filters {
+                let known = wanted.filters.entry(Arc::clone(filter)).or_insert(*kind);
+                *known = (*known).max(*kind);
+            }
             for (group, members) in &worker.own.groups {
                 let sum = wanted.groups.entry(Arc::clone(group)).or_default();
                 *sum = sum.plus(*members);
@@ -302,6 +326,10 @@ impl World {
     pub(super) fn known(&self, at: NodeId, of: NodeId) -> Wants {
         let exchange = &self.nodes[&at].exchange;
         let groups = exchange.groups(of).map(|(group, members)| (Arc::clone(group), members));
-        Wants { filters: exchange.filters(of).cloned().collect(), groups: groups.collect() }
+        let filters = exchange.filters(of).map(|(filter, is_qos0)| {
+            let kind = if is_qos0 { Wanted::QoS0 } else { Wanted::Everything };
+            (Arc::clone(filter), kind)
+        });
+        Wants { filters: filters.collect(), groups: groups.collect() }
     }
 }

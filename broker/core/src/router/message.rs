@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::de::{Deserializer, Visitor};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::packet::{Packet, Publish};
@@ -28,7 +30,31 @@ pub struct Message {
     qos: QoS,
     retain: bool,
     expires_at: Millis,
+    #[serde(serialize_with = "write_frame", deserialize_with = "read_frame")]
     frame: Box<[u8]>,
+}
+
+fn write_frame<S: Serializer>(frame: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(frame)
+}
+
+/// At once, not byte by byte: a message may be megabytes long.
+fn read_frame<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[u8]>, D::Error> {
+    struct Frame;
+
+    impl Visitor<'_> for Frame {
+        type Value = Box<[u8]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(bytes.into())
+        }
+    }
+
+    deserializer.deserialize_bytes(Frame)
 }
 
 impl Message {
@@ -127,5 +153,20 @@ pub(crate) fn decode_at_rest(frame: &[u8]) -> Option<Publish<'_>> {
             Some(publish)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_written_as_it_always_was() {
+        let frame = vec![0x30, 3, 0, 1, b't'];
+        let message = Message::from_frame(QoS::AtLeastOnce, true, Millis(7), &frame);
+        let written = postcard::to_stdvec(&message).unwrap();
+        let fields = (QoS::AtLeastOnce, true, Millis(7), frame);
+        assert_eq!(written, postcard::to_stdvec(&fields).unwrap(), "the bytes one by one");
+        assert_eq!(postcard::from_bytes::<Message>(&written).unwrap(), message);
     }
 }

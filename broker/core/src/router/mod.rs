@@ -29,7 +29,7 @@ pub(crate) use shared::{GroupIndex, Holder, Place, Turn};
 pub(crate) use shared_route::{Presence, SharedRoute};
 
 use changes::Changes;
-use entry::FilterEntry;
+use entry::{FilterEntry, Wanted};
 use route_cache::RouteCache;
 use shared::{Groups, RemoteMembers};
 
@@ -104,11 +104,9 @@ impl Router {
             return (key, next);
         }
         let entry = Self::entry(&mut self.filters, filter);
-        if entry.subscribers().is_empty() {
-            entry.interest_seq = next;
-            self.interest.changes.push(InterestChange::Added(Arc::clone(&entry.filter)));
-        }
+        let before = entry.wanted();
         entry.insert(subscriber);
+        tell(&mut self.interest.changes, entry, before, next);
         self.changes.concern(Arc::clone(&entry.filter));
         (Arc::clone(&entry.filter), entry.interest_seq)
     }
@@ -129,14 +127,14 @@ impl Router {
             self.concern_if_any(concerned);
             return;
         }
+        let next = self.next_seq();
         let Some(entry) = self.filters.get_mut(filter).first_mut() else { return };
+        let before = entry.wanted();
         if !entry.remove(session) {
             return;
         }
         self.changes.concern(Arc::clone(&entry.filter));
-        if entry.subscribers().is_empty() {
-            self.interest.changes.push(InterestChange::Removed(Arc::clone(&entry.filter)));
-        }
+        tell(&mut self.interest.changes, entry, before, next);
         self.remove_if_unused(filter);
     }
 
@@ -155,6 +153,14 @@ impl Router {
         })
     }
 
+    /// Whether a group has members anywhere that are connected and not served by the state.
+    pub(crate) fn has_live(&self, key: &str) -> bool {
+        self.groups.of_key(key).is_some_and(|group| {
+            group.connected.iter().any(|member| !member.is_served_by_state)
+                || group.remote.iter().any(|remote| remote.members.live() > 0)
+        })
+    }
+
     /// What the choice of a group's members remembers.
     pub(crate) fn turn(&mut self, group: GroupIndex) -> Option<&mut Turn> {
         self.groups.turn(group)
@@ -170,9 +176,10 @@ impl Router {
     pub(crate) fn set_remote(&mut self, change: RemoteInterest) {
         match change {
             RemoteInterest::Added(destination, filter) => {
-                self.changes.concern(Arc::clone(&filter));
-                Self::entry(&mut self.filters, &filter).remote |= 1 << destination.get();
-                self.remote_filters[usize::from(destination.get())].insert(filter);
+                self.add_remote(destination, filter, false);
+            }
+            RemoteInterest::AddedQoS0(destination, filter) => {
+                self.add_remote(destination, filter, true);
             }
             RemoteInterest::Removed(destination, filter) => {
                 self.changes.concern(Arc::clone(&filter));
@@ -213,9 +220,21 @@ impl Router {
         }
     }
 
+    fn add_remote(&mut self, destination: Destination, filter: Arc<str>, is_qos0: bool) {
+        self.changes.concern(Arc::clone(&filter));
+        let (entry, bit) = (Self::entry(&mut self.filters, &filter), 1 << destination.get());
+        entry.remote |= bit;
+        match is_qos0 {
+            true => entry.remote_qos0 |= bit,
+            false => entry.remote_qos0 &= !bit,
+        }
+        self.remote_filters[usize::from(destination.get())].insert(filter);
+    }
+
     fn remove_remote(&mut self, destination: Destination, filter: &str) {
         if let Some(entry) = self.filters.get_mut(filter).first_mut() {
             entry.remote &= !(1 << destination.get());
+            entry.remote_qos0 &= entry.remote;
             self.remove_if_unused(filter);
         }
     }
@@ -245,12 +264,13 @@ impl Router {
         }
         self.routes_made += 1;
         (route.hash, route.epoch, route.stamp) = (hash, epoch, self.routes_made);
-        let (matched, mut remote) = (&mut self.matched, 0);
+        let (matched, mut remote, mut above_qos0) = (&mut self.matched, 0, 0);
         self.filters.for_each_match(topic, |entry| {
             matched.extend_from_slice(entry.subscribers());
             remote |= entry.remote;
+            above_qos0 |= entry.remote & !entry.remote_qos0;
         });
-        route.remote = remote;
+        (route.remote, route.remote_above_qos0) = (remote, above_qos0);
         route.fill(matched, sessions);
         route.groups.clear();
         if !self.groups.is_empty() {
@@ -300,4 +320,27 @@ impl Router {
         filters.extend(self.groups.local_keys().cloned());
         filters
     }
+}
+
+/// Has others know what is wanted of a filter now, if that is something else than before.
+fn tell(
+    changes: &mut Vec<InterestChange>,
+    entry: &mut FilterEntry,
+    before: Wanted,
+    next: InterestSeq,
+) {
+    let wanted = entry.wanted();
+    if wanted == before {
+        return;
+    }
+    // Who wants less than before need not wait for others to know.
+    if wanted == Wanted::Everything || before == Wanted::Nothing {
+        entry.interest_seq = next;
+    }
+    let filter = Arc::clone(&entry.filter);
+    changes.push(match wanted {
+        Wanted::Nothing => InterestChange::Removed(filter),
+        Wanted::QoS0 => InterestChange::AddedQoS0(filter),
+        Wanted::Everything => InterestChange::Added(filter),
+    });
 }

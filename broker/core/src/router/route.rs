@@ -44,6 +44,8 @@ pub(crate) struct Route {
     pub(crate) targets: Vec<Target>,
     /// Destinations by their bits.
     pub(crate) remote: u64,
+    /// Those of them that want messages of QoS 1 and 2 too.
+    pub(crate) remote_above_qos0: u64,
     /// Sessions left out as they may not receive from the topic.
     pub(crate) denied: u64,
     /// Groups of which one member each gets the message.
@@ -57,6 +59,14 @@ impl Route {
     /// What it costs to keep: targets, those of its groups included.
     pub(super) fn size(&self) -> usize {
         self.targets.len() + self.groups.iter().map(SharedRoute::size).sum::<usize>()
+    }
+
+    /// Where messages of a QoS are to be forwarded.
+    pub(crate) const fn remote_for(&self, qos: QoS) -> u64 {
+        match qos {
+            QoS::AtMostOnce => self.remote,
+            _ => self.remote_above_qos0,
+        }
     }
 
     /// Fills `targets` with one target per session that may receive from the topic. `matched` is

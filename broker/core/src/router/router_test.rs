@@ -33,7 +33,7 @@ pub(super) fn sessions(count: usize) -> Sessions {
             connection: None,
             expiry_seconds: 0,
             expires_at: Millis::NEVER,
-            subscriptions: Vec::new(),
+            subscriptions: Default::default(),
             in_flight: OnDemand::default(),
             queue: OnDemand::default(),
             inbound_qos2: OnDemand::default(),
@@ -169,7 +169,7 @@ proptest! {
                     InterestChange::Removed(filter) => {
                         prop_assert!(interest.remove(&*filter).is_some());
                     }
-                    InterestChange::Shared { .. } => prop_assert!(false, "nobody shares"),
+                    other => prop_assert!(false, "nobody shares or is durable: {other:?}"),
                 }
             }
             let held: BTreeMap<String, ()> =

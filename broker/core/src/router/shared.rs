@@ -46,11 +46,13 @@ pub(crate) struct Turn {
     pub(crate) session: Option<SessionSlot>,
 }
 
-/// Where a member is: its position among those here, or a destination and its position there.
+/// Where a member is: its position among those here, a destination and its position there, or the
+/// replicated state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Here(u32),
     There(Destination, u32),
+    State,
 }
 
 /// The members that one Topic Filter and share name have.
@@ -75,8 +77,12 @@ pub(super) struct Group {
 
 impl Group {
     fn members(&self) -> SharedMembers {
-        let count = |members: &Vec<Subscriber>| members.len() as u32;
-        SharedMembers { connected: count(&self.connected), offline: count(&self.offline) }
+        let served = self.connected.iter().filter(|member| member.is_served_by_state).count();
+        SharedMembers {
+            connected: self.connected.len() as u32,
+            offline: self.offline.len() as u32,
+            served_by_state: served as u32,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -8,13 +8,18 @@ use super::entry::Subscriber;
 use super::route::{Target, merge};
 use super::shared::{Group, GroupIndex, Holder, Place, RemoteMembers};
 use crate::engine::{Destination, SharedMembers};
-use crate::session::Sessions;
+use crate::session::{SessionSlot, Sessions};
 use crate::types::NodeId;
 
 /// Which members are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
+    /// Those whose clients are connected.
     Connected,
+    /// Those of them that the replicated state does not serve: who gets messages of QoS 1 and 2
+    /// from engines.
+    Live,
+    /// Those whose clients are not connected.
     Offline,
 }
 
@@ -22,6 +27,7 @@ impl Presence {
     const fn of(self, members: SharedMembers) -> u32 {
         match self {
             Self::Connected => members.connected,
+            Self::Live => members.live(),
             Self::Offline => members.offline,
         }
     }
@@ -34,6 +40,8 @@ pub(crate) struct SharedRoute {
     pub(crate) key: Arc<str>,
     /// Members here whose clients are connected, sorted by session.
     pub(crate) connected: Vec<Target>,
+    /// Those of them that the replicated state does not serve; `None` when these are all.
+    live: Option<Vec<Target>>,
     /// The others here.
     pub(crate) offline: Vec<Target>,
     /// Members here left out as they may not receive from the topic.
@@ -64,9 +72,15 @@ impl SharedRoute {
             members.map(|member| merge(member.session, std::iter::once(member))).collect()
         };
         let (connected, offline) = (targets(&group.connected), targets(&group.offline));
+        let is_served = |member: &&Subscriber| member.is_served_by_state;
+        let served = group.connected.iter().filter(is_served).map(|member| member.session);
+        let served: Vec<SessionSlot> = served.collect();
+        let is_live = |target: &&Target| served.binary_search(&target.session).is_err();
+        let live = || connected.iter().filter(is_live).cloned().collect();
+        let live = (!served.is_empty()).then(live);
         let here_at = group.remote.partition_point(|remote| remote.holder < here);
         let (key, remote) = (Arc::clone(&group.key), group.remote.clone());
-        Self { group: index, key, connected, offline, denied, remote, here_at }
+        Self { group: index, key, connected, live, offline, denied, remote, here_at }
     }
 
     /// What it adds to the size of its route.
@@ -77,6 +91,7 @@ impl SharedRoute {
     pub(crate) fn here(&self, presence: Presence) -> &[Target] {
         match presence {
             Presence::Connected => &self.connected,
+            Presence::Live => self.live.as_ref().unwrap_or(&self.connected),
             Presence::Offline => &self.offline,
         }
     }

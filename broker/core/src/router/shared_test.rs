@@ -116,7 +116,7 @@ fn take_step(router: &mut Router, model: &mut Model, step: &Step) {
         }
         Step::Remote(to, group, filter, connected, offline) => {
             let (node, holder) = holder(to);
-            let members = SharedMembers { connected, offline };
+            let members = SharedMembers { connected, offline, ..SharedMembers::NONE };
             router.set_remote(RemoteInterest::Shared {
                 destination: Destination::new(to).unwrap(),
                 node,
@@ -203,7 +203,7 @@ fn a_group_that_everyone_has_left_is_forgotten_once_that_is_told() {
     assert!(router.groups.is_empty());
     let filter: Arc<str> = Arc::from("$share/no-group");
     let (destination, node) = (Destination::new(1).unwrap(), None);
-    let members = SharedMembers { connected: 1, offline: 0 };
+    let members = SharedMembers { connected: 1, offline: 0, ..SharedMembers::NONE };
     router.set_remote(RemoteInterest::Shared { destination, node, filter, members });
     assert!(router.groups.is_empty(), "no Topic Filter");
 }

@@ -9,6 +9,7 @@ mod inbound;
 mod on_demand;
 mod queue;
 mod state;
+mod subscriptions;
 mod table;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub(crate) use inbound::InboundQoS2;
 pub(crate) use on_demand::OnDemand;
 pub(crate) use queue::{Queue, QueueLimits};
 pub use state::{DeliveryState, InFlightState, SessionState, SubscriptionState};
+pub(crate) use subscriptions::Subscriptions;
 pub(crate) use table::Sessions;
 
 use self::on_demand::Unwritten;
@@ -74,7 +76,7 @@ pub(crate) struct Session {
     pub(crate) expiry_seconds: u32,
     /// When it ends unless the client comes back; `NEVER` while it is connected.
     pub(crate) expires_at: Millis,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Subscriptions<Subscription>,
     pub(crate) in_flight: OnDemand<InFlight>,
     /// What of the bytes in flight is in the engine's total.
     pub(crate) in_flight_counted: u64,
@@ -105,6 +107,6 @@ impl Session {
     }
 
     pub(crate) fn subscription(&self, filter: &str) -> Option<usize> {
-        self.subscriptions.iter().position(|subscription| &*subscription.filter == filter)
+        self.subscriptions.position(filter)
     }
 }

@@ -2,65 +2,21 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use broker_policy::Policy;
+use broker_policy::realm::is_same_user;
 
+use super::applied::{Applied, ApplyContext};
 use super::batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
 use super::form::WillForm;
 use super::index::Member;
-use super::operation::{Operation, SessionRef};
+use super::operation::{GroupForm, Operation, Pick, SessionRef};
 use super::record::{Record, StoredWill};
 use super::store::{Control, Proposer, SessionStore, is_indexed, is_membership};
 use super::{Holder, SessionKey, shard_of};
-use crate::retained::RetainedChange;
-use crate::router::Message;
 use crate::session::SubscriptionState;
 use crate::types::{ClientId, Millis};
 
 /// Proposers that are remembered; the one that started first is forgotten beyond that.
 const PROPOSERS_MAX: usize = 1024;
-
-/// What else of the replicated state operations look at or change.
-pub struct ApplyContext<'a> {
-    /// The log entry.
-    pub log_index: u64,
-    /// The policy as of the entry: a will is published if its user may.
-    pub policy: &'a Policy,
-    /// Sets or takes away a retained message; false when there is no room for it.
-    pub retain: &'a mut dyn FnMut(RetainedChange) -> bool,
-}
-
-/// A session that has something to send.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ready {
-    /// Where its client is connected.
-    pub holder: Holder,
-    /// Whose session.
-    pub client_id: ClientId,
-}
-
-/// A will: its node is to send it to those who are not in the state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LiveMessage {
-    /// The node that proposed what led to it.
-    pub node: crate::types::NodeId,
-    /// Its process: one that reads the entry again after a start does not send it again.
-    pub start: u64,
-    /// Whose will.
-    pub client_id: ClientId,
-    /// The message.
-    pub message: Arc<Message>,
-}
-
-/// What came of a batch.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Applied {
-    /// One for each operation, in order.
-    pub outcomes: Vec<OperationOutcome>,
-    /// Sessions with new messages whose clients are connected, wherever.
-    pub ready: Vec<Ready>,
-    /// Wills for everybody else.
-    pub live: Vec<LiveMessage>,
-}
 
 impl SessionStore {
     /// Applies a batch; the second time it changes nothing and answers the same.
@@ -97,7 +53,9 @@ impl SessionStore {
                 gone.map(|record| record.client_id.clone()).collect()
             };
             for key in gone {
-                self.remove(&mut self.control(), key.as_str());
+                let mut control = self.control();
+                self.remove(&mut control, key.as_str());
+                self.publish_totals(&control);
             }
         }
     }
@@ -161,6 +119,7 @@ impl<'a> Applying<'a> {
     fn end(mut self) -> Applied {
         let outcomes = self.applied.outcomes.clone();
         self.control.totals.operations += outcomes.len() as u64;
+        self.store.publish_totals(&self.control);
         if let Some(proposer) = self.control.proposers.get_mut(&self.origin.node) {
             proposer.outcomes.insert(self.origin.seq, outcomes);
         }
@@ -182,14 +141,10 @@ impl<'a> Applying<'a> {
                 self.attach(client_id, asked, will)
             }
             Operation::Detach { session, sent_to, is_will_dropped, expiry_seconds } => {
-                match self.is_current(session) {
-                    true => {
-                        let sent_to = Some(sent_to);
-                        self.part(session.client_id, sent_to, is_will_dropped, expiry_seconds);
-                        OperationOutcome::Done
-                    }
-                    false => OperationOutcome::Stale,
-                }
+                self.detach(session, sent_to, (is_will_dropped, expiry_seconds), &[])
+            }
+            Operation::DetachMember { session, sent_to, is_will_dropped, expiry_seconds, live } => {
+                self.detach(session, sent_to, (is_will_dropped, expiry_seconds), &live)
             }
             Operation::Discard { client_id } => {
                 self.end_session(client_id);
@@ -198,8 +153,17 @@ impl<'a> Applying<'a> {
             Operation::Subscribe { session, subscriptions } => {
                 self.subscribe(session, subscriptions)
             }
-            Operation::Unsubscribe { session, filters } => self.unsubscribe(session, &filters),
+            Operation::Unsubscribe { session, filters } => {
+                self.unsubscribe(session, &filters, None)
+            }
+            Operation::Leave { session, filters, sent_to, live } => {
+                self.unsubscribe(session, &filters, Some((sent_to, &live)))
+            }
             Operation::Publish { publisher, shards, groups, is_retained, message } => {
+                let groups: Vec<GroupForm<'_>> = groups.into_iter().map(next_of).collect();
+                self.publish(publisher, (shards, &groups), is_retained, message)
+            }
+            Operation::PublishShared { publisher, shards, groups, is_retained, message } => {
                 self.publish(publisher, (shards, &groups), is_retained, message)
             }
             Operation::Acknowledge { session, seqs } => self.with_current(session, |record| {
@@ -220,12 +184,28 @@ impl<'a> Applying<'a> {
             Operation::Deliver { session, qos, retain, subscription_id, message } => {
                 self.deliver(session, (qos, retain), subscription_id, message)
             }
+            Operation::Delay(form) => self.delay(form),
             Operation::Expire { sessions_max } => self.expire(sessions_max),
             Operation::NodeGone { node, start } => {
                 self.process_gone(|holder| holder.node == node && holder.start <= start);
                 OperationOutcome::Done
             }
         }
+    }
+
+    /// The connection is gone; `live` are the session's groups that others go on with.
+    fn detach(
+        &mut self,
+        session: SessionRef<'_>,
+        sent_to: u64,
+        end: (bool, Option<u32>),
+        live: &[&str],
+    ) -> OperationOutcome {
+        if !self.is_current(session) {
+            return OperationOutcome::Stale;
+        }
+        self.part(session.client_id, Some(sent_to), end, live);
+        OperationOutcome::Done
     }
 
     /// Whether the session is still this connection's.
@@ -259,8 +239,11 @@ impl<'a> Applying<'a> {
     ) -> OperationOutcome {
         let goes_on = {
             let shard = self.store.shard(client_id);
-            let found = shard.get(client_id);
-            found.is_some_and(|r| !asked.clean_start && r.username.as_deref() == asked.username)
+            // One whose time is over is over, though nobody has looked yet. [MQTT-4.1.0-2]
+            let found = shard.get(client_id).filter(|record| self.now < record.expires_at);
+            found.is_some_and(|record| {
+                !asked.clean_start && is_same_user(record.username.as_deref(), asked.username)
+            })
         };
         if !goes_on {
             self.end_session(client_id);
@@ -277,7 +260,9 @@ impl<'a> Applying<'a> {
         let BatchOrigin { node, start, .. } = self.origin;
         let holder = Holder { node, start, worker: asked.worker };
         self.control.hold(Some(holder));
+        let control = &mut self.control;
         self.store.shard(client_id).change(client_id, |record| {
+            control.comes_back(record);
             record.attachment = attachment;
             record.holder = Some(holder);
             record.username = asked.username.map(Arc::from);
@@ -289,7 +274,7 @@ impl<'a> Applying<'a> {
                 delay_seconds: will.delay_seconds,
             });
         });
-        self.set_member_connected(client_id, true);
+        self.set_member_node(client_id, Some(node));
         self.give(SessionRef { client_id, attachment }, asked.subscriptions);
         OperationOutcome::Attached { attachment, session_present: goes_on }
     }
@@ -299,7 +284,7 @@ impl<'a> Applying<'a> {
         {
             let shard = self.store.shard(session.client_id);
             let Some(record) = shard.get(session.client_id) else { return };
-            let has = |filter: &str| record.subscriptions.iter().any(|own| *own.filter == *filter);
+            let has = |filter: &str| record.subscriptions.position(filter).is_some();
             subscriptions.retain(|subscription| !has(&subscription.filter));
         }
         if !subscriptions.is_empty() {
@@ -321,16 +306,15 @@ impl<'a> Applying<'a> {
             let mut shard = self.store.shard_at(number);
             let Some(record) = shard.get_mut(session.client_id) else { continue };
             let key = record.client_id.clone();
-            let same = record.subscriptions.iter().position(|s| s.filter == subscription.filter);
+            let same = record.subscriptions.position(&subscription.filter);
             let earlier = match same {
-                Some(at) => {
-                    Some(std::mem::replace(&mut record.subscriptions[at], subscription.clone()))
-                }
+                Some(at) => Some(record.subscriptions.replace(at, subscription.clone())),
                 None => {
                     record.subscriptions.push(subscription.clone());
                     None
                 }
             };
+            let node = record.holder.map(|holder| holder.node);
             let SubscriptionState { filter, options, id } = &subscription;
             let mut index = self.store.write_index();
             if earlier.as_ref().is_some_and(is_indexed) {
@@ -345,7 +329,7 @@ impl<'a> Applying<'a> {
                 shard.hold(session.client_id, filter, *options, *id);
                 has_changed |= index.add(filter, number);
             } else if is_membership(&subscription) {
-                index.join(filter, &key, Member { options: *options, id: *id, is_connected: true });
+                index.join(filter, &key, Member { options: *options, id: *id, node });
                 has_changed = true;
             }
         }
@@ -363,6 +347,11 @@ struct Asked<'a> {
     clean_start: bool,
     expiry_seconds: u32,
     subscriptions: Vec<SubscriptionState>,
+}
+
+/// A group whose next member is meant.
+pub(super) const fn next_of(key: &str) -> GroupForm<'_> {
+    GroupForm { key, pick: Pick::Next, has_live: false }
 }
 
 fn is_held(record: &Record, session: SessionRef<'_>) -> bool {

@@ -233,17 +233,84 @@ fn a_group_gives_each_message_to_one_member_and_a_leaving_ones_to_others() {
     assert_eq!(machine.payloads("a"), ["1", "3"]);
     assert_eq!(machine.payloads("b"), ["2", "4"]);
     assert!(machine.payloads("c").is_empty(), "others are connected");
-    // `a` was sent its first one: that stays with it.
+    // `a` goes: what it has not acknowledged goes to who is there, sent or not.
     machine.one(detach(session("a", a), 1));
-    assert_eq!(machine.payloads("a"), ["1"]);
-    assert_eq!(machine.payloads("b"), ["2", "4", "3"]);
-    // Its session ends: what it had not acknowledged goes on.
+    assert!(machine.payloads("a").is_empty());
+    assert_eq!(machine.payloads("b"), ["2", "4", "1", "3"]);
     machine.one(Operation::Discard { client_id: "a" });
-    assert_eq!(machine.payloads("b"), ["2", "4", "3", "1"]);
     machine.restore();
     machine.one(Operation::Unsubscribe { session: session("b", b), filters: vec!["$share/g/t"] });
     machine.publish("t", "5", AtLeastOnce);
     assert_eq!(machine.payloads("c"), ["5"], "the only member is away");
+}
+
+#[test]
+fn qos_2_that_was_sent_stays_with_its_member_and_ends_with_it() {
+    let mut machine = Machine::new();
+    let (a, b) = (machine.attach("a"), machine.attach("b"));
+    machine.subscribe(session("a", a), "$share/g/t", ExactlyOnce);
+    for payload in ["1", "2", "3"] {
+        machine.publish("t", payload, ExactlyOnce);
+    }
+    machine.subscribe(session("b", b), "$share/g/t", ExactlyOnce);
+    machine.one(Operation::Receive { session: session("a", a), seqs: vec![1] });
+    machine.one(detach(session("a", a), 2));
+    assert_eq!(machine.payloads("a"), ["-", "2"], "received, and perhaps received");
+    assert_eq!(machine.payloads("b"), ["3"]);
+    let again = machine.attach("a");
+    assert_eq!(machine.payloads("a"), ["-", "2"]);
+    machine.publish("t", "4", ExactlyOnce);
+    machine.publish("t", "5", ExactlyOnce);
+    assert_eq!(machine.payloads("a"), ["-", "2", "4"]);
+    // The session of a client that is connected ends: anything may have been sent.
+    machine.one(detach(session("b", b), 9));
+    let applied = machine.run(&[Operation::Discard { client_id: "a" }]);
+    assert!(applied.live.is_empty(), "to nobody else");
+    assert_eq!((machine.payloads("b").len(), again), (2, 3));
+}
+
+#[test]
+fn what_nobody_takes_stays_with_the_member_that_leaves() {
+    let mut machine = Machine::new();
+    let (a, b) = (machine.attach("a"), machine.attach("b"));
+    machine.limits.messages_max = 1;
+    machine.limits.in_flight_max = 0;
+    machine.subscribe(session("a", a), "$share/g/t", AtLeastOnce);
+    machine.publish("t", "1", AtLeastOnce);
+    machine.subscribe(session("b", b), "$share/g/t", AtLeastOnce);
+    machine.publish("t", "2", AtLeastOnce);
+    machine.one(detach(session("a", a), 0));
+    assert_eq!(machine.payloads("a"), ["1"], "`b` has no room");
+    assert_eq!(machine.payloads("b"), ["2"]);
+}
+
+#[test]
+fn a_choice_is_made_by_what_the_operation_says() {
+    let picks = |pick: Pick| {
+        let mut machine = Machine::new();
+        for client in ["a", "b", "c", "d"] {
+            let attachment = machine.attach(client);
+            machine.subscribe(session(client, attachment), "$share/g/t", AtLeastOnce);
+        }
+        machine.one(detach(session("b", 2), 0));
+        let groups = vec![GroupForm { key: "$share/g/t", pick, has_live: false }];
+        let message = message("t", "x", AtLeastOnce);
+        for _ in 0..6 {
+            machine.one(Operation::PublishShared {
+                publisher: None,
+                shards: 0,
+                groups: groups.clone(),
+                is_retained: false,
+                message: MessageForm::of(&message),
+            });
+        }
+        ["a", "b", "c", "d"].map(|client| machine.payloads(client).len())
+    };
+    assert_eq!(picks(Pick::Next), [2, 0, 2, 2]);
+    assert_eq!(picks(Pick::At(1)), [0, 0, 6, 0]);
+    assert_eq!(picks(Pick::At(5)), [0, 0, 0, 6]);
+    assert_eq!(picks(Pick::Sticky), [6, 0, 0, 0]);
+    assert_eq!(picks(Pick::Near(NodeId(7))), [2, 0, 2, 2]);
 }
 
 #[test]
@@ -270,10 +337,164 @@ fn bytes_that_are_no_operation_end_the_batch_and_change_nothing_else() {
 }
 
 #[test]
+fn delayed_messages_survive_a_snapshot_and_go_to_sessions_in_their_order() {
+    let mut machine = Machine::new();
+    let a = machine.attach("a");
+    machine.subscribe(session("a", a), "t", AtLeastOnce);
+    for (seconds, payload) in [(9, "later"), (5, "first"), (5, "second")] {
+        let message = message("t", payload, AtLeastOnce);
+        let limits = DelayLimits { messages_max: 9, bytes_max: 999 };
+        let outcome = machine.one(Operation::Delay(DelayForm {
+            publisher: None,
+            client_id: "p",
+            username: None,
+            seconds,
+            limits,
+            message: MessageForm::of(&message),
+        }));
+        assert_eq!(outcome, DONE);
+    }
+    machine.restore();
+    assert_eq!(machine.store.totals().delayed_messages, 3);
+    assert_eq!(machine.store.next_due(), Some(machine.now.plus_seconds(5)));
+    machine.now = machine.now.plus_seconds(5);
+    let applied = machine.run(&[Operation::Expire { sessions_max: 10 }]);
+    assert_eq!(machine.payloads("a"), ["first", "second"]);
+    assert_eq!(applied.live.len(), 2, "and to everybody else by way of the proposer's node");
+    machine.restore();
+    machine.now = machine.now.plus_seconds(4);
+    machine.run(&[Operation::Expire { sessions_max: 10 }]);
+    assert_eq!(machine.payloads("a"), ["first", "second", "later"]);
+}
+
+#[test]
 fn time_is_the_proposers() {
     let mut machine = Machine::new();
     let a = machine.attach("a");
     machine.now = Millis(5_000_000);
     machine.one(detach(session("a", a), 0));
     assert_eq!(machine.store.next_due(), Some(Millis(5_000_000 + 3_600_000)));
+}
+
+#[test]
+fn sessions_whose_clients_are_away_are_counted_with_their_subscriptions() {
+    let mut machine = Machine::new();
+    let away = |machine: &Machine| {
+        let AwayTotals { sessions, subscriptions, shared_subscriptions } =
+            machine.store.totals().away;
+        (sessions, subscriptions, shared_subscriptions)
+    };
+    let (a, b) = (machine.attach("a"), machine.attach("b"));
+    for filter in ["t", "u", "$share/g/t"] {
+        machine.subscribe(session("a", a), filter, AtLeastOnce);
+    }
+    assert_eq!(away(&machine), (0, 0, 0));
+    machine.one(detach(session("a", a), 0));
+    assert_eq!(away(&machine), (1, 3, 1));
+    machine.one(detach(session("b", b), 0));
+    machine.restore();
+    assert_eq!(away(&machine), (2, 3, 1));
+    let a = machine.attach("a");
+    assert_eq!(away(&machine), (1, 0, 0));
+    // Taken over, by a clean start, and parted again.
+    let a = { machine.attach_with("a", true, None).0.max(a) };
+    assert_eq!(away(&machine), (1, 0, 0));
+    machine.subscribe(session("a", a), "t", AtLeastOnce);
+    machine.one(detach(session("a", a), 0));
+    assert_eq!(away(&machine), (2, 1, 0));
+    assert_eq!(machine.store.totals().expired, 0);
+    machine.now = machine.now.plus_seconds(3600);
+    machine.one(Operation::Expire { sessions_max: 10 });
+    assert_eq!((away(&machine), machine.store.totals().expired), ((0, 0, 0), 2));
+    machine.attach("c");
+    machine.one(Operation::NodeGone { node: NodeId(7), start: 1 });
+    assert_eq!(away(&machine), (1, 0, 0));
+    machine.store.end_sessions_of(|_, _| true);
+    assert_eq!(away(&machine), (0, 0, 0));
+}
+
+/// [MQTT-3.1.3-9], and section 3.1.2.5 for a session that ends.
+#[test]
+fn a_take_over_sends_the_will_without_delay_or_of_a_session_that_ends_and_no_other() {
+    let gone = message("will", "gone", AtLeastOnce);
+    for (delay_seconds, clean_start, wills) in [(0, false, 1), (10, false, 0), (10, true, 1)] {
+        let mut machine = Machine::new();
+        let watcher = machine.attach("watcher");
+        machine.subscribe(session("watcher", watcher), "will", AtLeastOnce);
+        let will = WillForm {
+            message: MessageForm::of(&gone),
+            message_expiry_seconds: None,
+            delay_seconds,
+        };
+        machine.attach_with("a", false, Some(will));
+        machine.attach_with("a", clean_start, None);
+        machine.now = machine.now.plus_seconds(20);
+        machine.one(Operation::Expire { sessions_max: 10 });
+        assert_eq!(machine.payloads("watcher").len(), wills, "{delay_seconds} {clean_start}");
+    }
+}
+
+#[test]
+fn a_session_whose_time_is_over_is_not_gone_on_with_though_nobody_has_looked() {
+    let mut machine = Machine::new();
+    let a = machine.attach("a");
+    machine.one(detach(session("a", a), 0));
+    machine.now = machine.now.plus_seconds(3599);
+    let (a, is_present) = machine.attach_with("a", false, None);
+    assert!(is_present);
+    machine.subscribe(session("a", a), "t", AtLeastOnce);
+    machine.one(detach(session("a", a), 0));
+    machine.publish("t", "x", AtLeastOnce);
+    machine.now = machine.now.plus_seconds(3600);
+    assert!(!machine.attach_with("a", false, None).1);
+    assert_eq!(machine.payloads("a"), [""; 0]);
+}
+
+/// [MQTT-4.8.2-4] [MQTT-4.8.2-5]
+#[test]
+fn what_a_member_that_ends_was_sent_with_qos_2_goes_to_nobody_else() {
+    for (qos, was_sent, goes_on) in
+        [(ExactlyOnce, true, false), (ExactlyOnce, false, true), (AtLeastOnce, true, true)]
+    {
+        let mut machine = Machine::new();
+        let members = ["a", "b"].map(|id| (id, machine.attach(id)));
+        for (id, attachment) in members {
+            machine.subscribe(session(id, attachment), "$share/g/t", qos);
+        }
+        machine.publish("t", "x", qos);
+        let has_it = |machine: &Machine, id| !machine.waiting(id).is_empty();
+        let (holders, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|(id, _)| has_it(&machine, id));
+        let ([(holder, attachment)], [(other, _)]) = (&holders[..], &others[..]) else { panic!() };
+        machine.one(Operation::Detach {
+            session: session(holder, *attachment),
+            sent_to: if was_sent { machine.waiting(holder)[0].0 } else { 0 },
+            is_will_dropped: false,
+            expiry_seconds: Some(0),
+        });
+        assert!(!machine.store.contains(holder));
+        assert_eq!(has_it(&machine, other), goes_on, "{qos:?} {was_sent}");
+    }
+}
+
+#[test]
+fn a_client_identifier_of_another_user_is_another_session() {
+    let mut machine = Machine::new();
+    let mut attach = |username| {
+        machine.one(Operation::Attach {
+            client_id: "a",
+            username,
+            worker: 3,
+            clean_start: false,
+            expiry_seconds: 3600,
+            will: None,
+            subscriptions: Vec::new(),
+        })
+    };
+    for (username, is_present) in
+        [(Some("pump"), false), (Some("pump"), true), (Some("gate"), false), (None, false)]
+    {
+        let OperationOutcome::Attached { session_present, .. } = attach(username) else { panic!() };
+        assert_eq!(session_present, is_present, "{username:?}");
+    }
 }

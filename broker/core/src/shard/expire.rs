@@ -1,4 +1,4 @@
-//! Time: delayed wills and Session Expiry, by the clock of whoever proposes to look.
+//! Time: delayed wills and messages, and Session Expiry, by the clock of whoever proposes to look.
 
 use super::SHARDS;
 use super::apply::Applying;
@@ -8,7 +8,7 @@ use crate::types::Millis;
 
 impl Applying<'_> {
     pub(super) fn expire(&mut self, sessions_max: u32) -> OperationOutcome {
-        let mut left = sessions_max;
+        let mut left = sessions_max - self.publish_delayed(sessions_max);
         for number in 0..SHARDS {
             while left > 0 {
                 let due = self.store.shard_at(number).due(self.now);
@@ -26,6 +26,7 @@ impl Applying<'_> {
                     self.publish_will(will);
                 }
                 if is_over {
+                    self.control.totals.expired += 1;
                     self.end_session(key.as_str());
                 }
             }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::operation::Pick;
 use super::record::Record;
 use super::store::{is_indexed, is_membership};
 use super::{SHARDS, SessionKey, shard_of};
 use crate::codec::packet::SubscriptionOptions;
 use crate::session::SubscriptionState;
 use crate::topic::{FilterTrie, TopicFilter};
-use crate::types::SubscriptionId;
+use crate::types::{NodeId, SubscriptionId};
 
 /// Which durable sessions a topic's messages of QoS 1 and 2 are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,8 +27,23 @@ pub struct DurableRoute {
 pub struct DurableGroup {
     /// Its whole Topic Filter, `$share/` and the share name included.
     pub key: Arc<str>,
-    /// Whether the client of one of them is connected.
-    pub has_connected: bool,
+    /// How many of them have a client that is connected, by its node; in the order of nodes.
+    pub connected: Vec<(NodeId, u32)>,
+}
+
+impl DurableGroup {
+    /// Members whose clients are connected, wherever.
+    #[must_use]
+    pub fn connected(&self) -> u32 {
+        self.connected.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Members whose clients are connected to this node.
+    #[must_use]
+    pub fn connected_to(&self, node: NodeId) -> u32 {
+        let mut nodes = self.connected.iter().filter(|(known, _)| *known == node);
+        nodes.next().map_or(0, |(_, count)| *count)
+    }
 }
 
 /// A session that shares a Subscription.
@@ -35,7 +51,8 @@ pub struct DurableGroup {
 pub(super) struct Member {
     pub(super) options: SubscriptionOptions,
     pub(super) id: Option<SubscriptionId>,
-    pub(super) is_connected: bool,
+    /// Where its client is connected.
+    pub(super) node: Option<NodeId>,
 }
 
 /// The durable sessions that share a Subscription.
@@ -47,22 +64,51 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// The members in the order in which they are asked: connected ones first, each of the two
-    /// kinds beginning behind the one that was last.
-    pub(super) fn candidates(&self) -> Vec<(SessionKey, Member)> {
-        let start = self.last.as_ref();
-        let is_later = |key: &SessionKey| start.is_none_or(|last| key > last);
-        let turn = |is_connected: bool| {
-            let kind = move |member: &Member| member.is_connected == is_connected;
-            let later = self.members.iter().filter(move |(key, m)| is_later(key) && kind(m));
-            let earlier = self.members.iter().filter(move |(key, m)| !is_later(key) && kind(m));
-            later.chain(earlier)
+    /// The members whose clients are connected, and the others, each in the order in which they
+    /// are asked.
+    pub(super) fn candidates(&self, pick: Pick) -> [Vec<(SessionKey, Member)>; 2] {
+        let of = |is_connected: bool| {
+            let members = self.members.iter().map(|(key, member)| (key.clone(), *member));
+            let mut members: Vec<(SessionKey, Member)> =
+                members.filter(|(_, member)| member.node.is_some() == is_connected).collect();
+            if !members.is_empty() {
+                let start = self.start(&members, pick);
+                members.rotate_left(start);
+            }
+            if let Pick::Near(node) = pick {
+                // Stable: each of the two kinds stays in its order.
+                members.sort_by_key(|(_, member)| member.node != Some(node));
+            }
+            members
         };
-        turn(true).chain(turn(false)).map(|(key, member)| (key.clone(), *member)).collect()
+        [of(true), of(false)]
     }
 
-    fn has_connected(&self) -> bool {
-        self.members.values().any(|member| member.is_connected)
+    /// Where the order begins.
+    fn start(&self, members: &[(SessionKey, Member)], pick: Pick) -> usize {
+        let last = self.last.as_ref();
+        let behind_last =
+            last.map_or(0, |last| members.partition_point(|(key, _)| key <= last) % members.len());
+        match pick {
+            Pick::Next | Pick::Near(_) => behind_last,
+            Pick::At(position) => position as usize % members.len(),
+            Pick::Sticky => {
+                let known = last.and_then(|last| members.iter().position(|(key, _)| key == last));
+                known.unwrap_or(behind_last)
+            }
+        }
+    }
+
+    pub(super) fn has_connected(&self) -> bool {
+        self.members.values().any(|member| member.node.is_some())
+    }
+
+    fn connected(&self) -> Vec<(NodeId, u32)> {
+        let mut counts = BTreeMap::new();
+        for node in self.members.values().filter_map(|member| member.node) {
+            *counts.entry(node).or_default() += 1;
+        }
+        counts.into_iter().collect()
     }
 }
 
@@ -101,13 +147,13 @@ impl Index {
 
     /// Adds the Subscriptions of a session.
     pub(super) fn enter(&mut self, record: &Record) {
-        let is_connected = record.holder.is_some();
-        for subscription in &record.subscriptions {
+        let node = record.holder.map(|holder| holder.node);
+        for subscription in record.subscriptions.iter() {
             let SubscriptionState { filter, options, id } = subscription;
             if is_indexed(subscription) {
                 self.add(filter, shard_of(record.client_id.as_str()));
             } else if is_membership(subscription) {
-                let member = Member { options: *options, id: *id, is_connected };
+                let member = Member { options: *options, id: *id, node };
                 self.join(filter, &record.client_id, member);
             }
         }
@@ -115,7 +161,7 @@ impl Index {
 
     /// Takes the Subscriptions of a session out.
     pub(super) fn forget(&mut self, record: &Record) {
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             if is_indexed(subscription) {
                 self.remove(&subscription.filter, shard_of(record.client_id.as_str()));
             } else if is_membership(subscription) {
@@ -167,10 +213,10 @@ impl Index {
     }
 
     /// The client of a member has come or gone.
-    pub(super) fn set_connected(&mut self, key: &str, session: &SessionKey, is_connected: bool) {
+    pub(super) fn set_node(&mut self, key: &str, session: &SessionKey, node: Option<NodeId>) {
         let member = self.groups.get_mut(key).and_then(|group| group.members.get_mut(session));
         if let Some(member) = member {
-            member.is_connected = is_connected;
+            member.node = node;
         }
     }
 
@@ -179,8 +225,8 @@ impl Index {
         (route.shards, route.groups) = (0, Vec::new());
         self.filters.for_each_match(topic, |filter| route.shards |= filter.shards());
         self.group_filters.for_each_match(topic, |key| {
-            let has_connected = self.groups.get(key).is_some_and(Group::has_connected);
-            route.groups.push(DurableGroup { key: Arc::clone(key), has_connected });
+            let connected = self.groups.get(key).map(Group::connected).unwrap_or_default();
+            route.groups.push(DurableGroup { key: Arc::clone(key), connected });
         });
         route.groups.sort_by(|a, b| a.key.cmp(&b.key));
     }

@@ -2,31 +2,38 @@
 
 use std::sync::Arc;
 
-use super::apply::{Applying, Ready};
+use super::applied::Ready;
+use super::apply::Applying;
 use super::batch::OperationOutcome;
-use super::operation::SessionRef;
+use super::index::Group;
+use super::operation::{GroupForm, Pick, SessionRef};
 use super::publish::DueWill;
 use super::record::{Entry, Progress, Record};
 use super::sessions::Incoming;
 use super::store::{is_indexed, is_membership};
 use super::{Holder, SHARDS, SessionKey, shard_of};
 use crate::topic::is_shared;
-use crate::types::{ClientId, Millis, QoS};
+use crate::types::{ClientId, Millis, NodeId, QoS};
 
 impl Applying<'_> {
     /// The session's connection is gone. Without `sent_to` anything may have been sent to it.
+    /// `live` are those of its groups that have members that are connected outside the state.
     pub(super) fn part(
         &mut self,
         client_id: &str,
         sent_to: Option<u64>,
-        is_will_dropped: bool,
-        expiry_seconds: Option<u32>,
+        (is_will_dropped, expiry_seconds): (bool, Option<u32>),
+        live: &[&str],
     ) {
         let now = self.now;
         let (mut is_over, mut will, mut holder) = (false, None, None);
+        let control = &mut self.control;
         self.store.shard(client_id).change(client_id, |record| {
             note_sent(record, sent_to);
             holder = record.holder.take();
+            if holder.is_some() {
+                control.goes_away(record);
+            }
             record.expiry_seconds = expiry_seconds.unwrap_or(record.expiry_seconds);
             if is_will_dropped {
                 record.will = None;
@@ -54,16 +61,20 @@ impl Applying<'_> {
             self.end_session(client_id);
             return;
         }
-        self.set_member_connected(client_id, false);
-        self.hand_on_unsent(client_id);
+        self.set_member_node(client_id, None);
+        self.hand_on_unacknowledged(client_id, live);
     }
 
     /// Another connection has the session now. The earlier one's will is published unless it has a
     /// delay, which the session's going on ends. [MQTT-3.1.3-9]
     pub(super) fn take_over(&mut self, client_id: &str) {
         let (mut will, mut holder) = (None, None);
+        let control = &mut self.control;
         self.store.shard(client_id).change(client_id, |record| {
             holder = record.holder.take();
+            if holder.is_some() {
+                control.goes_away(record);
+            }
             let was_connected = holder.is_some();
             if was_connected {
                 note_sent(record, None);
@@ -94,13 +105,15 @@ impl Applying<'_> {
         if let Some(will) = take_will(&mut record) {
             self.publish_will(will);
         }
-        // What was sent with QoS 2 goes to nobody else. [MQTT-4.8.2-5]
-        let sent_to = record.sent_to;
-        let left = record.queue.into_iter().zip(record.first_seq..).filter(|(entry, seq)| {
-            entry.progress == Progress::Waiting && (entry.qos == QoS::AtLeastOnce || *seq > sent_to)
-        });
-        let left: Vec<Entry> = left.map(|(entry, _)| entry).collect();
-        self.hand_on(&record.client_id, left);
+        if record.holder.is_some() {
+            note_sent(&mut record, None);
+        }
+        let left = unacknowledged(&record, |_| true);
+        let groups: Vec<Arc<str>> = left.iter().filter_map(|(_, e)| e.share.clone()).collect();
+        let groups: Vec<&str> = groups.iter().map(|key| &**key).collect();
+        // There may be members outside the state; where there are none, messages come back for
+        // those in it whose clients are away.
+        self.hand_on(&record.client_id, left, &groups);
     }
 
     /// Sessions whose connections went with a process.
@@ -114,15 +127,18 @@ impl Applying<'_> {
             for (key, holder) in gone {
                 // It may live after all, and only be out of reach.
                 self.tell_former(key.as_str(), holder);
-                self.part(key.as_str(), None, false, None);
+                self.part(key.as_str(), None, (false, None), &[]);
             }
         }
     }
 
+    /// `leaving` says what was sent to the client, and which groups have members that are connected
+    /// outside the state; without, anything may have been sent.
     pub(super) fn unsubscribe(
         &mut self,
         session: SessionRef<'_>,
         filters: &[&str],
+        leaving: Option<(u64, &[&str])>,
     ) -> OperationOutcome {
         if !self.is_current(session) {
             return OperationOutcome::Stale;
@@ -132,7 +148,7 @@ impl Applying<'_> {
         for filter in filters {
             let mut shard = self.store.shard_at(number);
             let Some(record) = shard.get_mut(session.client_id) else { continue };
-            let place = record.subscriptions.iter().position(|s| *s.filter == **filter);
+            let place = record.subscriptions.position(filter);
             let Some(place) = place else { continue };
             let subscription = record.subscriptions.swap_remove(place);
             let key = record.client_id.clone();
@@ -147,8 +163,9 @@ impl Applying<'_> {
             drop((shard, index));
             if is_membership(&subscription) {
                 // What is sent already stays. [MQTT-3.10.4-3]
-                let left = self.take_unsent(&key, |share| share == *filter);
-                self.hand_on(&key, left);
+                if let Some((sent_to, live)) = leaving {
+                    self.hand_on_unsent(&key, filter, sent_to, live);
+                }
             }
         }
         if has_changed {
@@ -158,13 +175,13 @@ impl Applying<'_> {
     }
 
     /// The session's client has come or gone: it counts as a member of its groups accordingly.
-    pub(super) fn set_member_connected(&self, client_id: &str, is_connected: bool) {
+    pub(super) fn set_member_node(&self, client_id: &str, node: Option<NodeId>) {
         let (key, filters) = self.shared_filters(client_id);
         if let Some(key) = key
             && !filters.is_empty()
         {
             let mut index = self.store.write_index();
-            filters.iter().for_each(|filter| index.set_connected(filter, &key, is_connected));
+            filters.iter().for_each(|filter| index.set_node(filter, &key, node));
             drop(index);
             self.store.index_changed();
         }
@@ -177,57 +194,100 @@ impl Applying<'_> {
         (Some(record.client_id.clone()), shared.map(|s| Arc::clone(&s.filter)).collect())
     }
 
-    /// The session's client has gone: what was not sent to it goes to members that are connected.
-    fn hand_on_unsent(&mut self, client_id: &str) {
+    /// The session's client has gone: what it has not acknowledged goes to members that are
+    /// connected. What was sent with QoS 2 stays: it is to be completed with this client.
+    /// [MQTT-4.8.2-4]
+    fn hand_on_unacknowledged(&mut self, client_id: &str, live: &[&str]) {
         let (key, filters) = self.shared_filters(client_id);
         let Some(key) = key else { return };
         let others: Vec<Arc<str>> = {
             let index = self.store.read_index();
             let has_others = |filter: &Arc<str>| {
                 let group = index.groups.get(filter);
-                group.is_some_and(|group| group.members.values().any(|member| member.is_connected))
+                live.contains(&&**filter) || group.is_some_and(Group::has_connected)
             };
             filters.into_iter().filter(has_others).collect()
         };
-        if !others.is_empty() {
-            let left = self.take_unsent(&key, |share| others.iter().any(|other| **other == *share));
-            self.hand_on(&key, left);
+        if others.is_empty() {
+            return;
         }
+        let is_meant = |share: &str| others.iter().any(|other| **other == *share);
+        let left = match self.store.shard(client_id).get(client_id) {
+            Some(record) => unacknowledged(record, is_meant),
+            None => return,
+        };
+        let given = self.hand_on(&key, left, live);
+        self.finish_all(client_id, &given);
     }
 
-    fn take_unsent(&mut self, key: &SessionKey, is_meant: impl Fn(&str) -> bool) -> Vec<Entry> {
-        let mut shard = self.store.shard(key.as_str());
-        let Some(record) = shard.get_mut(key.as_str()) else { return Vec::new() };
-        let before = (record.messages, record.bytes);
-        // A connected client may have been sent anything; what it has stays with it.
-        let sent_to = match record.holder {
-            Some(_) => record.next_seq().saturating_sub(1),
-            None => record.sent_to,
+    /// The session's client, which is connected, has left a group: what it was not sent of it goes
+    /// to others. What nobody takes stays.
+    fn hand_on_unsent(&mut self, key: &SessionKey, filter: &str, sent_to: u64, live: &[&str]) {
+        let left = match self.store.shard(key.as_str()).get(key.as_str()) {
+            Some(record) => {
+                let mut left = unacknowledged(record, |share| share == filter);
+                left.retain(|(seq, _)| *seq > sent_to);
+                left
+            }
+            None => return,
         };
-        let places = record.queue.iter().zip(record.first_seq..);
-        let meant: Vec<u64> = places
-            .filter(|(entry, seq)| *seq > sent_to && entry.share.as_deref().is_some_and(&is_meant))
-            .map(|(_, seq)| seq)
-            .collect();
-        let taken = meant.into_iter().filter_map(|seq| record.finish(seq)).collect();
+        let given = self.hand_on(key, left, live);
+        self.finish_all(key.as_str(), &given);
+    }
+
+    /// Messages that others have now.
+    fn finish_all(&mut self, client_id: &str, seqs: &[u64]) {
+        let mut shard = self.store.shard(client_id);
+        let Some(record) = shard.get_mut(client_id) else { return };
+        let before = (record.messages, record.bytes);
+        for seq in seqs {
+            record.finish(*seq);
+        }
         record.trim();
         self.control.count(before, (record.messages, record.bytes));
-        taken
     }
 
-    /// Gives messages of groups to other members, in order.
-    fn hand_on(&mut self, from: &SessionKey, left: Vec<Entry>) {
+    /// Gives messages of groups to other members, in order; tells which are given. Those in `live`
+    /// may have members that are connected outside the state.
+    fn hand_on(&mut self, from: &SessionKey, left: Vec<(u64, Entry)>, live: &[&str]) -> Vec<u64> {
         let (limits, log_index) = (self.limits, self.context.log_index);
-        for entry in left {
+        let mut given = Vec::new();
+        for (seq, entry) in left {
             let (Some(message), Some(key)) = (entry.message, entry.share) else { continue };
-            if message.expires_at() > self.now {
-                let (limits, publisher) = (&limits, None);
-                let incoming =
-                    Incoming { message: &message, topic: "", publisher, limits, log_index };
-                self.share(incoming, &key, Some((from, entry.qos)));
+            if message.expires_at() <= self.now {
+                self.applied.drops.expired += 1;
+                given.push(seq);
+                continue;
+            }
+            let now = self.now;
+            let incoming = Incoming {
+                message: &message,
+                topic: "",
+                publisher: None,
+                limits: &limits,
+                log_index,
+                now,
+            };
+            let has_live = live.contains(&&*key);
+            let form = GroupForm { key: &key, pick: Pick::Next, has_live };
+            if self.share(incoming, form, Some(from)).sessions > 0 {
+                given.push(seq);
             }
         }
+        given
     }
+}
+
+/// What a session has as a member of the groups that are meant and another one may get: what was
+/// sent with QoS 2 goes to nobody else. [MQTT-4.8.2-5]
+fn unacknowledged(record: &Record, is_meant: impl Fn(&str) -> bool) -> Vec<(u64, Entry)> {
+    let places = (record.first_seq..).zip(&record.queue);
+    let meant = places.filter(|(seq, entry)| {
+        entry.progress == Progress::Waiting
+            && (entry.qos == QoS::AtLeastOnce || *seq > record.sent_to)
+            && entry.share.as_deref().is_some_and(&is_meant)
+    });
+    meant.map(|(seq, entry)| (seq, entry.clone())).collect()
 }
 
 /// Notes how far the client may have been sent its messages.

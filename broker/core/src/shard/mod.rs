@@ -11,8 +11,10 @@
 //! A session belongs to the shard of its Client Identifier. All shards are carried by one group as
 //! yet; a shard is the unit in which they can be spread over several.
 
+mod applied;
 mod apply;
 mod batch;
+mod delayed;
 mod expire;
 mod form;
 mod index;
@@ -29,14 +31,16 @@ mod property_test;
 #[cfg(test)]
 mod testing;
 
-pub use apply::{Applied, ApplyContext, LiveMessage, Ready};
+pub use applied::{Applied, ApplyContext, Drops, LiveAudience, LiveMessage, Ready};
 pub use batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
 pub use form::{MessageForm, WillForm};
 pub use index::{DurableGroup, DurableRoute};
-pub use operation::{Operation, PublisherForm, SessionRef};
+pub use operation::{
+    DelayForm, DelayLimits, GroupForm, Operation, Pick, PublisherForm, SessionRef,
+};
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;
-pub use store::{SessionStore, SessionTotals, SessionView};
+pub use store::{AwayTotals, SessionStore, SessionTotals, SessionView};
 
 use crate::types::ClientId;
 

@@ -26,6 +26,59 @@ pub struct PublisherForm<'a> {
     pub packet_id: Option<PacketId>,
 }
 
+/// How the state chooses among those members of a group whose clients are connected; among the
+/// others in the same way if none is. Whoever does not take the message has the next one asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pick {
+    /// The one behind that which got a message last, in the order of Client Identifiers.
+    Next,
+    /// By its position in that order, modulo the number of members: a hash, or a random number.
+    At(u32),
+    /// The one that got a message last, as long as its client is connected.
+    Sticky,
+    /// The next one whose client is connected to this node, if there is any.
+    Near(NodeId),
+}
+
+/// A group that a message is for: one of its members gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupForm<'a> {
+    /// Its whole Topic Filter, `$share/` and the share name included.
+    pub key: &'a str,
+    /// Which member.
+    pub pick: Pick,
+    /// Whether it has members that are connected and not in the state: one of them gets the message
+    /// rather than one in the state whose client is away.
+    pub has_live: bool,
+}
+
+/// Most that may be kept of `$delayed` messages; of whoever proposes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayLimits {
+    /// Messages.
+    pub messages_max: u64,
+    /// Bytes of topics, properties and payloads.
+    pub bytes_max: u64,
+}
+
+/// A message that is kept until its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayForm<'a> {
+    /// The durable session that publishes it; `None` for others.
+    #[serde(borrow)]
+    pub publisher: Option<PublisherForm<'a>>,
+    /// Whose message: what its client may do then decides.
+    pub client_id: &'a str,
+    /// The user of that client.
+    pub username: Option<&'a str>,
+    /// Seconds from now.
+    pub seconds: u32,
+    /// What may be kept.
+    pub limits: DelayLimits,
+    /// The message, under its real topic.
+    pub message: MessageForm<'a>,
+}
+
 /// A change of durable sessions. A form is never changed; new ones are added at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Operation<'a> {
@@ -87,7 +140,8 @@ pub enum Operation<'a> {
         publisher: Option<PublisherForm<'a>>,
         /// Shards with matching sessions, as bits.
         shards: u16,
-        /// Groups, one member of each of which gets it.
+        /// Groups, the next member of each of which gets it. Written by earlier versions; see
+        /// `PublishShared`.
         groups: Vec<&'a str>,
         /// Whether the message becomes its topic's retained one, or takes that away.
         is_retained: bool,
@@ -133,7 +187,7 @@ pub enum Operation<'a> {
         /// The message.
         message: MessageForm<'a>,
     },
-    /// Wills that are due are published, sessions that have expired end.
+    /// Wills and delayed messages that are due are published, sessions that have expired end.
     Expire {
         /// Most to look at by this one operation.
         sessions_max: u32,
@@ -145,6 +199,49 @@ pub enum Operation<'a> {
         /// Its process.
         start: u64,
     },
+    /// As `Publish`, also for one member of each of these groups.
+    PublishShared {
+        /// The durable session that publishes it; `None` for others.
+        #[serde(borrow)]
+        publisher: Option<PublisherForm<'a>>,
+        /// Shards with matching sessions, as bits.
+        shards: u16,
+        /// The groups.
+        groups: Vec<GroupForm<'a>>,
+        /// Whether the message becomes its topic's retained one, or takes that away.
+        is_retained: bool,
+        /// The message.
+        message: MessageForm<'a>,
+    },
+    /// As `Detach`, of a member of groups.
+    DetachMember {
+        /// The session.
+        #[serde(borrow)]
+        session: SessionRef<'a>,
+        /// The last message that was sent to the client.
+        sent_to: u64,
+        /// As for `Detach`.
+        is_will_dropped: bool,
+        /// As for `Detach`.
+        expiry_seconds: Option<u32>,
+        /// Its groups that have members that are connected and not in the state.
+        live: Vec<&'a str>,
+    },
+    /// As `Unsubscribe`, of Shared Subscriptions too: what the client was not sent for them goes to
+    /// other members.
+    Leave {
+        /// The session.
+        #[serde(borrow)]
+        session: SessionRef<'a>,
+        /// Whole Topic Filters.
+        filters: Vec<&'a str>,
+        /// The last message that was sent to the client; none is sent before the outcome is known.
+        sent_to: u64,
+        /// Those that have members that are connected and not in the state.
+        live: Vec<&'a str>,
+    },
+    /// A message of QoS 1 or 2 is to be published later.
+    Delay(#[serde(borrow)] DelayForm<'a>),
 }
 
 impl Operation<'_> {

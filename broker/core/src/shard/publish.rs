@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::apply::{Applying, LiveMessage, Ready};
+use super::applied::{LiveAudience, LiveMessage, Ready};
+use super::apply::{Applying, next_of};
 use super::batch::{BatchOrigin, OperationOutcome};
 use super::form::MessageForm;
 use super::index::{DurableRoute, Member};
-use super::operation::{PublisherForm, SessionRef};
+use super::operation::{GroupForm, PublisherForm, SessionRef};
 use super::record::{Entry, Progress, StoredWill};
 use super::sessions::{Incoming, Kept};
 use super::{SHARDS, SessionKey};
@@ -22,27 +23,24 @@ pub(super) struct DueWill {
     pub(super) will: StoredWill,
 }
 
+/// A message whose time has come, and whose it is.
+pub(super) struct Due {
+    pub(super) client_id: ClientId,
+    pub(super) username: Option<Arc<str>>,
+    pub(super) message: Arc<Message>,
+    pub(super) expires_at: Millis,
+}
+
 impl Applying<'_> {
     pub(super) fn publish(
         &mut self,
         publisher: Option<PublisherForm<'_>>,
-        (shards, groups): (u16, &[&str]),
+        (shards, groups): (u16, &[GroupForm<'_>]),
         is_retained: bool,
         form: MessageForm<'_>,
     ) -> OperationOutcome {
-        if let Some(publisher) = &publisher {
-            let shard = self.store.shard(publisher.session.client_id);
-            let record = shard.get(publisher.session.client_id);
-            let record = record.filter(|r| r.attachment == publisher.session.attachment);
-            match record {
-                None => return OperationOutcome::Stale,
-                Some(record) if record.holder.is_none() => return OperationOutcome::Stale,
-                Some(record) => {
-                    if publisher.packet_id.is_some_and(|id| record.inbound.contains(&id)) {
-                        return OperationOutcome::Done;
-                    }
-                }
-            }
+        if let Some(outcome) = self.check_publisher(publisher.as_ref()) {
+            return outcome;
         }
         let message = Arc::new(form.message());
         let Some(publish) = message.publish() else { return OperationOutcome::Malformed };
@@ -55,12 +53,34 @@ impl Applying<'_> {
         if kept.sessions == 0 && kept.full > 0 && !is_retained {
             return OperationOutcome::Full;
         }
+        self.remember_inbound(publisher);
+        OperationOutcome::Done
+    }
+
+    /// Whether there is nothing to publish: the session has gone elsewhere, or the QoS 2 message came
+    /// before.
+    pub(super) fn check_publisher(
+        &self,
+        publisher: Option<&PublisherForm<'_>>,
+    ) -> Option<OperationOutcome> {
+        let PublisherForm { session, packet_id } = publisher?;
+        let shard = self.store.shard(session.client_id);
+        let record = shard.get(session.client_id);
+        let record = record.filter(|record| record.attachment == session.attachment);
+        let Some(record) = record.filter(|record| record.holder.is_some()) else {
+            return Some(OperationOutcome::Stale);
+        };
+        let is_known = packet_id.is_some_and(|id| record.inbound.contains(&id));
+        is_known.then_some(OperationOutcome::Done)
+    }
+
+    /// Has the publishing session remember its QoS 2 message.
+    pub(super) fn remember_inbound(&mut self, publisher: Option<PublisherForm<'_>>) {
         if let Some(PublisherForm { session, packet_id: Some(packet_id) }) = publisher {
             self.with_current(session, |record| {
                 record.inbound.insert(packet_id);
             });
         }
-        OperationOutcome::Done
     }
 
     fn retain(&mut self, message: &Arc<Message>) -> bool {
@@ -76,7 +96,7 @@ impl Applying<'_> {
         message: &Arc<Message>,
         topic: &str,
         publisher: Option<&str>,
-        (shards, groups): (u16, &[&str]),
+        (shards, groups): (u16, &[GroupForm<'_>]),
     ) -> Kept {
         let mut kept = Kept::default();
         if message.expires_at() <= self.now {
@@ -85,7 +105,8 @@ impl Applying<'_> {
         let bytes = message.bytes() as u64;
         let limits = self.limits;
         let log_index = self.context.log_index;
-        let incoming = Incoming { message, topic, publisher, limits: &limits, log_index };
+        let now = self.now;
+        let incoming = Incoming { message, topic, publisher, limits: &limits, log_index, now };
         if self.control.totals.bytes.saturating_add(bytes) > limits.bytes_total_max {
             kept.full = 1;
         } else {
@@ -94,59 +115,96 @@ impl Applying<'_> {
                 let one = self.store.shard_at(number).publish(incoming, |holder, client_id| {
                     ready.push(Ready { holder, client_id: client_id.clone() });
                 });
-                kept.sessions += one.sessions;
-                kept.full += one.full;
+                kept.add(one);
             }
-            self.control.totals.messages += kept.sessions;
-            self.control.totals.bytes += kept.sessions * bytes;
-            for key in groups {
-                let one = self.share(incoming, key, None);
-                kept.sessions += one.sessions;
-                kept.full += one.full;
+            self.count_kept(kept, bytes);
+            for group in groups {
+                kept.add(self.share(incoming, *group, None));
             }
         }
-        self.control.totals.full += kept.full;
+        self.count_full(kept.full);
         kept
     }
 
-    /// Gives a message to one member of a group: the next one that has room, connected ones first.
-    /// `left` is the session that has it now and is to have it no longer.
+    /// Brings the totals up to date with what sessions keep of a message of so many bytes.
+    fn count_kept(&mut self, kept: Kept, bytes: u64) {
+        let totals = &mut self.control.totals;
+        totals.messages = totals.messages + kept.sessions - kept.expired;
+        totals.bytes = totals.bytes + kept.sessions * bytes - kept.expired_bytes;
+        self.applied.drops.expired += kept.expired;
+    }
+
+    /// Sessions that had no room: counted here for the state, and once for who proposed it.
+    pub(super) fn count_full(&mut self, sessions: u64) {
+        self.control.totals.full += sessions;
+        self.applied.drops.queue_full += sessions;
+    }
+
+    /// Gives a message to one member of a group that has room: one whose client is connected, here
+    /// or outside the state, before one that is away. `left` is the session that has it now and is
+    /// to have it no longer.
     pub(super) fn share(
         &mut self,
         incoming: Incoming<'_>,
-        key: &str,
-        left: Option<(&SessionKey, QoS)>,
+        form: GroupForm<'_>,
+        left: Option<&SessionKey>,
     ) -> Kept {
-        let (key, candidates) = {
+        let found = {
             let index = self.store.read_index();
-            let Some((key, group)) = index.groups.get_key_value(key) else {
-                return Kept::default();
-            };
-            (Arc::clone(key), group.candidates())
+            let group = index.groups.get_key_value(form.key);
+            group.map(|(key, group)| (Arc::clone(key), group.candidates(form.pick)))
         };
+        let (key, [connected, away]) =
+            found.unwrap_or_else(|| (form.key.into(), Default::default()));
         let mut kept = Kept::default();
-        for (session, member) in candidates {
-            if left.is_some_and(|(left, _)| *left == session) {
+        if self.share_among(&incoming, &key, connected, left, &mut kept) {
+            return kept;
+        }
+        if form.has_live {
+            self.send_live(LiveAudience::Group(key), incoming.message);
+            return Kept { sessions: 1, ..Kept::default() };
+        }
+        self.share_among(&incoming, &key, away, left, &mut kept);
+        kept
+    }
+
+    /// Gives a message to the first of these members that has room; false when none has.
+    fn share_among(
+        &mut self,
+        incoming: &Incoming<'_>,
+        key: &Arc<str>,
+        members: Vec<(SessionKey, Member)>,
+        left: Option<&SessionKey>,
+        kept: &mut Kept,
+    ) -> bool {
+        for (session, member) in members {
+            if left == Some(&session) {
                 continue;
             }
-            let Some(entry) = shared_entry(&incoming, &key, member) else { continue };
+            let Some(entry) = shared_entry(incoming, key, member) else { continue };
             let ready = &mut self.applied.ready;
             let mut shard = self.store.shard(session.as_str());
-            let one = shard.give(session.as_str(), entry, &incoming, |holder, client_id| {
+            let one = shard.give(session.as_str(), entry, incoming, |holder, client_id| {
                 ready.push(Ready { holder, client_id: client_id.clone() });
             });
             drop(shard);
+            self.count_kept(one, incoming.message.bytes() as u64);
             if one.sessions > 0 {
-                self.control.totals.messages += 1;
-                self.control.totals.bytes += incoming.message.bytes() as u64;
-                if let Some(group) = self.store.write_index().groups.get_mut(&key) {
+                if let Some(group) = self.store.write_index().groups.get_mut(key) {
                     group.last = Some(session);
                 }
-                return one;
+                *kept = one;
+                return true;
             }
             kept.full = 1;
         }
-        kept
+        false
+    }
+
+    /// Has this batch's node send a message to those who are not in the state.
+    fn send_live(&mut self, audience: LiveAudience, message: &Arc<Message>) {
+        let (BatchOrigin { node, start, .. }, message) = (self.origin, Arc::clone(message));
+        self.applied.live.push(LiveMessage { node, start, audience, message });
     }
 
     /// A message for one session alone.
@@ -163,12 +221,20 @@ impl Applying<'_> {
         let message = Arc::new(form.message());
         let bytes = message.bytes() as u64;
         if self.control.totals.bytes.saturating_add(bytes) > self.limits.bytes_total_max {
+            self.count_full(1);
             return OperationOutcome::Full;
         }
         let limits = self.limits;
         let log_index = self.context.log_index;
-        let incoming =
-            Incoming { message: &message, topic: "", publisher: None, limits: &limits, log_index };
+        let now = self.now;
+        let incoming = Incoming {
+            message: &message,
+            topic: "",
+            publisher: None,
+            limits: &limits,
+            log_index,
+            now,
+        };
         let entry = Entry {
             progress: Progress::Waiting,
             qos,
@@ -183,39 +249,47 @@ impl Applying<'_> {
             ready.push(Ready { holder, client_id: client_id.clone() });
         });
         drop(shard);
-        self.control.totals.messages += kept.sessions;
-        self.control.totals.bytes += kept.sessions * bytes;
-        self.control.totals.full += kept.full;
+        self.count_kept(kept, bytes);
+        self.count_full(kept.full);
         if kept.sessions > 0 { OperationOutcome::Done } else { OperationOutcome::Full }
     }
 
-    /// Publishes a will, if its user may: here to durable sessions, by way of this batch's node to
-    /// all others.
     pub(super) fn publish_will(&mut self, due: DueWill) {
         let DueWill { client_id, username, will } = due;
-        let Some(publish) = will.message.publish() else { return };
-        let authorizer = self.context.policy.authorizer(username.as_deref(), client_id.as_str());
-        if !may_publish(&authorizer, publish.topic) {
-            return;
-        }
         let expires_at = match will.message_expiry_seconds {
             Some(seconds) => self.now.plus_seconds(seconds),
             None => Millis::NEVER,
         };
+        self.publish_due(Due { client_id, username, message: will.message, expires_at });
+    }
+
+    /// Publishes a message, if its user may: here to durable sessions, by way of this batch's node
+    /// to all others.
+    pub(super) fn publish_due(&mut self, due: Due) {
+        let Due { client_id, username, message, expires_at } = due;
+        let Some(publish) = message.publish() else { return };
+        let authorizer = self.context.policy.authorizer(username.as_deref(), client_id.as_str());
+        if !may_publish(&authorizer, publish.topic) {
+            self.applied.drops.publish_denied += 1;
+            return;
+        }
         let Ok(message) = Message::new(&publish, expires_at) else { return };
         let message = Arc::new(message);
         if publish.retain {
             self.retain(&message);
         }
+        let mut served = Vec::new();
         if publish.qos != QoS::AtMostOnce {
             let mut route = DurableRoute::default();
             self.store.route(publish.topic, &mut route);
-            let groups: Vec<&str> = route.groups.iter().map(|group| &*group.key).collect();
+            // Where nobody here is connected, a member outside the state may be.
+            let groups = route.groups.iter().filter(|group| group.connected() > 0);
+            served = groups.map(|group| Arc::clone(&group.key)).collect();
+            let groups: Vec<GroupForm<'_>> = served.iter().map(|key| next_of(key)).collect();
             let from = Some(client_id.as_str());
             self.keep(&message, publish.topic, from, (route.shards, &groups));
         }
-        let BatchOrigin { node, start, .. } = self.origin;
-        self.applied.live.push(LiveMessage { node, start, client_id, message });
+        self.send_live(LiveAudience::Others { client_id, served }, &message);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Holder;
 use super::batch::SessionLimits;
 use crate::router::Message;
-use crate::session::SubscriptionState;
+use crate::session::{SubscriptionState, Subscriptions};
 use crate::types::{ClientId, Millis, PacketId, QoS, SubscriptionId};
 
 /// How far a message is on its way to the client.
@@ -77,7 +77,7 @@ pub(super) struct Record {
     pub(super) will: Option<StoredWill>,
     /// When the will is published; `NEVER` while its client is connected.
     pub(super) will_at: Millis,
-    pub(super) subscriptions: Vec<SubscriptionState>,
+    pub(super) subscriptions: Subscriptions<SubscriptionState>,
     /// Messages, with gaps filled by those that are done.
     pub(super) queue: VecDeque<Entry>,
     /// Number of the first one in the queue.
@@ -107,7 +107,7 @@ impl Record {
             expires_at: Millis::NEVER,
             will: None,
             will_at: Millis::NEVER,
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             queue: VecDeque::new(),
             first_seq: 1,
             sent_to: 0,
@@ -141,6 +141,26 @@ impl Record {
         self.messages += 1;
         self.bytes += entry.bytes();
         self.queue.push_back(entry);
+    }
+
+    /// Drops what has expired and was never sent; gives how many messages and bytes that were.
+    /// A client that is connected may have been sent anything.
+    pub(super) fn drop_expired(&mut self, now: Millis) -> (u64, u64) {
+        if self.holder.is_some() {
+            return (0, 0);
+        }
+        let before = (self.messages, self.bytes);
+        let places = (self.first_seq..).zip(&self.queue);
+        let has_expired = |entry: &Entry| {
+            entry.message.as_ref().is_some_and(|message| message.expires_at() <= now)
+        };
+        let gone = places.filter(|(seq, entry)| *seq > self.sent_to && has_expired(entry));
+        let gone: Vec<u64> = gone.map(|(seq, _)| seq).collect();
+        for seq in gone {
+            self.finish(seq);
+        }
+        self.trim();
+        (before.0 - self.messages, before.1 - self.bytes)
     }
 
     fn place(&self, seq: u64) -> Option<usize> {

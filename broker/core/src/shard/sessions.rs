@@ -30,6 +30,7 @@ pub(super) struct Incoming<'a> {
     pub(super) publisher: Option<&'a str>,
     pub(super) limits: &'a SessionLimits,
     pub(super) log_index: u64,
+    pub(super) now: Millis,
 }
 
 /// What became of a message in one shard or group.
@@ -39,6 +40,18 @@ pub(super) struct Kept {
     pub(super) sessions: u64,
     /// Sessions that have no room.
     pub(super) full: u64,
+    /// Expired messages that made room, and their bytes.
+    pub(super) expired: u64,
+    pub(super) expired_bytes: u64,
+}
+
+impl Kept {
+    pub(super) const fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.full += other.full;
+        self.expired += other.expired;
+        self.expired_bytes += other.expired_bytes;
+    }
 }
 
 /// The sessions of one shard.
@@ -93,7 +106,7 @@ impl Shard {
         if record.due_at() != Millis::NEVER {
             self.timers.insert((record.due_at(), key.clone()));
         }
-        let subscriptions = record.subscriptions.clone();
+        let subscriptions = record.subscriptions.to_vec();
         let slot = self.sessions.insert(record);
         self.by_id.insert(key, slot);
         for subscription in &subscriptions {
@@ -109,7 +122,7 @@ impl Shard {
         let slot = self.by_id.remove(client_id)?;
         let record = self.sessions.try_remove(slot)?;
         self.timers.remove(&(record.due_at(), record.client_id.clone()));
-        for subscription in &record.subscriptions {
+        for subscription in record.subscriptions.iter() {
             self.filters.remove(&subscription.filter, |holding| holding.slot == slot);
         }
         Some(record)
@@ -195,8 +208,13 @@ fn keep(
     ready: &mut impl FnMut(Holder, &SessionKey),
 ) {
     if !record.has_room(entry.bytes(), incoming.limits) {
-        kept.full += 1;
-        return;
+        let (messages, bytes) = record.drop_expired(incoming.now);
+        kept.expired += messages;
+        kept.expired_bytes += bytes;
+        if messages == 0 || !record.has_room(entry.bytes(), incoming.limits) {
+            kept.full += 1;
+            return;
+        }
     }
     record.push(entry);
     kept.sessions += 1;

@@ -2,7 +2,8 @@
 //!
 //! Layout, little endian: `[u32 length][control][u64 messages]`, then per message
 //! `[u32 length][message]`, then `[u64 sessions]` and per session `[u32 length][session]`, all as
-//! postcard. A message that waits in several sessions stands there once.
+//! postcard. A message that waits in several sessions stands there once. Behind the sessions stand
+//! the delayed messages: `[u64 last number][u64 messages]`, then per message `[u32 length][message]`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 
+use super::delayed::Delayed;
 use super::record::{Entry, Progress, Record, StoredWill};
 use super::store::{Control, Proposer, SessionStore, Turns};
 use super::{Holder, SHARDS};
@@ -23,6 +25,7 @@ pub struct SessionsSnapshot {
     control: ControlForm,
     /// In the order of shards and Client Identifiers.
     records: Vec<Arc<Record>>,
+    delayed: Delayed,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -103,18 +106,20 @@ impl SessionStore {
             proposers: control.proposers.clone(),
             turns: index.groups.iter().filter_map(last).collect(),
         };
+        let delayed = control.delayed.clone();
         drop(index);
         let mut records = Vec::new();
         for number in 0..SHARDS {
             records.extend(self.shard_at(number).iter().cloned());
         }
-        SessionsSnapshot { control: form, records }
+        SessionsSnapshot { control: form, records, delayed }
     }
 
     /// Replaces everything by a snapshot's.
     pub(crate) fn install(&self, snapshot: SessionsSnapshot) {
         let ControlForm { attachments, proposers, turns } = snapshot.control;
-        let control = Control { attachments, proposers, ..Control::default() };
+        let delayed = snapshot.delayed;
+        let control = Control { attachments, proposers, delayed, ..Control::default() };
         self.replace(control, snapshot.records, turns);
     }
 }
@@ -132,11 +137,18 @@ impl SessionsSnapshot {
         for record in &self.records {
             put(&form_of(record, &all.places), out)?;
         }
+        out.put_u64_le(self.delayed.last());
+        let held = self.delayed.iter();
+        out.put_u64_le(held.len() as u64);
+        for one in held {
+            put(&one, out)?;
+        }
         Some(())
     }
 
-    /// Reads what [`Self::encode`] wrote, and leaves what is behind it.
-    pub(crate) fn decode(bytes: &mut Bytes) -> Option<Self> {
+    /// Reads what [`Self::encode`] wrote, and leaves what is behind it. Earlier versions had no
+    /// delayed messages.
+    pub(crate) fn decode(bytes: &mut Bytes, has_delayed: bool) -> Option<Self> {
         let control = take(bytes)?;
         let count = bytes.try_get_u64_le().ok()?;
         let mut messages: Vec<Arc<Message>> = Vec::new();
@@ -148,8 +160,22 @@ impl SessionsSnapshot {
         for _ in 0..count {
             records.push(Arc::new(record_of(take(bytes)?, &messages)?));
         }
-        Some(Self { control, records })
+        let delayed = match has_delayed {
+            true => decode_delayed(bytes)?,
+            false => Delayed::default(),
+        };
+        Some(Self { control, records, delayed })
     }
+}
+
+fn decode_delayed(bytes: &mut Bytes) -> Option<Delayed> {
+    let last = bytes.try_get_u64_le().ok()?;
+    let count = bytes.try_get_u64_le().ok()?;
+    let mut held = Vec::new();
+    for _ in 0..count {
+        held.push(take(bytes)?);
+    }
+    Some(Delayed::from_parts(last, held))
 }
 
 fn form_of(record: &Record, places: &HashMap<*const Message, u32>) -> RecordForm {
@@ -175,7 +201,7 @@ fn form_of(record: &Record, places: &HashMap<*const Message, u32>) -> RecordForm
             delay_seconds: will.delay_seconds,
         }),
         will_at: record.will_at,
-        subscriptions: record.subscriptions.clone(),
+        subscriptions: record.subscriptions.to_vec(),
         queue: queue.collect(),
         first_seq: record.first_seq,
         sent_to: record.sent_to,
@@ -215,7 +241,7 @@ fn record_of(form: RecordForm, messages: &[Arc<Message>]) -> Option<Record> {
             delay_seconds: will.delay_seconds,
         }),
         will_at: form.will_at,
-        subscriptions: form.subscriptions,
+        subscriptions: form.subscriptions.into(),
         first_seq: form.first_seq,
         sent_to: form.sent_to,
         inbound: form.inbound.into_iter().collect(),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use serde::{Deserialize, Serialize};
 
 use super::batch::OperationOutcome;
+use super::delayed::Delayed;
 use super::index::{DurableRoute, Index};
 use super::record::{Outbound, Record};
 use super::sessions::Shard;
@@ -25,10 +26,52 @@ pub struct SessionTotals {
     pub messages: u64,
     /// Their bytes, counted in each session.
     pub bytes: u64,
+    /// Messages that are to be published later.
+    pub delayed_messages: u64,
+    /// Their bytes.
+    pub delayed_bytes: u64,
     /// Operations applied since the process started.
     pub operations: u64,
     /// Messages that a session had no room for since the process started, counted in each.
     pub full: u64,
+    /// Sessions that ended as their expiry interval had passed, since the process started.
+    pub expired: u64,
+    /// Those whose clients are away.
+    pub away: AwayTotals,
+}
+
+/// Durable sessions whose clients are not connected anywhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AwayTotals {
+    /// Sessions.
+    pub sessions: u64,
+    /// Their Subscriptions, shared ones included.
+    pub subscriptions: u64,
+    /// Shared Subscriptions among them.
+    pub shared_subscriptions: u64,
+}
+
+impl AwayTotals {
+    fn of(record: &Record) -> Self {
+        let shared = record.subscriptions.iter().filter(|s| is_shared(&s.filter)).count();
+        Self {
+            sessions: 1,
+            subscriptions: record.subscriptions.len() as u64,
+            shared_subscriptions: shared as u64,
+        }
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.subscriptions += other.subscriptions;
+        self.shared_subscriptions += other.shared_subscriptions;
+    }
+
+    const fn subtract(&mut self, other: Self) {
+        self.sessions -= other.sessions;
+        self.subscriptions -= other.subscriptions;
+        self.shared_subscriptions -= other.shared_subscriptions;
+    }
 }
 
 /// A proposer as the state knows it.
@@ -46,6 +89,7 @@ pub(super) struct Proposer {
 pub(super) struct Control {
     pub(super) attachments: u64,
     pub(super) proposers: BTreeMap<NodeId, Proposer>,
+    pub(super) delayed: Delayed,
     pub(super) totals: SessionTotals,
     /// Sessions whose clients are connected, by process.
     pub(super) held: BTreeMap<(NodeId, u64), u64>,
@@ -70,10 +114,23 @@ impl Control {
         }
     }
 
+    /// The session's client has gone.
+    pub(super) fn goes_away(&mut self, record: &Record) {
+        self.totals.away.add(AwayTotals::of(record));
+    }
+
+    /// The session's client was away, and is no longer; or the session is no longer.
+    pub(super) fn comes_back(&mut self, record: &Record) {
+        self.totals.away.subtract(AwayTotals::of(record));
+    }
+
     /// There is one more session.
     fn enter(&mut self, record: &Record) {
         self.totals.sessions += 1;
         self.hold(record.holder);
+        if record.holder.is_none() {
+            self.goes_away(record);
+        }
         self.count((0, 0), (record.messages, record.bytes));
     }
 
@@ -106,6 +163,9 @@ pub struct SessionStore {
     /// Rises with each change of who wants which topic.
     version: AtomicU64,
     has_subscriptions: AtomicBool,
+    /// As in the totals after the last batch: read by whoever publishes, who is not to wait for one
+    /// that is being applied.
+    queued_messages: AtomicU64,
     control: Mutex<Control>,
 }
 
@@ -136,6 +196,7 @@ impl SessionStore {
             index: RwLock::new(Index::new(seed)),
             version: AtomicU64::default(),
             has_subscriptions: AtomicBool::default(),
+            queued_messages: AtomicU64::default(),
             control: Mutex::default(),
         }
     }
@@ -176,7 +237,7 @@ impl SessionStore {
         let shard = self.shard(client_id);
         let record = shard.get(client_id).filter(|record| record.attachment == attachment)?;
         Some(SessionView {
-            subscriptions: record.subscriptions.clone(),
+            subscriptions: record.subscriptions.to_vec(),
             inbound_qos2: record.inbound.iter().copied().collect(),
             first_seq: record.first_seq,
             sent_to: record.sent_to,
@@ -203,14 +264,26 @@ impl SessionStore {
     /// How much is held.
     #[must_use]
     pub fn totals(&self) -> SessionTotals {
-        self.control().totals
+        let control = self.control();
+        let (delayed_messages, delayed_bytes) = control.delayed.totals();
+        SessionTotals { delayed_messages, delayed_bytes, ..control.totals }
     }
 
-    /// When a will or an expiry is due next; `None` for never.
+    /// Messages that waited in all sessions after the last batch.
+    #[must_use]
+    pub fn queued_messages(&self) -> u64 {
+        self.queued_messages.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn publish_totals(&self, control: &Control) {
+        self.queued_messages.store(control.totals.messages, Ordering::Relaxed);
+    }
+
+    /// When a will, a delayed message or an expiry is due next; `None` for never.
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
         let due = self.shards.iter().filter_map(|shard| lock(shard).next_due());
-        due.min()
+        due.chain(self.control().delayed.next()).min()
     }
 
     /// The processes that have sessions' clients.
@@ -260,6 +333,9 @@ impl SessionStore {
         let record = self.shard(client_id).remove(client_id)?;
         control.totals.sessions -= 1;
         control.let_go(record.holder);
+        if record.holder.is_none() {
+            control.comes_back(&record);
+        }
         control.count((record.messages, record.bytes), (0, 0));
         if !record.subscriptions.is_empty() {
             self.write_index().forget(&record);
@@ -283,8 +359,9 @@ impl SessionStore {
             }
         }
         let mut current = self.control();
-        let SessionTotals { operations, full, .. } = current.totals;
-        (control.totals.operations, control.totals.full) = (operations, full);
+        let SessionTotals { operations, full, expired, .. } = current.totals;
+        control.totals = SessionTotals { operations, full, expired, ..control.totals };
+        self.publish_totals(&control);
         *current = control;
         for (place, shard) in self.shards.iter().zip(shards) {
             *lock(place) = shard;

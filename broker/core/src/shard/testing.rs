@@ -151,7 +151,7 @@ impl Machine {
     /// The same state, gone through a snapshot.
     pub(super) fn restore(&mut self) {
         let mut bytes = bytes::Bytes::from(self.encoded());
-        let snapshot = SessionsSnapshot::decode(&mut bytes).unwrap();
+        let snapshot = SessionsSnapshot::decode(&mut bytes, true).unwrap();
         assert!(bytes.is_empty());
         self.store = SessionStore::default();
         self.store.install(snapshot);

@@ -140,7 +140,12 @@ fn check(input: &[u8]) {
 }
 
 fn configuration(main: &str, included: &str) {
-    let options = Options { port: None, verbose: false, transient_dir: Path::new("/transient") };
+    let options = Options {
+        port: None,
+        verbose: false,
+        is_root: false,
+        transient_dir: Path::new("/transient"),
+    };
     match translate(Some(MAIN), &mut Files { main, included }, options) {
         Ok(translation) => {
             let text = translation.config.render();

@@ -11,7 +11,7 @@ pub struct Security {
     pub acl_file: Option<Setting>,
     /// Names, passwords, and who may do what, in one document.
     pub dynamic_security: Option<Setting>,
-    /// Whether a client's name is that of its certificate.
+    /// Whether a client's name is in its certificate.
     pub by_certificate: bool,
     /// Whether clients without a user name may come in.
     pub anonymous: bool,
@@ -22,10 +22,7 @@ impl MosquittoConfig {
     /// if it says nothing of them and has no listener.
     pub fn security(&self, listener: usize) -> Security {
         let own = self.listeners.get(listener).map(|listener| &listener.settings);
-        let settings: &Settings = match own {
-            Some(own) if self.per_listener => own,
-            _ => &self.global,
-        };
+        let settings = self.security_settings(listener);
         let said = own.and_then(|own| own.bool("listener_allow_anonymous"));
         let anonymous = said.or_else(|| settings.bool("allow_anonymous"));
         let used = || self.plugins.iter().filter(|plugin| plugin.is_used_by(listener));
@@ -41,8 +38,20 @@ impl MosquittoConfig {
                 .or_else(|| of_plugin(PluginKind::PasswordFile, "password_file")),
             acl_file: file("acl_file").or_else(|| of_plugin(PluginKind::AclFile, "acl_file")),
             dynamic_security: of_plugin(PluginKind::DynamicSecurity, "config_file"),
-            by_certificate: own.and_then(|own| own.bool("use_identity_as_username")) == Some(true),
+            by_certificate: ["use_identity_as_username", "use_subject_as_username"]
+                .into_iter()
+                .any(|name| own.and_then(|own| own.bool(name)) == Some(true)),
             anonymous: anonymous.unwrap_or(self.is_local),
+        }
+    }
+}
+
+impl MosquittoConfig {
+    /// Where what concerns the security of a listener is said: with it, or for all.
+    pub fn security_settings(&self, listener: usize) -> &Settings {
+        match self.listeners.get(listener) {
+            Some(own) if self.per_listener => &own.settings,
+            _ => &self.global,
         }
     }
 }

@@ -3,6 +3,7 @@
 use broker_config::{RawLimits, RawMqtt, RawSessions};
 
 use super::Translator;
+use super::protocol::topic_aliases;
 use crate::model::MosquittoConfig;
 
 /// Mosquitto 2.1's own: before it there was no limit.
@@ -15,7 +16,8 @@ const INFLIGHT_MAX: u16 = 20;
 const QUEUED_MESSAGES_MAX: u32 = 1_000;
 /// In place of "no limit": the most that the configuration holds.
 const QUEUED_MESSAGES_UNLIMITED: u32 = 100_000_000;
-const TOPIC_ALIAS_MAXIMUM: u16 = 10;
+/// Mosquitto has no limit: the most that the configuration holds.
+const SUBSCRIPTIONS_MAX: u32 = 10_000_000;
 const HOUR: u64 = 3_600;
 
 impl Translator<'_> {
@@ -31,10 +33,14 @@ impl Translator<'_> {
             self.warn(Some(&setting.at), message);
         }
         RawMqtt {
+            message_expiry_max_seconds: 0,
             packet_bytes_max,
             receive_maximum: inflight(config),
-            topic_alias_maximum: self.topic_aliases(config, "max_topic_alias"),
-            topic_alias_maximum_outbound: self.topic_aliases(config, "max_topic_alias_broker"),
+            topic_alias_maximum: topic_aliases(&config.listeners[0], "max_topic_alias"),
+            topic_alias_maximum_outbound: topic_aliases(
+                &config.listeners[0],
+                "max_topic_alias_broker",
+            ),
             response_information: None,
             keep_alive_max_seconds: match global.integer("max_keepalive") {
                 Some(seconds @ 1..65_535) => u16::try_from(seconds).unwrap_or(u16::MAX),
@@ -49,7 +55,7 @@ impl Translator<'_> {
         }
     }
 
-    /// `memory_limit` and `global_max_connections`: of the whole process.
+    /// `memory_limit`, `global_max_connections` and `global_max_clients`: of the whole process.
     pub(super) fn limits(&mut self, config: &MosquittoConfig) -> RawLimits {
         let positive = |name| config.global.integer(name).filter(|count| *count > 0);
         let asked = positive("memory_limit").and_then(|bytes| u64::try_from(bytes).ok());
@@ -61,29 +67,14 @@ impl Translator<'_> {
             };
             self.warn(Some(&setting.at), format!("memory_limit: {what}"));
         }
-        let connections = positive("global_max_connections");
+        // Sessions without connection count among the clients: `sessions` limits those.
+        let connections = ["global_max_connections", "global_max_clients"];
+        let connections = connections.into_iter().filter_map(positive).min();
         RawLimits {
             connections_max: connections.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
             memory_bytes_max,
             ..RawLimits::default()
         }
-    }
-
-    /// One for all listeners: the least that one of them allows.
-    fn topic_aliases(&mut self, config: &MosquittoConfig, key: &'static str) -> u16 {
-        let of = |listener: &crate::model::Listener| {
-            let asked = listener.settings.integer(key);
-            asked.and_then(|n| u16::try_from(n).ok()).unwrap_or(TOPIC_ALIAS_MAXIMUM)
-        };
-        let all: Vec<u16> = config.listeners.iter().map(of).collect();
-        let least = all.iter().copied().min().unwrap_or(TOPIC_ALIAS_MAXIMUM);
-        for (listener, own) in config.listeners.iter().zip(all) {
-            if let (Some(setting), true) = (listener.settings.get(key), own != least) {
-                let message = format!("{key}: {least} holds for all listeners");
-                self.warn(Some(&setting.at), message);
-            }
-        }
-        least
     }
 
     pub(super) fn sessions(&mut self, config: &MosquittoConfig, mqtt: &RawMqtt) -> RawSessions {
@@ -98,12 +89,15 @@ impl Translator<'_> {
             None | Some(..=0) => RawSessions::default().queued_bytes_max,
             Some(bytes) => u64::try_from(bytes).unwrap_or(u64::MAX),
         };
+        let clients = global.integer("global_max_clients").filter(|count| *count > 0);
         let least = (u32::from(inflight_max), u64::from(mqtt.packet_bytes_max));
         let sessions = RawSessions {
             expiry_max_seconds: self.expiration(config),
             inflight_max,
             queued_messages_max: queued_messages_max.max(least.0),
             queued_bytes_max: queued_bytes_max.max(least.1),
+            subscriptions_max: SUBSCRIPTIONS_MAX,
+            durable_max: clients.map_or(RawSessions::default().durable_max, i64::unsigned_abs),
             ..RawSessions::default()
         };
         for (name, was, is) in [

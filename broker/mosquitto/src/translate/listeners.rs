@@ -4,32 +4,45 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use broker_config::{
-    Authentication, ClientCertificates, Protocol, RawListener, RawListenerLimits, RawTls,
+    Authentication, CertificateUsername, ClientCertificates, Protocol, RawListener,
+    RawListenerLimits, RawMqtt, RawPolicy, RawTls,
 };
 
 use super::Translator;
+use super::policy::Policies;
+use super::tls::{own_files, shared_files};
 use crate::conf::Position;
-use crate::model::{Listener, MosquittoConfig, Setting};
-
-/// One set of TLS files holds for all listeners.
-const TLS_FILES: [&str; 3] = ["certfile", "keyfile", "cafile"];
+use crate::model::{Listener, MosquittoConfig};
 
 impl Translator<'_> {
+    /// The listeners, and the files and the policy that they have in common.
     pub(super) fn listeners(
         &mut self,
         config: &MosquittoConfig,
-    ) -> (Vec<RawListener>, Option<RawTls>) {
+        mqtt: &RawMqtt,
+    ) -> (Vec<RawListener>, Option<RawTls>, Option<RawPolicy>) {
         let mut listeners: Vec<RawListener> = Vec::new();
         for (index, listener) in config.listeners.iter().enumerate() {
             let place = listener.at.clone().or_else(|| first_line(listener));
             let mut raw = self.listener(config, index, place.as_ref());
+            raw.mqtt = self.protocol_options(config, index, mqtt);
             let same = listeners.iter().filter(|other| other.port == raw.port).count();
             if same > 0 {
                 raw.name = format!("{}-{}", raw.name, same + 1);
             }
             listeners.push(raw);
         }
-        (listeners, self.tls(config))
+        let policy = match self.policies(config) {
+            Policies::Same(policy) => Some(policy),
+            Policies::Own(policies) => {
+                for (listener, own) in listeners.iter_mut().zip(policies) {
+                    listener.policy = Some(own);
+                }
+                None
+            }
+        };
+        let tls = shared_files(&mut listeners);
+        (listeners, tls, policy)
     }
 
     fn listener(
@@ -62,40 +75,13 @@ impl Translator<'_> {
             authentication,
             anonymous: Some(anonymous),
             client_certificates: Some(client_certificates),
+            websocket_origins: Vec::new(),
+            certificate_username: certificate_username(listener),
+            tls: own_files(listener),
+            policy: None,
+            mqtt: Default::default(),
             limits: Self::connections(listener),
         }
-    }
-
-    /// Whether it has a certificate.
-    fn is_tls(&mut self, listener: &Listener) -> bool {
-        let settings = &listener.settings;
-        let (certificate, key) = (settings.get("certfile"), settings.get("keyfile"));
-        if let (Some(one), None) | (None, Some(one)) = (certificate, key) {
-            self.refuse(&one.at, "TLS", "it needs both certfile and keyfile: give the other too");
-        }
-        let asks = settings.get("require_certificate").filter(|setting| setting.text == "true");
-        let is_tls = certificate.is_some();
-        if let Some(setting) = asks {
-            let why = "it needs certfile, keyfile and cafile for this listener";
-            if !is_tls || settings.get("cafile").is_none() {
-                self.refuse(&setting.at, "require_certificate", why);
-            }
-        }
-        if let (Some(setting), false) = (settings.get("cafile"), is_tls) {
-            self.refuse(&setting.at, "cafile", "it needs certfile and keyfile for this listener");
-        }
-        if let Some(setting) = settings.get("tls_version") {
-            match setting.text.as_str() {
-                "tlsv1.3" => self.refuse(
-                    &setting.at,
-                    "tls_version",
-                    "TLS 1.2 and 1.3 are served, always: write tlsv1.2",
-                ),
-                "tlsv1.1" => self.warn(Some(&setting.at), "tls_version: TLS 1.2 is the least here"),
-                _ => {}
-            }
-        }
-        is_tls
     }
 
     fn protocol(&mut self, listener: &Listener, is_tls: bool) -> Protocol {
@@ -122,11 +108,11 @@ impl Translator<'_> {
     ) -> (Vec<Authentication>, bool) {
         let settings = &config.listeners[index].settings;
         let security = config.security(index);
-        let by_certificate = settings.get("use_identity_as_username");
-        if let Some(setting) = by_certificate.filter(|setting| setting.text == "true") {
+        for name in ["use_identity_as_username", "use_subject_as_username"] {
+            let setting = settings.get(name).filter(|setting| setting.text == "true");
+            let Some(setting) = setting else { continue };
             if !is_tls || settings.bool("require_certificate") != Some(true) {
-                let why = "it needs require_certificate true";
-                self.refuse(&setting.at, "use_identity_as_username", why);
+                self.refuse(&setting.at, name, "it needs require_certificate true");
             }
             return (vec![Authentication::X509], false);
         }
@@ -134,13 +120,8 @@ impl Translator<'_> {
             return (vec![Authentication::Password], security.anonymous);
         }
         if security.anonymous {
-            // Mosquitto believes any name where no file holds passwords. Where the ACL file of
-            // another listener must not bind them, their names have to go.
-            let is_elsewhere = security.acl_file.is_none()
-                && (0..config.listeners.len()).any(|i| config.security(i).acl_file.is_some());
-            let way =
-                if is_elsewhere { Authentication::Anonymous } else { Authentication::Believed };
-            return (vec![way], true);
+            // Mosquitto believes any name where no file holds passwords.
+            return (vec![Authentication::Believed], true);
         }
         let why =
             "nobody can connect here: there is neither password_file nor allow_anonymous true";
@@ -185,35 +166,14 @@ impl Translator<'_> {
         let connections = own.unwrap_or(defaults.connections);
         RawListenerLimits { connections, ..defaults }
     }
+}
 
-    /// The files of all TLS listeners, which must be the same.
-    fn tls(&mut self, config: &MosquittoConfig) -> Option<RawTls> {
-        let with_tls = || config.listeners.iter().filter(|l| l.settings.get("certfile").is_some());
-        with_tls().next()?;
-        let mut found: [Option<&Setting>; 3] = [None; 3];
-        for (place, name) in found.iter_mut().zip(TLS_FILES) {
-            for setting in with_tls().filter_map(|listener| listener.settings.get(name)) {
-                match place {
-                    Some(first) if first.text != setting.text => {
-                        let why = format!(
-                            "one {name} holds for all listeners here, and {} names another",
-                            first.at
-                        );
-                        self.refuse(&setting.at, name, why);
-                    }
-                    _ => *place = Some(setting),
-                }
-            }
-        }
-        let [certificate, key, ca] =
-            found.map(|setting| setting.map(|setting| PathBuf::from(&setting.text)));
-        let asks = |l: &Listener| l.settings.bool("require_certificate") == Some(true);
-        Some(RawTls {
-            server_certificate: certificate,
-            server_key: key,
-            client_ca: ca.filter(|_| with_tls().any(asks)),
-            ..RawTls::default()
-        })
+/// The subject where that is asked for and the common name is not, as Mosquitto has it.
+fn certificate_username(listener: &Listener) -> CertificateUsername {
+    let is_set = |name: &str| listener.settings.bool(name) == Some(true);
+    match is_set("use_subject_as_username") && !is_set("use_identity_as_username") {
+        true => CertificateUsername::Subject,
+        false => CertificateUsername::CommonName,
     }
 }
 

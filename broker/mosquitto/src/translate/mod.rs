@@ -4,6 +4,8 @@ mod limits;
 mod listeners;
 mod log;
 mod policy;
+mod protocol;
+mod tls;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ pub struct Options<'a> {
     pub port: Option<u16>,
     /// `-v`: everything is logged.
     pub verbose: bool,
+    /// Whether the process is the superuser's.
+    pub is_root: bool,
     /// Where files lie that need not outlive the process: those of a broker without `persistence`.
     pub transient_dir: &'a Path,
 }
@@ -124,19 +128,21 @@ impl Translator<'_> {
     fn raw(&mut self, config: &MosquittoConfig, options: Options<'_>) -> RawConfig {
         self.plugins(config);
         let is_persistent = self.is_persistent(config);
-        let policy = self.policy(config);
-        let (listeners, tls) = self.listeners(config);
+        self.user(config, options);
         let mqtt = RawMqtt { profile: Profile::Mosquitto, ..self.mqtt(config) };
+        let (listeners, tls, policy) = self.listeners(config, &mqtt);
         RawConfig {
             data_dir: data_dir(config, is_persistent, options.transient_dir),
             workers: 0,
+            pid_file: config.global.text("pid_file").map(PathBuf::from),
             durability: if is_persistent { Durability::Local } else { Durability::Memory },
             partition_policy: Default::default(),
             cluster: None,
             peers: None,
             admin: None,
+            metrics: None,
             tls,
-            policy: Some(policy),
+            policy,
             listeners,
             sessions: self.sessions(config, &mqtt),
             mqtt,
@@ -149,6 +155,38 @@ impl Translator<'_> {
             // To Mosquitto these topics are like others.
             delayed: RawDelayed { messages_max: 0, ..RawDelayed::default() },
             log: self.log(config, options.verbose),
+        }
+    }
+
+    /// Mosquitto becomes this user once it listens. The broker does not: where it would stay the
+    /// superuser it does not start.
+    fn user(&mut self, config: &MosquittoConfig, options: Options<'_>) {
+        let Some(setting) = config.global.get("user") else {
+            if options.is_root {
+                self.warn(
+                    None,
+                    "user: the broker stays root, which starts it, where Mosquitto would become the \
+                     user mosquitto; start it as that user",
+                );
+            }
+            return;
+        };
+        if setting.text == "root" {
+            return;
+        }
+        let advice = format!("start it as {}, and give that user the files", setting.text);
+        match options.is_root {
+            true => {
+                let why = format!(
+                    "the broker stays the user that starts it, which is root: {advice}; or write \
+                     `user root`"
+                );
+                self.refuse(&setting.at, "user", why);
+            }
+            false => {
+                let what = "the broker stays the user that starts it";
+                self.warn(Some(&setting.at), format!("user: {what}"));
+            }
         }
     }
 

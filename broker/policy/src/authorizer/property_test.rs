@@ -86,7 +86,12 @@ fn settings() -> impl Strategy<Value = Record> {
         }
         let (anonymous_group, guest_group) =
             (anonymous.map(str::to_owned), guest.map(str::to_owned));
-        Record::Settings(Settings { default_access, anonymous_group, guest_group })
+        Record::Settings(Settings {
+            default_access,
+            anonymous_group,
+            guest_group,
+            ..Settings::default()
+        })
     })
 }
 

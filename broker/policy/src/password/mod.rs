@@ -49,6 +49,11 @@ pub enum PasswordError {
         /// Its length.
         bytes: usize,
     },
+    /// SCRAM can't take the password.
+    #[error(
+        "the password is not UTF-8, or holds characters that SASLprep (RFC 4013) prohibits; choose one without them for SCRAM"
+    )]
+    NotPreparable,
 }
 
 /// How much work a verification is.

@@ -1,6 +1,10 @@
 //! What holds for the whole policy. Pure data.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::realm::RealmSettings;
 
 /// The settings record. A policy without one has the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +21,10 @@ pub struct Settings {
     /// usernames, or takes them from certificates, has guests.
     #[serde(default)]
     pub guest_group: Option<String>,
+    /// What holds in place of all this for users of each realm, by its name. Left out where there is
+    /// none, as an older broker doesn't know it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub realms: BTreeMap<String, RealmSettings>,
 }
 
 /// What is allowed where no ACL matches. `$CONTROL` topics are denied all the same.

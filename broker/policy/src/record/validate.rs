@@ -1,6 +1,7 @@
 //! The checks a record passes before it enters a policy. Pure.
 
 use super::{Acl, Client, ClientIdPattern, Group, Record, Role, RoleAssignment};
+use crate::realm;
 use crate::topic::{InvalidFilter, validate_filter};
 
 /// Longest username, group name, role name or client identifier, in bytes.
@@ -66,13 +67,20 @@ pub(super) fn validate(record: &Record) -> Result<(), InvalidRecord> {
         Record::Role(role) => validate_role(role),
         Record::Settings(settings) => {
             let groups = settings.anonymous_group.iter().chain(&settings.guest_group);
-            groups.into_iter().try_for_each(|name| check_name("group name", name))
+            let of_realms = settings
+                .realms
+                .values()
+                .flat_map(|own| own.anonymous_group.iter().chain(&own.guest_group));
+            settings.realms.keys().try_for_each(|name| check_name("realm", name))?;
+            groups.chain(of_realms).try_for_each(|name| check_name("group name", name))
         }
     }
 }
 
 fn validate_client(client: &Client) -> Result<(), InvalidRecord> {
-    check_name("username", &client.username)?;
+    let user = realm::split(Some(&client.username));
+    user.realm.map_or(Ok(()), |realm| check_name("realm", realm))?;
+    check_name("username", user.name.unwrap_or_default())?;
     check_texts(&client.text_name, &client.text_description)?;
     let key = || format!("client {:?}", client.username);
     check_count(key, "client identifiers", client.client_ids.len(), REFERENCES_MAX)?;

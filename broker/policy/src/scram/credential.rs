@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{Key, hmac};
+use super::{Key, hmac, prepare};
 use crate::password::encoding::{check_salt, decode, encode};
 use crate::password::{HASH_TEXT_BYTES_MAX, PasswordError};
 
@@ -19,6 +19,21 @@ pub const ITERATIONS: u32 = 4_096;
 pub const ITERATIONS_MIN: u32 = 4_096;
 /// Most iterations that are read: the client is told to do them.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
+
+/// What a client sees of a credential: how much work its proof is, and how long the salt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScramCost {
+    /// Iterations, from [`ITERATIONS_MIN`] to [`ITERATIONS_MAX`].
+    pub iterations: u32,
+    /// Length of the salt, in bytes.
+    pub salt_bytes: usize,
+}
+
+impl Default for ScramCost {
+    fn default() -> Self {
+        Self { iterations: ITERATIONS, salt_bytes: 16 }
+    }
+}
 
 /// Salt, iterations, StoredKey and ServerKey of a password. Secret: never shown by `Debug`. The
 /// password does not follow from it but by guessing; ServerKey lets its holder pose as the broker.
@@ -36,22 +51,33 @@ impl ScramCredential {
     ///
     /// # Errors
     /// `SaltLength`; `Malformed` or `TooCostly` if `iterations` is not in [`ITERATIONS_MIN`] to
-    /// [`ITERATIONS_MAX`].
+    /// [`ITERATIONS_MAX`]; `NotPreparable`.
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, PasswordError> {
         check_salt(salt)?;
         check_iterations(iterations)?;
-        let salted: Key = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, iterations);
+        let text = std::str::from_utf8(password).ok().and_then(prepare);
+        let password = text.ok_or(PasswordError::NotPreparable)?;
+        let salted: Key =
+            pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password.as_bytes(), salt, iterations);
         let stored_key = Sha256::digest(hmac(&salted, b"Client Key")).into();
         let server_key = hmac(&salted, b"Server Key");
         Ok(Self::new(salt, iterations, stored_key, server_key))
     }
 
     /// Of a user who is not there: no password fits, the salt is the same each time, and nobody
-    /// without `secret` can tell it from that of one who is.
+    /// without `secret` can tell it from that of one who is and whose credential costs as much.
     #[must_use]
-    pub fn nobody(secret: &[u8], username: &str) -> Self {
+    pub fn nobody(secret: &[u8], username: &str, cost: ScramCost) -> Self {
         let part = |name: &[u8]| hmac(secret, &[name, b"\0", username.as_bytes()].concat());
-        Self::new(&part(b"salt")[..16], ITERATIONS, part(b"stored"), part(b"server"))
+        let salt = [part(b"salt"), part(b"more salt")].concat();
+        let salt = &salt[..cost.salt_bytes.min(salt.len())];
+        Self::new(salt, cost.iterations, part(b"stored"), part(b"server"))
+    }
+
+    /// What its proof costs.
+    #[must_use]
+    pub fn cost(&self) -> ScramCost {
+        ScramCost { iterations: self.iterations, salt_bytes: self.salt.len() }
     }
 
     fn new(salt: &[u8], iterations: u32, stored_key: Key, server_key: Key) -> Self {

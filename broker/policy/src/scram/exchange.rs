@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::message::{read_final, read_first};
-use super::{Key, ScramCredential, hmac};
+use super::{Key, ScramCredential, hmac, prepare};
 
 /// Why an exchange is over without success. The client is told one thing for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,9 @@ pub enum ScramError {
     /// The client wants to act as somebody else.
     #[error("the client asks to act as another user")]
     OtherIdentity,
+    /// The user name is none.
+    #[error("the user name holds characters that SASLprep (RFC 4013) prohibits")]
+    Username,
     /// The second message does not go on from the first one.
     #[error("the client's second message does not belong to its first")]
     OtherExchange,
@@ -34,6 +37,7 @@ pub struct ClientFirst {
     header: String,
     bare: String,
     username: String,
+    prepared: String,
     nonce: String,
 }
 
@@ -44,7 +48,9 @@ impl ClientFirst {
     /// [`ScramError`]: it can't be read, or asks for what is not offered.
     pub fn read(message: &[u8]) -> Result<Self, ScramError> {
         let first = read_first(message)?;
+        let prepared = prepare(&first.username).ok_or(ScramError::Username)?.into_owned();
         Ok(Self {
+            prepared,
             header: STANDARD.encode(first.header),
             bare: first.bare.to_owned(),
             nonce: first.nonce.to_owned(),
@@ -52,10 +58,22 @@ impl ClientFirst {
         })
     }
 
-    /// Whom the client says to be.
+    /// Whom the client says to be, as it says it.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
+    }
+
+    /// The same by SASLprep.
+    #[must_use]
+    pub fn prepared_username(&self) -> &str {
+        &self.prepared
+    }
+
+    /// Whether a name is the same but for its spelling.
+    #[must_use]
+    pub fn is_of(&self, username: &str) -> bool {
+        username == self.username || prepare(username).is_some_and(|name| *name == *self.prepared)
     }
 
     /// server-first-message, and what waits for its answer. `nonce`: printable ASCII without a comma,

@@ -62,7 +62,11 @@ pub(super) fn read_first(message: &[u8]) -> Result<First<'_>, ScramError> {
 }
 
 /// A comma is written as `=2C` and an equals sign as `=3D`.
+/// NUL is in no name. Spec: RFC 5802 section 7, `value-safe-char`.
 fn name(text: &str) -> Result<String, ScramError> {
+    if text.contains('\0') {
+        return Err(ScramError::Malformed);
+    }
     let mut parts = text.split('=');
     let mut name = parts.next().unwrap_or_default().to_owned();
     for part in parts {

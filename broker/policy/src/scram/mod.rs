@@ -2,11 +2,12 @@
 //! salts and nonces are given.
 //!
 //! Spec: RFC 5802, RFC 7677; MQTT 5.0 section 4.12. Without channel binding. User names and passwords
-//! are taken as they are: those of ASCII need no preparation (RFC 4013).
+//! are prepared by SASLprep (RFC 4013).
 
 mod credential;
 mod exchange;
 mod message;
+mod prepare;
 
 #[cfg(test)]
 mod scram_test;
@@ -14,8 +15,11 @@ mod scram_test;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-pub use credential::{FORM, ITERATIONS, ITERATIONS_MAX, ITERATIONS_MIN, ScramCredential};
+pub use credential::{
+    FORM, ITERATIONS, ITERATIONS_MAX, ITERATIONS_MIN, ScramCost, ScramCredential,
+};
 pub use exchange::{ClientFirst, ScramChallenge, ScramError};
+pub use prepare::prepare;
 
 /// The Authentication Method's name.
 pub const METHOD: &str = "SCRAM-SHA-256";

@@ -176,9 +176,8 @@ impl Worker {
             ToWorker::SessionsReady { sessions } => {
                 engine.sessions_ready(now, sessions.as_deref());
             }
-            ToWorker::PublishLive { client_id, message } => {
-                engine.publish_live(now, &client_id, &message);
-            }
+            ToWorker::PublishLive(message) => engine.publish_live(now, &message),
+            ToWorker::SessionDrops(drops) => engine.count_drops(&drops),
             ToWorker::Drain { clients_per_second } => {
                 self.drains_at = (clients_per_second > 0).then(instant);
             }

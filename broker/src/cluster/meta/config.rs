@@ -17,6 +17,9 @@ pub struct MetaConfig {
     pub retained_limits: RetainedLimits,
     /// Most that durable sessions may hold; each node's own are in force for what it proposes.
     pub session_limits: SessionLimits,
+    /// Longest encoded command: with [`COMMAND_BYTES_MAX`](super::COMMAND_BYTES_MAX) it goes to
+    /// other brokers in one frame.
+    pub command_bytes_max: usize,
     /// Intervals; the default is the production setting.
     pub timing: MetaTiming,
 }

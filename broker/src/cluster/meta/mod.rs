@@ -23,7 +23,7 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::cluster_state::{Command, RetainedStore, SharedSecret};
 use broker_core::shard::SessionStore;
 use broker_core::types::{Millis, NodeId};
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub use config::{MetaConfig, MetaError, MetaTiming};
 pub use membership::MembershipError;
 pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
 pub use sessions::{SessionEvents, SessionNews, SessionsProposed};
-pub use start::MetaParts;
+pub use start::{MetaParts, node_of_log};
 pub use state_machine::AppliedPolicy;
 pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 
@@ -121,6 +121,12 @@ impl<E: Environment> MetaGroup<E> {
     #[must_use]
     pub fn sessions(&self) -> Arc<SessionStore> {
         self.machine.sessions()
+    }
+
+    /// The cluster's secret, once it has one; may be read from any thread.
+    #[must_use]
+    pub fn secret(&self) -> SharedSecret {
+        self.machine.secret()
     }
 
     /// What applied entries ask of this node's workers.

@@ -16,6 +16,7 @@ use super::layout::encode_form;
 use super::type_config::Raft;
 use crate::cluster::connection::Replier;
 use crate::cluster::environment::Environment;
+use crate::cluster::frame::FRAME_BODY_BYTES_MAX;
 
 /// Proposals that may wait, forwarded ones counting as one each.
 const QUEUE_MAX: usize = 16_384;
@@ -23,8 +24,10 @@ const QUEUE_MAX: usize = 16_384;
 /// Bytes of the proposals that may wait.
 const QUEUED_BYTES_MAX: usize = 64 << 20;
 
-/// Longest encoded command. A larger policy change is to be made in steps.
-pub const COMMAND_BYTES_MAX: usize = 4 << 20;
+/// Longest encoded command between brokers: it goes to others, alone in a log entry if need be, in
+/// one frame, with room for what consensus adds. The largest packet that a cluster takes fits. A
+/// larger policy change is to be made in steps.
+pub const COMMAND_BYTES_MAX: usize = FRAME_BODY_BYTES_MAX - (64 << 10);
 
 /// How long a proposal is tried, from the moment it was made.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,12 +54,12 @@ pub enum ProposeError {
     #[error("too many proposals wait; try again later")]
     Overloaded,
     /// The command is too long.
-    #[error(
-        "command of {bytes} bytes is longer than {COMMAND_BYTES_MAX}: make the change in steps"
-    )]
+    #[error("command of {bytes} bytes is longer than {max}: make the change in steps")]
     TooLong {
         /// Its length.
         bytes: usize,
+        /// The longest that there may be.
+        max: usize,
     },
     /// The command can't be encoded.
     #[error("encode the command: {reason}")]
@@ -102,16 +105,20 @@ pub(super) enum ForwardAnswer {
 #[derive(Clone)]
 pub(super) struct ProposalQueue<E: Environment> {
     sender: mpsc::Sender<Unit<E>>,
+    command_bytes_max: usize,
     queued_bytes: Arc<AtomicUsize>,
 }
 
 impl<E: Environment> ProposalQueue<E> {
     /// The queue, what comes out of it, and the bytes in it, which whoever takes them out
     /// subtracts once they are settled.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Unit<E>>, Arc<AtomicUsize>) {
+    pub(super) fn new(
+        command_bytes_max: usize,
+    ) -> (Self, mpsc::Receiver<Unit<E>>, Arc<AtomicUsize>) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        (Self { sender, queued_bytes: Arc::clone(&queued_bytes) }, receiver, queued_bytes)
+        let queue = Self { sender, command_bytes_max, queued_bytes: Arc::clone(&queued_bytes) };
+        (queue, receiver, queued_bytes)
     }
 
     /// Queues a command at once; the future gives the outcome.
@@ -130,8 +137,9 @@ impl<E: Environment> ProposalQueue<E> {
         let items = command
             .encode()
             .map_err(|error| ProposeError::Invalid { reason: error.to_string() })?;
-        if items.len() > COMMAND_BYTES_MAX {
-            return Err(ProposeError::TooLong { bytes: items.len() });
+        let (bytes, max) = (items.len(), self.command_bytes_max);
+        if bytes > max {
+            return Err(ProposeError::TooLong { bytes, max });
         }
         let (answer, receiver) = oneshot::channel();
         let deadline = InstantOf::<E>::now() + PROPOSE_TIMEOUT;
@@ -164,7 +172,8 @@ impl<E: Environment> ProposalQueue<E> {
     fn queue(&self, unit: Unit<E>) -> Result<(), Box<Unit<E>>> {
         let bytes = unit.items.len();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let result = match queued + bytes <= QUEUED_BYTES_MAX {
+        // A single one may be longer, where the configuration lets packets be.
+        let result = match queued == 0 || queued + bytes <= QUEUED_BYTES_MAX {
             true => self.sender.try_send(unit).map_err(|error| Box::new(error.into_inner())),
             false => Err(Box::new(unit)),
         };

@@ -26,7 +26,8 @@ use super::proposals::{
 use super::type_config::Raft;
 use crate::cluster::environment::{Environment, PeerLinks};
 
-/// Bytes after which no more proposals join a log entry.
+/// Bytes that the proposals of a log entry have together; a longer one makes an entry alone, so
+/// that no entry is longer than what peers' frames carry.
 const ENTRY_BYTES: usize = 512 << 10;
 
 /// Proposals after which no more join a log entry.
@@ -41,6 +42,8 @@ pub(super) struct Proposer<E: Environment> {
     links: E::Links,
     limits: RetainedLimits,
     receiver: mpsc::Receiver<Unit<E>>,
+    /// Taken out of the queue for the next entry.
+    next: Option<Unit<E>>,
     queued_bytes: Arc<AtomicUsize>,
     /// Deadlines up to this one are of proposals made before one was given up for the last time.
     given_up: Option<InstantOf<E>>,
@@ -52,24 +55,40 @@ impl<E: Environment> Proposer<E> {
         raft: Raft<E>,
         links: E::Links,
         limits: RetainedLimits,
+        command_bytes_max: usize,
     ) -> (Self, ProposalQueue<E>) {
-        let (queue, receiver, queued_bytes) = ProposalQueue::new();
-        (Self { raft, links, limits, receiver, queued_bytes, given_up: None }, queue)
+        let (queue, receiver, queued_bytes) = ProposalQueue::new(command_bytes_max);
+        let (next, given_up) = (None, None);
+        (Self { raft, links, limits, receiver, next, queued_bytes, given_up }, queue)
     }
 
     /// Works until every queue handle is gone.
     pub(super) async fn run(mut self) {
-        while let Some(first) = self.receiver.recv().await {
-            let mut bytes = first.items.len();
-            let mut units = vec![first];
-            while bytes < ENTRY_BYTES && units.len() < ENTRY_UNITS {
-                let Ok(unit) = self.receiver.try_recv() else { break };
-                bytes += unit.items.len();
-                units.push(unit);
-            }
+        while let Some(units) = self.take_units().await {
+            let bytes = units.iter().map(|unit| unit.items.len()).sum();
             self.settle(units).await;
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// What makes the next log entry; `None` when there is nobody left to propose.
+    async fn take_units(&mut self) -> Option<Vec<Unit<E>>> {
+        let first = match self.next.take() {
+            Some(unit) => unit,
+            None => self.receiver.recv().await?,
+        };
+        let mut bytes = first.items.len();
+        let mut units = vec![first];
+        while bytes < ENTRY_BYTES && units.len() < ENTRY_UNITS {
+            let Ok(unit) = self.receiver.try_recv() else { break };
+            bytes += unit.items.len();
+            if bytes > ENTRY_BYTES {
+                self.next = Some(unit);
+                break;
+            }
+            units.push(unit);
+        }
+        Some(units)
     }
 
     /// Tries until every unit has its answer.

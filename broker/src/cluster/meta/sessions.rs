@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::shard::{
-    BatchOrigin, LiveMessage, OperationOutcome, Ready, SessionBatch, SessionLimits,
+    BatchOrigin, Drops, LiveMessage, OperationOutcome, Ready, SessionBatch, SessionLimits,
 };
 use broker_core::types::{ClientId, Millis, NodeId};
 use bytes::Bytes;
@@ -108,6 +108,7 @@ pub struct SessionEvents {
 struct Waiting {
     ready: BTreeMap<u8, BTreeSet<ClientId>>,
     live: Vec<LiveMessage>,
+    drops: Drops,
     is_everything: bool,
 }
 
@@ -116,8 +117,10 @@ struct Waiting {
 pub struct SessionNews {
     /// Sessions with something to send, by worker.
     pub ready: BTreeMap<u8, BTreeSet<ClientId>>,
-    /// Wills for those who are not in the state.
+    /// Messages for those who are not in the state.
     pub live: Vec<LiveMessage>,
+    /// Messages that nobody got.
+    pub drops: Drops,
     /// A snapshot has replaced the state: every session may have something to send.
     pub is_everything: bool,
 }
@@ -140,6 +143,14 @@ impl SessionEvents {
         self.wake.notify_one();
     }
 
+    pub(super) fn dropped(&self, more: Drops) {
+        let drops = &mut lock(&self.waiting).drops;
+        drops.queue_full += more.queue_full;
+        drops.publish_denied += more.publish_denied;
+        drops.expired += more.expired;
+        self.wake.notify_one();
+    }
+
     pub(super) fn everything(&self) {
         lock(&self.waiting).is_everything = true;
         self.wake.notify_one();
@@ -153,8 +164,9 @@ impl SessionEvents {
     /// Takes what there is.
     #[must_use]
     pub fn take(&self) -> SessionNews {
-        let Waiting { ready, live, is_everything } = std::mem::take(&mut *lock(&self.waiting));
-        SessionNews { ready, live, is_everything }
+        let Waiting { ready, live, drops, is_everything } =
+            std::mem::take(&mut *lock(&self.waiting));
+        SessionNews { ready, live, drops, is_everything }
     }
 }
 

@@ -3,19 +3,23 @@
 use std::io;
 use std::sync::Arc;
 
+use broker_core::types::NodeId;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::config::{MetaConfig, MetaError, MetaTiming, raft_config};
 use super::joint::finish_joint;
+use super::layout::decode;
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::proposer::Proposer;
 use super::service::{Heard, RaftService};
 use super::sessions::SessionProposer;
 use super::state_machine::StateMachine;
-use super::type_config::Raft;
-use super::upkeep::{expire_retained, follow_leadership, keep_sessions, make_snapshots};
+use super::type_config::{Raft, Vote};
+use super::upkeep::{
+    expire_retained, follow_leadership, give_secret, keep_sessions, make_snapshots,
+};
 use super::{Leadership, MetaGroup};
 use crate::cluster::environment::{Environment, PeerLinks, spawn};
 use crate::cluster::frame::FrameKind;
@@ -102,8 +106,8 @@ impl<E: Environment> MetaGroup<E> {
         }
 
         let raft = start_raft(&config, &links, &log, &machine).await?;
-        let (proposer, proposals) =
-            Proposer::new(raft.clone(), links.clone(), config.retained_limits);
+        let (retained, longest) = (config.retained_limits, config.command_bytes_max);
+        let (proposer, proposals) = Proposer::new(raft.clone(), links.clone(), retained, longest);
         spawn::<E>(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
         spawn::<E>(follow_leadership(raft.clone(), sender));
@@ -137,6 +141,7 @@ impl<E: Environment> MetaGroup<E> {
     fn spawn_upkeep(&self, timing: &MetaTiming, clock: E::Clock) {
         let (raft, machine) = (&self.raft, &self.machine);
         spawn::<E>(finish_joint(raft.clone()));
+        spawn::<E>(give_secret(raft.clone(), machine.secret(), self.proposals.clone()));
         let entries = timing.snapshot_entries;
         spawn::<E>(make_snapshots(raft.clone(), machine.clone(), self.log.clone(), entries));
         spawn::<E>(expire_retained(
@@ -181,6 +186,18 @@ async fn start_raft<E: Environment>(
     Raft::new(this, Arc::new(raft_config), network, log.clone(), machine.clone())
         .await
         .map_err(|e| failed(e.to_string()))
+}
+
+/// Which node a data directory's log is of that belongs to a broker on its own: only it has ever
+/// been voted for. `None`: the log is empty, or can't be read. The log is left as it is, but for an
+/// incomplete last batch.
+#[must_use]
+pub fn node_of_log(directory: &DataDirectory) -> Option<NodeId> {
+    let (writer, recovered, _) = LogWriter::open(&directory.log_path()).ok()?;
+    writer.close();
+    let vote = recovered.get(&GroupId::META)?.vote.as_ref()?;
+    let vote: Vote = decode("vote", vote).ok()?;
+    Some(NodeId(vote.leader_id.voted_for))
 }
 
 fn log_recovery(report: &RecoveryReport) {

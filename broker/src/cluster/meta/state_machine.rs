@@ -5,7 +5,9 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use broker_core::cluster_state::{ClusterState, Effect, RetainedStore, StateSnapshot};
+use broker_core::cluster_state::{
+    ClusterState, Effect, RetainedStore, SharedSecret, StateSnapshot,
+};
 use broker_core::shard::SessionStore;
 use broker_core::types::NodeId;
 use broker_policy::Policy;
@@ -122,6 +124,11 @@ impl<E: Environment> StateMachine<E> {
         Arc::clone(lock(&self.inner).state.sessions())
     }
 
+    /// The cluster's secret, once it has one; the place stays the same over restores.
+    pub(super) fn secret(&self) -> SharedSecret {
+        Arc::clone(lock(&self.inner).state.secret())
+    }
+
     /// What applied entries ask of this node's workers.
     pub(super) fn session_events(&self) -> Arc<SessionEvents> {
         Arc::clone(&self.events)
@@ -199,6 +206,11 @@ impl<E: Environment> StateMachine<E> {
                         Effect::Live { message } => {
                             if (message.node, message.start) == self.this {
                                 self.events.live(message);
+                            }
+                        }
+                        Effect::Dropped { node, start, drops } => {
+                            if (node, start) == self.this {
+                                self.events.dropped(drops);
                             }
                         }
                     }

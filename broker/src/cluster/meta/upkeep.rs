@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_core::cluster_state::{Command, RetainedStore};
+use broker_core::cluster_state::{
+    CLUSTER_SECRET_BYTES, ClusterSecret, Command, RetainedStore, SharedSecret,
+};
 use broker_core::shard::{Operation, SessionStore};
 use broker_core::types::NodeId;
 use openraft::AsyncRuntime;
 use openraft::async_runtime::WatchReceiver;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::Leadership;
@@ -126,6 +129,37 @@ pub(super) async fn expire_retained<E: Environment>(
     }
 }
 
+/// Wait before the leader proposes a secret again.
+const SECRET_PAUSE: Duration = Duration::from_millis(100);
+
+/// Has the cluster agree on a secret, once: the leader draws it.
+pub(super) async fn give_secret<E: Environment>(
+    raft: Raft<E>,
+    secret: SharedSecret,
+    proposals: ProposalQueue<E>,
+) {
+    let mut metrics = raft.server_metrics();
+    while secret.get().is_none() {
+        if raft.metrics().borrow_watched().running_state.is_err() {
+            return;
+        }
+        if !raft.is_leader() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let mut bytes = [0; CLUSTER_SECRET_BYTES];
+        if SystemRandom::new().fill(&mut bytes).is_err() {
+            return tracing::error!("the system gives no random bytes: nobody comes in by SCRAM");
+        }
+        if let Err(error) = proposals.propose(&Command::SetSecret(ClusterSecret(bytes))).await {
+            tracing::debug!(%error, "the cluster has no secret yet");
+            E::Runtime::sleep(SECRET_PAUSE).await;
+        }
+    }
+}
+
 /// Sessions looked at by one command, which holds up readers for as long.
 const SESSIONS_AT_ONCE_MAX: u32 = 1_000;
 
@@ -142,8 +176,10 @@ pub(super) async fn keep_sessions<E: Environment>(
     every: Duration,
 ) {
     let mut silent = BTreeMap::new();
+    let mut pause = every;
     loop {
-        E::Runtime::sleep(every).await;
+        E::Runtime::sleep(pause).await;
+        pause = every;
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
         }
@@ -164,8 +200,13 @@ pub(super) async fn keep_sessions<E: Environment>(
         if operations.is_empty() {
             continue;
         }
-        if let Err(error) = proposer.propose(now, operations.into()).await {
-            tracing::debug!(%error, "due sessions were not looked at");
+        match proposer.propose(now, operations.into()).await {
+            // More than one command looks at: delayed messages are not to wait for the next turn.
+            Ok(_) if sessions.next_due().is_some_and(|at| at <= now) => {
+                pause = Duration::ZERO;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "due sessions were not looked at"),
         }
     }
 }

@@ -65,9 +65,9 @@ impl<E: Environment> Core<E> {
     fn deliver_shared(&mut self, batch: &[u8]) {
         let mut batches = vec![Vec::new(); self.outboxes.len()];
         for record in read_records(batch) {
-            let (shared, record) = match record {
-                Ok((forwarded, record)) => (forwarded.shared, record),
-                Err(_) => (None, &[][..]),
+            let (shared, qos, record) = match record {
+                Ok((forwarded, record)) => (forwarded.shared, forwarded.publish.qos, record),
+                Err(_) => (None, QoS::AtMostOnce, &[][..]),
             };
             let Some(shared) = shared else {
                 HubCounters::add(&self.counters.malformed_frames, 1);
@@ -76,7 +76,7 @@ impl<E: Environment> Core<E> {
             // With no member here any more, a worker passes it on.
             let (worker, position) = self
                 .interest
-                .member(shared.filter, shared.position)
+                .member(shared.filter, shared.position, qos)
                 .unwrap_or((WorkerIndex(0), shared.position));
             if let Some(batch) = batches.get_mut(usize::from(worker.0)) {
                 push_record_at(record, position, batch);

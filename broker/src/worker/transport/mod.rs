@@ -8,6 +8,7 @@ mod tls;
 mod websocket;
 
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use rustls::ServerConnection;
@@ -37,6 +38,11 @@ impl Transport {
         websocket: Option<Box<WebSocket>>,
     ) -> Self {
         Self { stream, tls, websocket }
+    }
+
+    /// Where the client is, as the system says.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.stream.address()
     }
 
     pub(super) fn stream_mut(&mut self) -> &mut Stream {

@@ -1,7 +1,7 @@
 //! A client's stream socket, TCP or Unix, read and written without waiting. IO.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,6 +30,14 @@ impl TryFrom<ClientSocket> for Stream {
 }
 
 impl Stream {
+    /// Where the other side is; `None` of a Unix socket, and where it is gone.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Writes what goes without waiting.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {

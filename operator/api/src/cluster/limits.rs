@@ -67,13 +67,15 @@ pub struct Retained {
     /// How many there may be.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub messages_max: u32,
-    /// How many bytes they may have together.
+    /// How many bytes they may have together; default: 15 % of the memory budget of a broker, so
+    /// that they and the queues of sessions never make memory scarce.
     #[schemars(schema_with = "schema::bytes")]
-    pub bytes_max: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<String>,
 }
 
 impl Default for Retained {
     fn default() -> Self {
-        Self { messages_max: 1_000_000, bytes_max: "1Gi".into() }
+        Self { messages_max: 1_000_000, bytes_max: None }
     }
 }

@@ -120,6 +120,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
     RawConfig {
         data_dir: placement.data_dir.clone(),
         workers: 0,
+        pid_file: None,
         durability: match cluster.durability {
             api::Durability::Quorum => broker_config::Durability::Quorum,
             api::Durability::Local => broker_config::Durability::Local,
@@ -135,6 +136,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             discovery: placement.discovery.clone(),
         }),
         admin: Some(RawAdmin { listen: placement.admin_listen }),
+        metrics: None,
         tls: Some(RawTls {
             server_certificate: Some(placement.server_tls_dir.join("tls.crt")),
             server_key: Some(placement.server_tls_dir.join("tls.key")),
@@ -143,6 +145,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             peer_ca: Some(placement.peer_tls_dir.join("ca.crt")),
             admin_ca: Some(placement.trust_dir.join("admin-ca.crt")),
             client_ca: asks_for_certificates.then(|| placement.trust_dir.join("client-ca.crt")),
+            client_crl: None,
         }),
         policy: None,
         listeners: cluster.listeners.iter().map(|l| raw_listener(l, placement)).collect(),
@@ -157,7 +160,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         },
         retained: RawRetained {
             messages_max: cluster.retained.messages_max,
-            bytes_max: cluster.retained.bytes_max,
+            bytes_max: cluster.retained.bytes_max.unwrap_or(0),
             ..RawRetained::default()
         },
         limits: RawLimits::default(),
@@ -198,6 +201,11 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
             api::ClientCertificates::Optional => broker_config::ClientCertificates::Optional,
             api::ClientCertificates::Required => broker_config::ClientCertificates::Required,
         }),
+        websocket_origins: Vec::new(),
+        certificate_username: Default::default(),
+        tls: None,
+        policy: None,
+        mqtt: Default::default(),
         acknowledge_plaintext: listener.acknowledge_plaintext && !listener.protocol.is_tls(),
         limits: RawListenerLimits {
             connections: listener.limits.connections,

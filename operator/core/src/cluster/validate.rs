@@ -162,8 +162,8 @@ pub struct ValidatedSessions {
 pub struct ValidatedRetained {
     /// How many.
     pub messages_max: u64,
-    /// Bytes of all together.
-    pub bytes_max: u64,
+    /// Bytes of all together; `None`: what follows from a broker's memory.
+    pub bytes_max: Option<u64>,
 }
 
 /// How brokers are replaced.
@@ -299,7 +299,7 @@ fn typed(
 fn retained(spec: &Retained, read: &mut Reader) -> ValidatedRetained {
     ValidatedRetained {
         messages_max: spec.messages_max.into(),
-        bytes_max: read.bytes("retained.bytesMax", &spec.bytes_max),
+        bytes_max: spec.bytes_max.as_ref().map(|text| read.bytes("retained.bytesMax", text)),
     }
 }
 

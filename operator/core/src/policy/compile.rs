@@ -157,6 +157,7 @@ fn settings_record(settings: &PolicySettings, has_anonymous: bool) -> Record {
         },
         anonymous_group: has_anonymous.then(|| ANONYMOUS_GROUP.to_owned()),
         guest_group: None,
+        ..Settings::default()
     })
 }
 

@@ -9,10 +9,11 @@ use super::settle::Verdict;
 use super::{DurableView, Reach, Wait};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
-use crate::connection::{PendingConnect, Stage, Will};
+use crate::connection::{PendingConnect, Stage, Will, slot_of};
 use crate::router::Message;
 use crate::session::{SessionSlot, SessionState};
 use crate::shard::{MessageForm, Operation, SessionRef, SessionView, WillForm, packet_id_of};
+use crate::topic::is_shared;
 use crate::types::{ClientId, ConnectionId, Millis};
 
 impl Engine {
@@ -45,8 +46,9 @@ impl Engine {
         let expiry_seconds =
             pending.session_expiry_seconds.min(self.config.session_expiry_seconds_max);
         let will = self.will_of(pending.will.as_deref());
+        let options = self.options_of(slot_of(id));
         let subscriptions =
-            self.auto_subscriptions_of(pending.client_id.as_str(), username.as_deref());
+            self.auto_subscriptions_of(options, pending.client_id.as_str(), username.as_deref());
         // Whoever publishes is to know of a new Subscription before the client is told of it.
         let reach = match subscriptions.is_empty() {
             true => Reach::AppliedHere,
@@ -93,6 +95,7 @@ impl Engine {
         let pending = self.take_attaching(id);
         let Verdict::Attached { attachment, session_present } = verdict else {
             self.effects.push(Effect::Release { client_id, claim });
+            self.counters.limits.durable_sessions += u64::from(verdict == Verdict::Full);
             let reason_code = match verdict {
                 Verdict::Full => ReasonCode::QuotaExceeded,
                 _ => ReasonCode::ServerUnavailable,
@@ -179,12 +182,11 @@ impl Engine {
         let client_id = pending.client_id.clone();
         // One that asked before this one, and was attached while this one waited.
         self.take_over(now, &client_id, false);
-        let slot = self.insert_session(client_id, claim, identity, Some(Box::new(state)));
+        let view = Box::new(DurableView::new(attachment, first_seq, sent_to));
+        let state = Some(Box::new(state));
+        let slot = self.insert_session(client_id, claim, identity, state, Some(view));
         // The state has the will.
         pending.will = None;
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.durable = Some(Box::new(DurableView::new(attachment, first_seq, sent_to)));
-        }
         // What the client may not hold any more was left out.
         for filter in filters {
             let session = self.sessions.get(slot);
@@ -203,10 +205,28 @@ impl Engine {
         let (attachment, sent_to) = (view.attachment, view.next_seq.saturating_sub(1));
         let (client_id, claim) = (session.client_id.clone(), session.claim);
         let expiry_seconds = Some(session.expiry_seconds);
+        let live = self.live_groups(slot);
         let session = SessionRef { client_id: client_id.as_str(), attachment };
-        self.propose_detach(session, sent_to, fate, expiry_seconds);
+        if live.is_empty() {
+            self.propose_detach(session, sent_to, fate, expiry_seconds);
+        } else {
+            let is_will_dropped = fate == WillFate::Dropped;
+            let live = live.iter().map(|key| &**key).collect();
+            let operation =
+                Operation::DetachMember { session, sent_to, is_will_dropped, expiry_seconds, live };
+            self.push_operation(&operation, Wait::Nothing, Reach::Committed);
+        }
         self.remove_session(slot);
         self.effects.push(Effect::Release { client_id, claim });
+    }
+
+    /// The session's groups that have members that are connected and not in the state.
+    pub(super) fn live_groups(&self, slot: SessionSlot) -> Vec<Arc<str>> {
+        let session = self.sessions.get(slot).into_iter();
+        let filters =
+            session.flat_map(|session| session.subscriptions.iter()).map(|sub| &sub.filter);
+        let is_live = |filter: &&Arc<str>| is_shared(filter) && self.router.has_live(filter);
+        filters.filter(is_live).cloned().collect()
     }
 
     fn propose_detach(

@@ -1,16 +1,21 @@
 //! Messages from clients to durable sessions, and QoS 2 messages from clients that have one.
 
+use std::sync::Arc;
+
 use super::super::output::AckPacket;
 use super::super::publish::expiry;
 use super::super::route::Publisher;
-use super::super::{Engine, ProposalId};
-use super::{Reach, Wait};
+use super::super::{DropReason, Engine, ProposalId};
+use super::{Left, Reach, Wait};
 use crate::codec::ReasonCode;
 use crate::codec::packet::Publish;
 use crate::connection::slot_of;
-use crate::router::{Message, Presence, Route, SharedRoute};
+use crate::forward::Forwarded;
+use crate::router::{Message, Route};
 use crate::session::SessionSlot;
-use crate::shard::{MessageForm, Operation, PublisherForm, SessionRef};
+use crate::shard::{
+    DelayForm, Drops, GroupForm, MessageForm, Operation, Pick, PublisherForm, SessionRef,
+};
 use crate::types::{ConnectionId, Millis, PacketId, QoS};
 
 /// What a publisher waits for.
@@ -24,72 +29,151 @@ pub(in crate::engine) struct Published {
 }
 
 impl Engine {
-    /// Whether the state chooses the member that gets a message of QoS 1 or 2: a durable one, if
-    /// one is connected, or if nobody else is.
-    pub(in crate::engine) fn is_chosen_by_state(
-        &self,
-        route: &Route,
-        group: &SharedRoute,
-        qos: QoS,
-    ) -> bool {
-        if self.durable.is_none() || qos == QoS::AtMostOnce {
-            return false;
+    /// A member of this group is to be chosen by the state when the message that is being published
+    /// is proposed.
+    pub(in crate::engine) fn leave_to_state(&mut self, key: &Arc<str>, pick: Pick, has_live: bool) {
+        if let Some(durable) = &mut self.durable {
+            durable.left.push((Arc::clone(key), pick, has_live));
         }
-        let known = route.durable.groups.iter().find(|known| known.key == group.key);
-        known.is_some_and(|known| known.has_connected || group.total(Presence::Connected) == 0)
     }
 
-    /// Proposes a message for the durable sessions that want it, or for the memory of the durable
-    /// session that publishes it. `None` when the state has nothing to do with it.
+    /// Proposes a message for the durable sessions of these shards that want it, for the groups that
+    /// were left to the state, or for the memory of the durable session that publishes it. No
+    /// proposal when the state has nothing to do with it. Says too whether such sessions go
+    /// without, as all of them together hold as much as they may.
     pub(in crate::engine) fn propose_publish(
         &mut self,
         now: Millis,
         publish: &Publish<'_>,
         published: Published,
-        route: &Route,
-    ) -> Option<ProposalId> {
-        if self.durable.is_none() || publish.qos == QoS::AtMostOnce {
-            return None;
+        mut shards: u16,
+    ) -> (Option<ProposalId>, bool) {
+        if publish.qos == QoS::AtMostOnce {
+            return (None, false);
+        }
+        let Some(durable) = &mut self.durable else { return (None, false) };
+        let mut left = std::mem::take(&mut durable.left);
+        let has_room = durable.store.queued_messages() < self.config.durable_messages_max;
+        let is_full = !has_room && (shards != 0 || !left.is_empty());
+        if is_full {
+            self.counters.dropped.count(DropReason::QueueFull);
+            (shards, left) = (0, Vec::new());
         }
         let key = published.publisher.session().and_then(|slot| self.durable_key(slot));
-        let groups = self.groups_of_state(route, publish.qos);
         let is_remembered = published.packet_id.is_some() && key.is_some();
-        if route.durable.shards == 0 && groups.is_empty() && !is_remembered {
-            return None;
+        if shards == 0 && left.is_empty() && !is_remembered {
+            return (None, is_full);
         }
-        let message = Message::new(publish, expiry(now, publish)).ok()?;
+        // One message is retained and queued: the lesser time holds for both.
+        let expires_at = match published.is_retained {
+            true => self.retained_expiry(now, publish),
+            false => expiry(now, publish),
+        };
+        let Ok(message) = Message::new(publish, expires_at) else { return (None, is_full) };
         let publisher = key.as_ref().map(|(client_id, attachment)| PublisherForm {
             session: SessionRef { client_id, attachment: *attachment },
             packet_id: published.packet_id,
         });
-        let operation = Operation::Publish {
-            publisher,
-            shards: route.durable.shards,
-            groups,
-            is_retained: published.is_retained,
-            message: MessageForm::of(&message),
-        };
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
-        self.push_operation(&operation, Wait::Ack(proposal), Reach::Committed);
+        let (wait, is_retained) = (Wait::Ack(proposal), published.is_retained);
+        self.push_publish(&message, publisher, (shards, left), is_retained, wait);
+        (Some(proposal), is_full)
+    }
+
+    /// Has the state keep a delayed message, which is under its real topic.
+    pub(in crate::engine) fn propose_delay(
+        &mut self,
+        slot: SessionSlot,
+        (message, packet_id): (&Message, Option<PacketId>),
+        seconds: u32,
+    ) -> Option<ProposalId> {
+        let session = self.sessions.get(slot)?;
+        let (client_id, username) = (session.client_id.clone(), session.identity.username.clone());
+        let key = self.durable_key(slot);
+        let publisher = key.as_ref().map(|(client_id, attachment)| PublisherForm {
+            session: SessionRef { client_id, attachment: *attachment },
+            packet_id,
+        });
+        let operation = Operation::Delay(DelayForm {
+            publisher,
+            client_id: client_id.as_str(),
+            username: username.as_deref(),
+            seconds,
+            limits: self.config.delayed.kept,
+            message: MessageForm::of(message),
+        });
+        self.proposal_count += 1;
+        let proposal = ProposalId(self.proposal_count);
+        self.push_operation(&operation, Wait::Delay(proposal), Reach::Committed);
         Some(proposal)
     }
 
-    fn groups_of_state<'a>(&self, route: &'a Route, qos: QoS) -> Vec<&'a str> {
-        let groups = route.durable.groups.iter().filter(|known| {
-            match route.groups.iter().find(|group| group.key == known.key) {
-                Some(group) => self.is_chosen_by_state(route, group, qos),
-                None => true,
-            }
-        });
-        groups.map(|known| &*known.key).collect()
+    /// Messages that the state has dropped, by what this node proposed.
+    pub fn count_drops(&mut self, drops: &Drops) {
+        let dropped = &mut self.counters.dropped;
+        dropped.queue_full += drops.queue_full;
+        dropped.publish_denied += drops.publish_denied;
+        dropped.expired += drops.expired;
     }
 
-    /// Whether a message is for durable sessions.
+    /// Proposes a message for the groups that were left to the state. Nobody waits for it.
+    pub(in crate::engine) fn propose_left(&mut self, message: &Message) {
+        let Some(durable) = &mut self.durable else { return };
+        let left = std::mem::take(&mut durable.left);
+        if !left.is_empty() {
+            self.push_publish(message, None, (0, left), false, Wait::Nothing);
+        }
+    }
+
+    /// As [`Self::propose_left`], for a message of another engine.
+    pub(in crate::engine) fn propose_forwarded(&mut self, forwarded: &Forwarded<'_>) {
+        if self.durable.as_ref().is_none_or(|durable| durable.left.is_empty()) {
+            return;
+        }
+        if let Ok(message) = Message::new(&forwarded.publish, forwarded.expires_at) {
+            self.propose_left(&message);
+        }
+    }
+
+    fn push_publish(
+        &mut self,
+        message: &Message,
+        publisher: Option<PublisherForm<'_>>,
+        (shards, mut left): (u16, Vec<Left>),
+        is_retained: bool,
+        wait: Wait,
+    ) {
+        let form = MessageForm::of(message);
+        let operation = match left.is_empty() {
+            true => Operation::Publish {
+                publisher,
+                shards,
+                groups: Vec::new(),
+                is_retained,
+                message: form,
+            },
+            false => {
+                let groups = left.iter().map(|(key, pick, has_live)| GroupForm {
+                    key,
+                    pick: *pick,
+                    has_live: *has_live,
+                });
+                let groups = groups.collect();
+                Operation::PublishShared { publisher, shards, groups, is_retained, message: form }
+            }
+        };
+        self.push_operation(&operation, wait, Reach::Committed);
+        drop(operation);
+        left.clear();
+        if let Some(durable) = &mut self.durable {
+            durable.left = left;
+        }
+    }
+
+    /// Whether durable sessions have subscribed to what a message is about.
     pub(in crate::engine) fn is_wanted_by_state(&self, route: &Route, qos: QoS) -> bool {
-        self.durable.is_some()
-            && qos != QoS::AtMostOnce
-            && (route.durable.shards != 0 || !route.durable.groups.is_empty())
+        self.durable.is_some() && qos != QoS::AtMostOnce && route.durable.shards != 0
     }
 
     /// PUBREL: the state forgets the message; then PUBCOMP leaves. Had it not, another message of

@@ -21,10 +21,10 @@ pub(super) use settle::Wait;
 use super::{Effect, Engine, ProposalId};
 use crate::router::Route;
 use crate::session::SessionSlot;
-use crate::shard::{Operation, Outbound, SessionStore};
+use crate::shard::{Operation, Outbound, Pick, SessionStore};
 use crate::types::QoS;
 
-/// Bytes of operations after which another batch begins.
+/// Bytes of operations that are proposed together; a longer one is proposed alone.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// How far a batch must have come before its answer.
@@ -37,6 +37,10 @@ pub enum Reach {
     /// Every node that can be reached has applied it: whoever publishes knows of it.
     AppliedEverywhere,
 }
+
+/// A group that a message is for, how the state is to choose a member, and whether it has members
+/// that are connected and not in the state.
+type Left = (Arc<str>, Pick, bool);
 
 /// Operations that are proposed together, with what waits for each.
 #[derive(Debug)]
@@ -61,6 +65,8 @@ pub(super) struct Durable {
     marked: Vec<(SessionSlot, u32)>,
     /// Reused from session to session.
     buffer: Vec<Outbound>,
+    /// Groups of which the state is to choose a member for the message that is being published.
+    left: Vec<Left>,
 }
 
 #[cfg(test)]
@@ -84,6 +90,7 @@ impl Engine {
             proposed: HashMap::new(),
             marked: Vec::new(),
             buffer: Vec::new(),
+            left: Vec::new(),
         }));
         self
     }
@@ -101,9 +108,16 @@ impl Engine {
             waits: Vec::new(),
             reach,
         });
+        let start = batch.operations.len();
         let is_encoded = operation.encode(&mut batch.operations);
         debug_assert!(is_encoded, "every operation has an encoding");
-        batch.waits.push(wait);
+        if start == 0 || batch.operations.len() <= BATCH_BYTES {
+            batch.waits.push(wait);
+            return;
+        }
+        let operations = batch.operations.split_off(start);
+        durable.sealed.extend(durable.open.take());
+        durable.open = Some(Batch { operations, waits: vec![wait], reach });
     }
 
     /// Hands the pass's batches to the driver.

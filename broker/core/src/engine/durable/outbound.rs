@@ -1,12 +1,10 @@
 //! Messages of durable sessions to their clients, as far as window and reading allow, and the
 //! acknowledgements that come back.
 
-use std::sync::Arc;
-
 use broker_policy::Action;
 
 use super::super::close::WillFate;
-use super::super::deliver::Sent;
+use super::super::outgoing::Sent;
 use super::super::output::AckPacket;
 use super::super::{DropReason, Engine};
 use super::{Reach, Wait};
@@ -43,6 +41,9 @@ pub(crate) struct DurableView {
     is_marked: bool,
     /// Retained messages on their way into the queue.
     delivering: usize,
+    /// Groups that the session is leaving: nothing is sent until the state knows, as what is not
+    /// sent goes to others.
+    pub(super) leaving: usize,
 }
 
 impl DurableView {
@@ -57,6 +58,7 @@ impl DurableView {
             releases: Vec::new(),
             is_marked: false,
             delivering: 0,
+            leaving: 0,
         }
     }
 }
@@ -86,7 +88,7 @@ impl Engine {
     /// Whether a durable session may have something to send.
     pub(in crate::engine) fn has_durable(&self, slot: SessionSlot) -> bool {
         let view = self.sessions.get(slot).and_then(|session| session.durable.as_ref());
-        view.is_some_and(|view| view.has_more)
+        view.is_some_and(|view| view.has_more && view.leaving == 0)
     }
 
     /// Sends what the state has for the session.
@@ -305,14 +307,6 @@ impl Engine {
         let message = MessageForm::of(message);
         let operation = Operation::Deliver { session, qos, retain, subscription_id, message };
         self.push_operation(&operation, Wait::Deliver(slot, serial), Reach::Committed);
-    }
-
-    /// A message of QoS 1 or 2 that came to a durable session past the state: one that was left to
-    /// its group by a member that is not durable. The state gets it now.
-    pub(in crate::engine) fn adopt(&mut self, slot: SessionSlot, delivery: Option<Delivery>) {
-        let Some(Delivery { message, qos, retain, .. }) = delivery else { return };
-        let message = Arc::unwrap_or_clone(message);
-        self.propose_delivery(slot, &message, (qos, retain), None);
     }
 
     pub(super) fn delivered(&mut self, now: Millis, slot: SessionSlot, serial: u32) {

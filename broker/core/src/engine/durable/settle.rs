@@ -2,7 +2,7 @@
 
 use super::super::close::WillFate;
 use super::super::output::AckPacket;
-use super::super::{Claim, Engine, ProposalId, SessionsOutcome};
+use super::super::{Claim, DropReason, Engine, ProposalId, SessionsOutcome};
 use super::subscribe::{DurableSubscribe, DurableUnsubscribe};
 use crate::codec::ReasonCode;
 use crate::connection::{AckKind, slot_of};
@@ -23,12 +23,16 @@ pub(in crate::engine) enum Wait {
     Subscribe(ConnectionId, Box<DurableSubscribe>),
     /// UNSUBACK.
     Unsubscribe(ConnectionId, Box<DurableUnsubscribe>),
+    /// That a session has left a group, and then what else waits for it.
+    Leave(SessionSlot, u32, Box<Wait>),
     /// Nothing; what is lost goes with the session's next acknowledgement.
     Acknowledge(ConnectionId, Vec<u64>),
     /// PUBREL to a subscriber.
     Receive(ConnectionId, Vec<PacketId>),
     /// PUBCOMP to a publisher.
     Release(ConnectionId, Vec<PacketId>),
+    /// PUBACK or PUBREC to the publisher of a delayed message.
+    Delay(ProposalId),
     /// A retained message on its way into the session's queue.
     Deliver(SessionSlot, u32),
 }
@@ -99,6 +103,10 @@ impl Engine {
             Wait::Unsubscribe(connection, unsubscribe) => {
                 self.durable_unsubscribed(now, connection, *unsubscribe, verdict);
             }
+            Wait::Leave(slot, serial, wait) => {
+                self.settle_wait(now, *wait, verdict);
+                self.has_left(now, slot, serial);
+            }
             Wait::Acknowledge(connection, seqs) => match verdict {
                 Verdict::Done => {}
                 Verdict::Stale => drop(self.goes_on(now, connection, verdict)),
@@ -117,11 +125,12 @@ impl Engine {
                     self.released(connection, &packet_ids);
                 }
             }
-            Wait::Deliver(slot, serial) => {
-                if verdict == Verdict::Full {
-                    self.counters.dropped.count(super::super::DropReason::QueueFull);
+            Wait::Deliver(slot, serial) => self.delivered(now, slot, serial),
+            Wait::Delay(proposal) => {
+                if matches!(verdict, Verdict::Full | Verdict::Refused) {
+                    self.counters.dropped.count(DropReason::DelayedRefused);
                 }
-                self.delivered(now, slot, serial);
+                self.settle_publish(now, proposal, verdict);
             }
         }
     }
@@ -169,9 +178,6 @@ impl Engine {
                 return self.close(now, id, fault, WillFate::Published);
             }
         };
-        if verdict == Verdict::Full {
-            self.counters.dropped.count(super::super::DropReason::QueueFull);
-        }
         if let Some(acks) = &mut connection.pending_acks {
             acks.settle(proposal, refusal);
         }

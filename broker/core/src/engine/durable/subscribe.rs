@@ -11,6 +11,7 @@ use crate::codec::ReasonCode;
 use crate::codec::packet::{Subscribe, Unsubscribe};
 use crate::session::{SessionSlot, Subscription, SubscriptionState};
 use crate::shard::{Operation, SessionRef};
+use crate::topic::is_shared;
 use crate::types::{ConnectionId, Millis, PacketId};
 
 /// A SUBSCRIBE on its way through the log.
@@ -102,7 +103,7 @@ impl Engine {
     ) {
         let mut filters: Vec<Result<Box<str>, ReasonCode>> = Vec::new();
         for (position, filter) in unsubscribe.filters.iter().enumerate() {
-            let other = self.rewritten_filter(filter);
+            let other = self.own_filter(self.options_of_session(slot), filter);
             let filter = other.as_deref().unwrap_or(filter);
             filters.push(match position < self.config.subscriptions_max {
                 true if self.may_unsubscribe(slot, filter) => Ok(filter.into()),
@@ -110,15 +111,47 @@ impl Engine {
                 false => Err(ReasonCode::ImplementationSpecificError),
             });
         }
-        let Some((client_id, attachment)) = self.durable_key(slot) else { return };
-        let session = SessionRef { client_id: &client_id, attachment };
-        let meant: Vec<&str> = filters.iter().flatten().map(|filter| &**filter).collect();
-        let operation = Operation::Unsubscribe { session, filters: meant };
         let packet_id = unsubscribe.packet_id;
         let answer = DurableUnsubscribe { packet_id, filters: filters.clone() };
+        let meant: Vec<&str> = filters.iter().flatten().map(|filter| &**filter).collect();
         // As far as a SUBSCRIBE before it, so that it does not overtake that one.
         let wait = Wait::Unsubscribe(id, Box::new(answer));
-        self.push_operation(&operation, wait, Reach::AppliedEverywhere);
+        self.push_unsubscribe(slot, meant, wait, Reach::AppliedEverywhere);
+    }
+
+    /// Proposes the end of Subscriptions. While a session leaves a group it is sent nothing: what it
+    /// was not sent goes to other members.
+    fn push_unsubscribe(
+        &mut self,
+        slot: SessionSlot,
+        filters: Vec<&str>,
+        wait: Wait,
+        reach: Reach,
+    ) {
+        let Some((client_id, attachment)) = self.durable_key(slot) else { return };
+        let session = SessionRef { client_id: &client_id, attachment };
+        if !filters.iter().any(|filter| is_shared(filter)) {
+            let operation = Operation::Unsubscribe { session, filters };
+            return self.push_operation(&operation, wait, reach);
+        }
+        let live = self.live_groups(slot);
+        let live = live.iter().map(|key| &**key).filter(|key| filters.contains(key)).collect();
+        let Some(held) = self.sessions.get_mut(slot) else { return };
+        let serial = held.serial;
+        let Some(view) = &mut held.durable else { return };
+        view.leaving += 1;
+        let sent_to = view.next_seq.saturating_sub(1);
+        let operation = Operation::Leave { session, filters, sent_to, live };
+        self.push_operation(&operation, Wait::Leave(slot, serial, Box::new(wait)), reach);
+    }
+
+    /// The state knows that the session has left a group, or never will.
+    pub(super) fn has_left(&mut self, now: Millis, slot: SessionSlot, serial: u32) {
+        let session = self.sessions.get_mut(slot).filter(|session| session.serial == serial);
+        if let Some(view) = session.and_then(|session| session.durable.as_mut()) {
+            view.leaving = view.leaving.saturating_sub(1);
+            self.pump(now, slot);
+        }
     }
 
     pub(super) fn durable_unsubscribed(
@@ -154,10 +187,7 @@ impl Engine {
 
     /// A right was taken away: the Subscription ends.
     pub(in crate::engine) fn propose_unsubscribe(&mut self, slot: SessionSlot, filter: &str) {
-        let Some((client_id, attachment)) = self.durable_key(slot) else { return };
-        let session = SessionRef { client_id: &client_id, attachment };
-        let operation = Operation::Unsubscribe { session, filters: vec![filter] };
-        self.push_operation(&operation, Wait::Nothing, Reach::Committed);
+        self.push_unsubscribe(slot, vec![filter], Wait::Nothing, Reach::Committed);
     }
 
     /// How the state names the session and its time on this connection.

@@ -1,6 +1,7 @@
 //! Engines of several nodes, one worker each, that carry interest and messages between them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::rig::*;
 use crate::engine::*;
@@ -33,9 +34,31 @@ impl Bus {
         Self { rigs: (0..engines).map(rig).collect(), interest: VecDeque::new() }
     }
 
+    /// The same with one replicated state for durable sessions.
+    pub(super) fn durable(engines: usize, strategy: SharedSubscriptionStrategy) -> Self {
+        let mut bus = Self::new(engines, strategy);
+        let (store, log) = (Arc::default(), Arc::default());
+        for (number, rig) in bus.rigs.iter_mut().enumerate() {
+            rig.join(NodeId(number as u64), Arc::clone(&store), Arc::clone(&log));
+        }
+        bus
+    }
+
     /// Carries everything until there is nothing to carry.
     pub(super) fn carry(&mut self) {
-        while self.carry_interest() | self.carry_messages() {}
+        while self.carry_interest() | self.carry_messages() | self.carry_ready() {}
+    }
+
+    /// Tells engines of what the operations of others made ready.
+    fn carry_ready(&mut self) -> bool {
+        let states = self.rigs.iter_mut().filter_map(|rig| rig.state.as_mut());
+        let ready: Vec<_> = states.flat_map(|state| std::mem::take(&mut state.elsewhere)).collect();
+        for ready in &ready {
+            let rig = &mut self.rigs[ready.holder.node.0 as usize];
+            rig.engine.sessions_ready(rig.now, Some(std::slice::from_ref(&ready.client_id)));
+            rig.settle();
+        }
+        !ready.is_empty()
     }
 
     /// Tells all others of one interest change.

@@ -10,7 +10,7 @@ use crate::engine::*;
 use crate::types::ConnectionId;
 
 const LIMITS: DelayedLimits =
-    DelayedLimits { messages_max: 3, bytes_max: 10_000, seconds_max: 3600 };
+    DelayedLimits { messages_max: 3, bytes_max: 10_000, seconds_max: 3600, ..DelayedLimits::NONE };
 
 fn config() -> EngineConfig {
     EngineConfig { delayed: LIMITS, ..EngineConfig::default() }

@@ -78,6 +78,12 @@ fn describe_connack(connack: &ConnAck<'_>, text: &mut String) {
     }
     push_data(text, properties.authentication_data);
     push_server(text, properties.server_reference);
+    if let Some(qos) = properties.maximum_qos {
+        write!(text, " qos_max={}", qos.as_u8()).unwrap();
+    }
+    if properties.retain_available == Some(false) {
+        text.push_str(" no_retain");
+    }
     if properties.shared_subscription_available == Some(false) {
         text.push_str(" not_shared");
     }

@@ -1,10 +1,19 @@
 //! Durable sessions: kept by the replicated state, served by whatever engine has the connection.
 
 use super::rig::*;
-use crate::codec::ReasonCode;
+use crate::codec::encode;
 use crate::codec::packet::*;
 use crate::engine::*;
-use crate::types::QoS;
+use crate::types::{ConnectionId, QoS};
+
+/// A durable subscriber to `t`, and a publisher.
+fn subscribed(qos: QoS) -> (Rig, ConnectionId, ConnectionId) {
+    let mut rig = Rig::durable();
+    let subscriber = rig.connect(returning("s"));
+    rig.subscribe(subscriber, "t", qos);
+    let publisher = rig.client("p");
+    (rig, subscriber, publisher)
+}
 
 fn publish_packet<'a>(topic: &'a str, qos: QoS, id: u16, payload: &'a str) -> Packet<'a> {
     Packet::Publish(publish(topic, qos, id, payload))
@@ -12,10 +21,7 @@ fn publish_packet<'a>(topic: &'a str, qos: QoS, id: u16, payload: &'a str) -> Pa
 
 #[test]
 fn puback_leaves_when_the_message_is_committed_and_the_subscriber_gets_it_then() {
-    let mut rig = Rig::durable();
-    let subscriber = rig.connect(returning("s"));
-    rig.subscribe(subscriber, "t", AtLeastOnce);
-    let publisher = rig.client("p");
+    let (mut rig, subscriber, publisher) = subscribed(AtLeastOnce);
     rig.answers.sessions = false;
     rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
     assert!(rig.received(publisher).is_empty());
@@ -57,10 +63,7 @@ fn what_is_not_committed_is_not_acknowledged() {
         (SessionsOutcome::Refused, ExactlyOnce, vec!["PUBREC #1 0x97"]),
         (SessionsOutcome::Unknown, ExactlyOnce, vec![]),
     ] {
-        let mut rig = Rig::durable();
-        let subscriber = rig.connect(returning("s"));
-        rig.subscribe(subscriber, "t", ExactlyOnce);
-        let publisher = rig.client("p");
+        let (mut rig, subscriber, publisher) = subscribed(ExactlyOnce);
         rig.answers.sessions = false;
         rig.send(publisher, &publish_packet("t", qos, 1, "x"));
         rig.answer_held(&outcome);
@@ -87,25 +90,8 @@ fn a_311_publisher_is_disconnected_when_its_message_is_not_proposed() {
 }
 
 #[test]
-fn a_connection_whose_session_has_gone_elsewhere_is_closed_though_its_client_is_silent() {
-    let mut a = Rig::durable();
-    let mut b = a.peer(2);
-    let first = a.connect(returning("s"));
-    let second = b.connect_returning("s");
-    a.hear_from(&mut b);
-    assert_eq!(a.received(first), ["DISCONNECT 0x8e"]);
-    assert!(a.is_closed(first));
-    // What the one that was closed proposes last does not touch the session.
-    assert_eq!(b.received(second), ["CONNACK 0x00 present"]);
-    b.subscribe(second, "t", AtLeastOnce);
-}
-
-#[test]
 fn an_acknowledgement_that_is_lost_goes_with_the_next_one() {
-    let mut rig = Rig::durable();
-    let subscriber = rig.connect(returning("s"));
-    rig.subscribe(subscriber, "t", AtLeastOnce);
-    let publisher = rig.client("p");
+    let (mut rig, subscriber, publisher) = subscribed(AtLeastOnce);
     for id in 1..=2 {
         rig.send(publisher, &publish_packet("t", AtLeastOnce, id, "x"));
     }
@@ -120,50 +106,38 @@ fn an_acknowledgement_that_is_lost_goes_with_the_next_one() {
 }
 
 #[test]
+fn a_large_message_is_proposed_alone_and_in_its_order() {
+    let (mut rig, subscriber, publisher) = subscribed(AtLeastOnce);
+    rig.answers.sessions = false;
+    let large = "x".repeat(300_000);
+    let mut bytes = Vec::new();
+    for (id, payload) in [(1, "a"), (2, large.as_str()), (3, "b"), (4, "c")] {
+        encode(&publish_packet("t", AtLeastOnce, id, payload), V5, &mut bytes).unwrap();
+    }
+    rig.send_bytes(publisher, &bytes);
+    let proposed = rig.effects.iter().filter_map(|effect| match effect {
+        Effect::ProposeSessions { operations, .. } => Some(operations.len()),
+        _ => None,
+    });
+    let proposed: Vec<usize> = proposed.collect();
+    let [first, second, third] = proposed[..] else { panic!("{proposed:?}") };
+    assert!(first < 100 && (300_000..300_100).contains(&second) && third < 200, "{proposed:?}");
+    rig.answers.sessions = true;
+    rig.commit_held();
+    let acks = ["PUBACK #1", "PUBACK #2", "PUBACK #3", "PUBACK #4"];
+    assert_eq!(rig.received(publisher), acks);
+    assert_eq!(rig.received(subscriber).len(), 4);
+}
+
+#[test]
 fn acknowledgements_keep_the_order_of_the_messages() {
-    let mut rig = Rig::durable();
-    let subscriber = rig.connect(returning("s"));
-    rig.subscribe(subscriber, "t", AtLeastOnce);
-    let publisher = rig.client("p");
+    let (mut rig, _, publisher) = subscribed(AtLeastOnce);
     rig.answers.sessions = false;
     rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
     rig.send(publisher, &publish_packet("nobody", AtLeastOnce, 2, "y"));
     assert!(rig.received(publisher).is_empty());
     rig.commit_held();
     assert_eq!(rig.received(publisher), ["PUBACK #1", "PUBACK #2 0x10"]);
-}
-
-#[test]
-fn connack_waits_for_the_state_and_says_whether_there_was_a_session() {
-    let mut rig = Rig::durable();
-    let first = rig.connect_returning("s");
-    assert_eq!(rig.received(first), ["CONNACK 0x00"]);
-    rig.subscribe(first, "t", AtLeastOnce);
-    rig.lose(first);
-    assert_eq!(rig.engine.counters().sessions, 0, "the engine keeps nothing of it");
-    rig.answers.sessions = false;
-    let second = rig.connect_returning("s");
-    assert!(rig.received(second).is_empty());
-    rig.answers.sessions = true;
-    rig.commit_held();
-    assert_eq!(rig.received(second), ["CONNACK 0x00 present"]);
-    rig.answers.sessions = false;
-    let third = rig.connect_returning("other");
-    rig.answer_held(&SessionsOutcome::Unknown);
-    assert_eq!(rig.received(third), ["CONNACK 0x88"]);
-}
-
-#[test]
-fn a_client_that_leaves_before_its_session_is_attached_leaves_it_detached() {
-    let mut rig = Rig::durable();
-    rig.answers.sessions = false;
-    let id = rig.connect_returning("s");
-    rig.lose(id);
-    rig.answers.sessions = true;
-    rig.commit_held();
-    assert!(rig.store().contains("s"));
-    assert!(rig.store().processes().is_empty(), "nobody has it");
-    assert!(rig.effects.iter().any(|effect| matches!(effect, Effect::Release { .. })));
 }
 
 #[test]
@@ -235,10 +209,7 @@ fn another_node_goes_on_with_the_same_identifiers_and_dup() {
 
 #[test]
 fn pubrel_leaves_when_pubrec_is_committed() {
-    let mut rig = Rig::durable();
-    let subscriber = rig.connect(returning("s"));
-    rig.subscribe(subscriber, "t", ExactlyOnce);
-    let publisher = rig.client("p");
+    let (mut rig, subscriber, publisher) = subscribed(ExactlyOnce);
     rig.send(publisher, &publish_packet("t", ExactlyOnce, 1, "x"));
     assert_eq!(rig.received(subscriber), ["PUBLISH t q2 #1 \"x\""]);
     rig.answers.sessions = false;
@@ -278,29 +249,6 @@ fn a_qos_2_message_that_comes_again_elsewhere_is_delivered_once() {
 }
 
 #[test]
-fn suback_waits_for_the_state_and_unsubscribe_ends_it() {
-    let mut rig = Rig::durable();
-    let subscriber = rig.connect(returning("s"));
-    rig.answers.sessions = false;
-    rig.send(subscriber, &subscribe(1, "t", AtLeastOnce));
-    assert!(rig.received(subscriber).is_empty());
-    let reach = rig.effects.iter().find_map(|effect| match effect {
-        Effect::ProposeSessions { reach, .. } => Some(*reach),
-        _ => None,
-    });
-    assert_eq!(reach, Some(Reach::AppliedEverywhere), "whoever publishes is to know of it");
-    rig.answers.sessions = true;
-    rig.commit_held();
-    assert_eq!(rig.received(subscriber), ["SUBACK #1 0x01"]);
-    rig.send(subscriber, &unsubscribe(2, "t"));
-    rig.send(subscriber, &unsubscribe(3, "t"));
-    assert_eq!(rig.received(subscriber), ["UNSUBACK #2 0x00", "UNSUBACK #3 0x11"]);
-    let publisher = rig.client("p");
-    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
-    assert_eq!(rig.received(publisher), ["PUBACK #1 0x10"]);
-}
-
-#[test]
 fn a_full_session_is_told_to_a_v5_publisher_and_counted() {
     let mut rig = Rig::durable();
     rig.state.as_mut().unwrap().limits.messages_max = 2;
@@ -322,47 +270,6 @@ fn a_full_session_is_told_to_a_v5_publisher_and_counted() {
     let old = rig.connect(old);
     rig.send(old, &publish_packet("t", AtLeastOnce, 1, "x"));
     assert_eq!(rig.received(old), ["PUBACK #1"], "3.1.1 has no word for it");
-}
-
-#[test]
-fn a_clean_start_discards_the_durable_session() {
-    let mut rig = Rig::durable();
-    for connect in [connect("s"), Connect { clean_start: true, ..returning("s") }] {
-        let first = rig.connect(returning("s"));
-        rig.subscribe(first, "t", AtLeastOnce);
-        rig.lose(first);
-        let second = rig.open();
-        let keeps = connect.properties.session_expiry_seconds.is_some();
-        rig.send(second, &Packet::Connect(connect));
-        assert_eq!(rig.received(second), ["CONNACK 0x00"]);
-        assert_eq!(rig.store().contains("s"), keeps);
-        rig.send(second, &unsubscribe(1, "t"));
-        assert_eq!(rig.received(second), ["UNSUBACK #1 0x11"]);
-        rig.lose(second);
-    }
-}
-
-#[test]
-fn a_newer_connection_takes_the_session_over() {
-    let mut rig = Rig::durable();
-    let first = rig.connect(returning("s"));
-    rig.subscribe(first, "t", AtLeastOnce);
-    let second = rig.connect_returning("s");
-    assert_eq!(rig.received(second), ["CONNACK 0x00 present"]);
-    assert_eq!(rig.received(first), ["DISCONNECT 0x8e"]);
-    let publisher = rig.client("p");
-    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
-    assert_eq!(rig.received(second), ["PUBLISH t q1 #1 \"x\""]);
-}
-
-#[test]
-fn a_session_ends_with_a_disconnect_that_says_so() {
-    let mut rig = Rig::durable();
-    let id = rig.connect(returning("s"));
-    let disconnect =
-        Disconnect { session_expiry_seconds: Some(0), ..Disconnect::new(ReasonCode::Success) };
-    rig.send(id, &Packet::Disconnect(disconnect));
-    assert!(!rig.store().contains("s"));
 }
 
 #[test]
@@ -390,10 +297,7 @@ fn retained_messages_of_a_new_subscription_go_through_the_session() {
 
 #[test]
 fn a_retained_message_for_a_durable_session_is_one_proposal() {
-    let mut rig = Rig::durable();
-    let subscriber = rig.connect(returning("s"));
-    rig.subscribe(subscriber, "t", AtLeastOnce);
-    let publisher = rig.client("p");
+    let (mut rig, subscriber, publisher) = subscribed(AtLeastOnce);
     rig.answers.propose = false;
     let retained = Publish { retain: true, ..publish("t", AtLeastOnce, 1, "x") };
     rig.send(publisher, &Packet::Publish(retained));
@@ -439,29 +343,6 @@ fn a_message_that_expires_in_the_queue_is_not_sent() {
     assert_eq!(rig.received(again), expected);
     rig.send(again, &Packet::PubAck(ack(2)));
     assert_eq!(rig.store().totals().messages, 0);
-}
-
-fn to_each_client() -> EngineConfig {
-    let options = SubscriptionOptions { qos: AtLeastOnce, ..SubscriptionOptions::default() };
-    let auto_subscriptions = [AutoSubscription { filter: "to/%c/#".into(), options }].into();
-    EngineConfig { auto_subscriptions, ..EngineConfig::default() }
-}
-
-#[test]
-fn a_durable_session_has_the_subscriptions_of_every_client_while_it_is_away_too() {
-    let mut rig = Rig::durable_with(to_each_client());
-    let publisher = rig.client("p");
-    let kept = Publish { retain: true, ..publish("to/s/kept", AtLeastOnce, 1, "k") };
-    rig.send(publisher, &Packet::Publish(kept));
-    let first = rig.connect_returning("s");
-    let expected = ["CONNACK 0x00", "PUBLISH to/s/kept q1 #1 retain \"k\""];
-    assert_eq!(rig.received(first), expected);
-    rig.send(first, &Packet::PubAck(ack(1)));
-    rig.lose(first);
-    rig.send(publisher, &publish_packet("to/s/x", AtLeastOnce, 2, "x"));
-    let second = rig.connect_returning("s");
-    let expected = ["CONNACK 0x00 present", "PUBLISH to/s/x q1 #2 \"x\""];
-    assert_eq!(rig.received(second), expected, "what is retained was sent once");
 }
 
 #[test]

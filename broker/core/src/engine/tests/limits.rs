@@ -186,3 +186,159 @@ fn what_is_granted_less_than_asked_for_is_counted() {
     let limits = rig.engine.counters().limits;
     assert_eq!((limits.session_expiry, limits.keep_alive), (1, 1));
 }
+
+/// Seconds that a message asked for, or none, and what a 5.0 receiver is told.
+fn told(rig: &mut Rig, from: ConnectionId, to: ConnectionId, asked: Option<u32>) -> String {
+    let mut message = publish("t", AtLeastOnce, 1, "x");
+    message.properties.message_expiry_seconds = asked;
+    rig.send(from, &Packet::Publish(message));
+    let received = rig.received(to);
+    let id = received[0].split('#').nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    rig.send(to, &Packet::PubAck(ack(id)));
+    received[0].split(' ').find(|word| word.starts_with("expiry=")).unwrap_or("none").to_owned()
+}
+
+#[test]
+fn a_message_expires_no_later_than_the_configuration_says_and_receivers_are_told_so() {
+    for max in [60, u32::MAX] {
+        let config = EngineConfig { message_expiry_seconds_max: max, ..EngineConfig::default() };
+        for mut rig in [Rig::with(config.clone(), open_policy()), Rig::durable_with(config)] {
+            let to = rig.connect(returning("to"));
+            rig.subscribe(to, "#", AtLeastOnce);
+            let from = rig.client("from");
+            let expiries =
+                [None, Some(100), Some(60), Some(10)].map(|asked| told(&mut rig, from, to, asked));
+            let expected = match max {
+                60 => ["expiry=60", "expiry=60", "expiry=60", "expiry=10"],
+                _ => ["none", "expiry=100", "expiry=60", "expiry=10"],
+            };
+            assert_eq!(expiries, expected);
+            let counted = rig.engine.counters().limits.message_expiry;
+            assert_eq!(counted, if max == 60 { 2 } else { 0 });
+            // So does a message that waits, and a will.
+            rig.lose(to);
+            let leaves = Some(Will { qos: AtLeastOnce, ..will("w", 0) });
+            let gone = rig.connect(Connect { will: leaves, ..connect("gone") });
+            rig.send(from, &Packet::Publish(publish("t", AtLeastOnce, 1, "waits")));
+            rig.lose(gone);
+            rig.wait(59 * SECOND);
+            let back = rig.connect_returning("to");
+            let received = rig.received(back);
+            let told = |at: usize| received[at].contains(" expiry=1 ");
+            assert_eq!((received.len(), told(1), told(2)), (3, max == 60, max == 60));
+        }
+    }
+}
+
+#[test]
+fn what_waits_longer_than_a_message_may_is_not_delivered() {
+    let config = EngineConfig { message_expiry_seconds_max: 60, ..EngineConfig::default() };
+    for mut rig in [Rig::with(config.clone(), open_policy()), Rig::durable_with(config)] {
+        let to = rig.connect(returning("to"));
+        rig.subscribe(to, "#", AtLeastOnce);
+        rig.lose(to);
+        let from = rig.connect(Connect { version: V311, ..connect("from") });
+        rig.send(from, &Packet::Publish(publish("t", AtLeastOnce, 1, "x")));
+        rig.wait(61 * SECOND);
+        let back = rig.connect_returning("to");
+        assert_eq!(rig.received(back).len(), 1, "CONNACK alone");
+        assert_eq!(rig.engine.counters().dropped.expired, 1);
+    }
+}
+
+#[test]
+fn a_retained_message_that_durable_sessions_want_is_kept_no_longer_than_others() {
+    let config = EngineConfig { retained_expiry_seconds_max: 60, ..EngineConfig::default() };
+    let mut rig = Rig::durable_with(config);
+    let to = rig.connect(returning("to"));
+    rig.subscribe(to, "#", AtLeastOnce);
+    let from = rig.client("from");
+    let message = Publish { retain: true, ..publish("t", AtLeastOnce, 1, "x") };
+    rig.send(from, &Packet::Publish(message));
+    assert_eq!(rig.received(from), ["PUBACK #1"]);
+    let kept = rig.retained.0.lock().unwrap()["t"].expires_at();
+    assert_eq!(kept, rig.now.plus_seconds(60));
+    assert_eq!(rig.engine.counters().limits.retained_expiry, 1);
+}
+
+#[test]
+fn all_sessions_together_queue_no_more_messages_than_they_may() {
+    let config = EngineConfig { queued_messages_total_max: 3, ..EngineConfig::default() };
+    let mut rig = Rig::with(config, open_policy());
+    for client_id in ["a", "b"] {
+        let id = rig.connect(returning(client_id));
+        rig.subscribe(id, "t", AtLeastOnce);
+        rig.lose(id);
+    }
+    let from = rig.client("from");
+    for _ in 0..2 {
+        rig.send(from, &Packet::Publish(publish("t", AtLeastOnce, 1, "x")));
+    }
+    let counters = *rig.engine.counters();
+    assert_eq!((counters.queued_messages, counters.dropped.queue_full), (3, 1));
+}
+
+#[test]
+fn all_durable_sessions_together_queue_no_more_messages_than_they_may() {
+    let config = EngineConfig { durable_messages_max: 2, ..EngineConfig::default() };
+    let mut rig = Rig::durable_with(config);
+    let to = rig.connect(returning("to"));
+    rig.subscribe(to, "t", AtLeastOnce);
+    rig.lose(to);
+    let (v5, v311) = (rig.client("v5"), rig.connect(Connect { version: V311, ..connect("v3") }));
+    for expected in ["PUBACK #1", "PUBACK #1", "PUBACK #1 0x97"] {
+        rig.send(v5, &Packet::Publish(publish("t", AtLeastOnce, 1, "x")));
+        assert!(rig.received(v5)[0].starts_with(expected), "{expected}");
+    }
+    rig.send(v311, &Packet::Publish(publish("t", AtLeastOnce, 1, "x")));
+    assert_eq!(rig.received(v311), ["PUBACK #1"]);
+    assert_eq!(rig.store().totals().messages, 2);
+    assert_eq!(rig.engine.counters().dropped.queue_full, 2);
+    // A retained message is retained all the same, and one that nobody waits for is none of it.
+    let retained = Publish { retain: true, ..publish("t", AtLeastOnce, 1, "kept") };
+    rig.send(v5, &Packet::Publish(retained));
+    assert_eq!(rig.received(v5), ["PUBACK #1"]);
+    assert!(rig.retained.0.lock().unwrap().contains_key("t"));
+    // QoS 2 of a durable publisher ends as it must.
+    let durable = rig.connect(returning("durable"));
+    rig.send(durable, &Packet::Publish(publish("t", ExactlyOnce, 1, "x")));
+    assert!(rig.received(durable)[0].starts_with("PUBREC #1 0x97"));
+    // There is room again.
+    let back = rig.connect_returning("to");
+    assert_eq!(rig.received(back).len(), 3);
+    for id in [1, 2] {
+        rig.send(back, &Packet::PubAck(ack(id)));
+    }
+    rig.send(v5, &Packet::Publish(publish("t", AtLeastOnce, 1, "x")));
+    assert_eq!(rig.received(v5), ["PUBACK #1"]);
+}
+
+#[test]
+fn a_client_that_does_not_come_in_in_time_and_one_durable_session_too_many_are_counted() {
+    let mut rig = Rig::durable();
+    rig.state.as_mut().unwrap().limits.sessions_max = 1;
+    rig.connect(returning("first"));
+    let id = rig.open();
+    rig.send(id, &Packet::Connect(returning("second")));
+    assert!(rig.received(id)[0].starts_with("CONNACK 0x97"));
+    let limits = rig.engine.counters().limits;
+    assert_eq!((limits.durable_sessions, limits.connect_timeout), (1, 0));
+    rig.open();
+    rig.answers.claim = false;
+    let claiming = rig.open();
+    rig.send(claiming, &Packet::Connect(connect("slow")));
+    rig.wait(60 * SECOND);
+    assert_eq!(rig.engine.counters().limits.connect_timeout, 2);
+}
+
+#[test]
+fn every_connect_that_can_be_read_is_received_accepted_or_not() {
+    let mut rig = Rig::new();
+    rig.client("in");
+    let refusal = Some(ReasonCode::QuotaExceeded);
+    let origin = ConnectionOrigin { refusal, ..ConnectionOrigin::default() };
+    let id = rig.engine.connection_opened(rig.now, origin);
+    rig.send(id, &Packet::Connect(connect("out")));
+    let counters = rig.engine.counters();
+    assert_eq!((counters.connects_received, counters.connects_accepted), (2, 1));
+}

@@ -108,7 +108,21 @@ impl Rig {
     }
 
     pub(super) fn open(&mut self) -> ConnectionId {
-        self.engine.connection_opened(self.now, ConnectionOrigin::default())
+        self.open_by(0)
+    }
+
+    /// As [`Self::connect`], by a listener.
+    pub(super) fn connect_by(&mut self, listener: u8, connect: Connect<'_>) -> ConnectionId {
+        let id = self.open_by(listener);
+        self.send(id, &Packet::Connect(connect));
+        let packets = self.received(id);
+        assert!(packets[0].starts_with("CONNACK 0x00"), "{packets:?}");
+        id
+    }
+
+    pub(super) fn open_by(&mut self, listener: u8) -> ConnectionId {
+        let origin = ConnectionOrigin { listener, ..ConnectionOrigin::default() };
+        self.engine.connection_opened(self.now, origin)
     }
 
     /// Whether a CONNECT was sent there.
@@ -228,11 +242,7 @@ impl Rig {
 
     /// Connects a client and swallows its CONNACK.
     pub(super) fn connect(&mut self, connect: Connect<'_>) -> ConnectionId {
-        let id = self.open();
-        self.send(id, &Packet::Connect(connect));
-        let packets = self.received(id);
-        assert!(packets[0].starts_with("CONNACK 0x00"), "{packets:?}");
-        id
+        self.connect_by(0, connect)
     }
 
     /// Connects a client that comes back to its session; what waits for it stays to be received.

@@ -114,8 +114,8 @@ fn a_session_moves_with_everything_it_has() {
         (0, 0)
     );
     assert_eq!(state.inbound_qos2, [PacketId::new(77).unwrap()]);
-    let bytes = serde_json::to_vec(&state).unwrap();
-    let state: Box<SessionState> = serde_json::from_slice(&bytes).unwrap();
+    let bytes = postcard::to_stdvec(&state).unwrap();
+    let state: Box<SessionState> = postcard::from_bytes(&bytes).unwrap();
 
     let mut there = Rig::new();
     there.answers.claim = false;

@@ -145,7 +145,7 @@ fn suback_waits_for_others_to_know_how_many_members_there_are() {
         seq: InterestSeq(seq),
         changes: vec![InterestChange::Shared {
             filter: Arc::from(FILTER),
-            members: SharedMembers { connected, offline: 0 },
+            members: SharedMembers { connected, offline: 0, ..SharedMembers::NONE },
         }],
     };
     assert_eq!(rig.effects, [shared(1, 1), shared(2, 2)]);

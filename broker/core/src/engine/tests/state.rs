@@ -6,7 +6,9 @@ use broker_policy::Policy;
 
 use super::rig::{Rig, open_policy};
 use crate::engine::*;
-use crate::shard::{ApplyContext, BatchOrigin, Ready, SessionBatch, SessionLimits, SessionStore};
+use crate::shard::{
+    ApplyContext, BatchOrigin, Operation, Ready, SessionBatch, SessionLimits, SessionStore,
+};
 use crate::types::*;
 
 /// A node's part in the state.
@@ -16,7 +18,7 @@ pub(super) struct StateRig {
     pub(super) limits: SessionLimits,
     log: Arc<Mutex<u64>>,
     seq: u64,
-    policy: Policy,
+    pub(super) policy: Policy,
     /// Sessions that other nodes' workers are to be told of.
     pub(super) elsewhere: Vec<Ready>,
 }
@@ -35,14 +37,18 @@ impl Rig {
 
     /// Another node with the same state.
     pub(super) fn peer(&self, node: u64) -> Self {
+        self.peer_with(node, EngineConfig::default())
+    }
+
+    pub(super) fn peer_with(&self, node: u64, config: EngineConfig) -> Self {
         let state = self.state.as_ref().unwrap();
-        let mut rig = Self::with(EngineConfig::default(), open_policy());
+        let mut rig = Self::with(config, open_policy());
         rig.now = self.now;
         rig.join(NodeId(node), Arc::clone(&state.store), Arc::clone(&state.log));
         rig
     }
 
-    fn join(&mut self, node: NodeId, store: Arc<SessionStore>, log: Arc<Mutex<u64>>) {
+    pub(super) fn join(&mut self, node: NodeId, store: Arc<SessionStore>, log: Arc<Mutex<u64>>) {
         let config = EngineConfig { node, ..EngineConfig::default() };
         let fresh = Engine::new(config, Arc::new(open_policy()), self.retained.clone());
         let engine = std::mem::replace(&mut self.engine, fresh);
@@ -81,9 +87,23 @@ impl Rig {
         self.engine.sessions_committed(now, proposal, SessionsOutcome::Applied(applied.outcomes));
         let here: Vec<ClientId> = here.into_iter().map(|ready| ready.client_id).collect();
         self.engine.sessions_ready(now, Some(&here));
+        self.engine.count_drops(&applied.drops);
         for live in applied.live {
-            self.engine.publish_live(now, &live.client_id, &live.message);
+            self.engine.publish_live(now, &live);
         }
+    }
+
+    /// The state looks what is due, as the leader has it do.
+    pub(super) fn expire(&mut self) {
+        self.commit(&Operation::Expire { sessions_max: 1000 });
+    }
+
+    /// Commits an operation that the engine did not propose.
+    pub(super) fn commit(&mut self, operation: &Operation<'_>) {
+        let mut operations = Vec::new();
+        assert!(operation.encode(&mut operations));
+        self.commit_sessions(ProposalId(u64::MAX), operations);
+        self.settle();
     }
 
     /// Commits what was held back, in order.

@@ -94,3 +94,22 @@ fn clients_packets_and_payloads_are_counted() {
     let counters = *rig.engine.counters();
     assert_eq!((counters.sessions, counters.sessions_expired), (0, 1));
 }
+
+#[test]
+fn what_waits_to_be_written_is_counted_when_values_are_told() {
+    let mut rig = Rig::new();
+    let (a, b) = (rig.client("a"), rig.client("b"));
+    rig.subscribe(a, "t", AtMostOnce);
+    for _ in 0..3 {
+        rig.send(b, &Packet::Publish(publish("t", AtMostOnce, 0, "x")));
+    }
+    rig.send(b, &Packet::PingReq);
+    let bytes = rig.engine.output(a).len() + rig.engine.output(b).len();
+    rig.engine.publish_sys(rig.now, &[]);
+    let counters = *rig.engine.counters();
+    assert_eq!((counters.output_packets, counters.output_bytes), (4, bytes as u64));
+    rig.received(a);
+    rig.received(b);
+    rig.engine.publish_sys(rig.now, &[]);
+    assert_eq!(rig.engine.counters().output_packets, 0);
+}

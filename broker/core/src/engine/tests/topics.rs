@@ -23,7 +23,8 @@ fn a_publish_goes_to_the_other_topic_by_its_rights_also_by_alias_as_will_and_del
         (AclType::PublishClientSend, "data/no/#", false),
         (AclType::PublishClientSend, "in/#", false),
     ];
-    let limits = DelayedLimits { messages_max: 9, bytes_max: 999, seconds_max: 9 };
+    let limits =
+        DelayedLimits { messages_max: 9, bytes_max: 999, seconds_max: 9, ..DelayedLimits::NONE };
     let mut rig = Rig::with(EngineConfig { delayed: limits, ..rewriting() }, policy(&["u"], &no));
     let to = rig.client("to");
     rig.subscribe(to, "data/#", AtMostOnce);

@@ -8,12 +8,12 @@ use crate::engine::*;
 use crate::types::ConnectionId;
 
 /// Destination of the other engine, in both.
-fn other() -> Destination {
+pub(super) fn other() -> Destination {
     Destination::new(5).unwrap()
 }
 
 /// Carries interest and messages both ways until there is nothing to carry.
-fn carry(left: &mut Rig, right: &mut Rig) {
+pub(super) fn carry(left: &mut Rig, right: &mut Rig) {
     for _ in 0..3 {
         carry_one_way(left, right);
         carry_one_way(right, left);
@@ -46,7 +46,7 @@ fn pair() -> (Rig, Rig) {
     (left, right)
 }
 
-fn subscribe_at(rig: &mut Rig, peer: &mut Rig, at: ConnectionId, filter: &str) {
+pub(super) fn subscribe_at(rig: &mut Rig, peer: &mut Rig, at: ConnectionId, filter: &str) {
     rig.send(at, &subscribe(1, filter, ExactlyOnce));
     carry(rig, peer);
     assert_eq!(rig.received(at), ["SUBACK #1 0x02"]);

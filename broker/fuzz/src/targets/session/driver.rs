@@ -77,7 +77,12 @@ fn config() -> EngineConfig {
         queued_bytes_total_max: 4096,
         subscriptions_max: 8,
         output_bytes_soft_max: 1024,
-        delayed: DelayedLimits { messages_max: 4, bytes_max: 2048, seconds_max: 60 },
+        delayed: DelayedLimits {
+            messages_max: 4,
+            bytes_max: 2048,
+            seconds_max: 60,
+            ..DelayedLimits::NONE
+        },
         rewrites: [Rewrite::new(RewriteAction::All, "b/+/#", "a/$2/$1")].into(),
         auto_subscriptions: [AutoSubscription {
             filter: "a/%c".into(),

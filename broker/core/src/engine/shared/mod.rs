@@ -3,45 +3,73 @@
 //! All engines of the cluster count a group's members in one order. The engine that a message is
 //! published on chooses a position in it: one of its own sessions, or a destination and the
 //! position there. A connected member always comes before one that is not.
+//!
+//! Members that the replicated state serves get messages of QoS 1 and 2 from it. The strategy
+//! counts them before all others; if it comes to one of them, the message is proposed with the
+//! strategy's choice, which the state makes among its members of that moment.
 
-use super::deliver::{Outgoing, queue_limits};
+mod readiness;
+mod sticky;
+
+use self::readiness::Readiness;
+use super::outgoing::Outgoing;
 use super::random::scale;
 use super::route::{Publisher, Scope};
 use super::{Destination, DropReason, Engine, SharedSubscriptionStrategy as Strategy};
 use crate::forward::{HOPS_MAX, Shared};
 use crate::router::{GroupIndex, Place, Presence, Route, SharedRoute, Target, hash_topic};
+use crate::shard::{DurableGroup, Pick};
 use crate::types::{Millis, QoS};
-
-/// Members that are looked at for one that takes a message at once.
-const LOOKS_MAX: usize = 32;
-
-/// What a member can do with a message, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Readiness {
-    /// Nothing: it would be dropped.
-    None,
-    /// Keep it until its client is there.
-    Keeps,
-    /// Keep it until its client has room.
-    Waits,
-    /// Take it at once.
-    Takes,
-}
 
 /// Who gets a message.
 #[derive(Debug, Clone, Copy)]
-enum Choice<'a> {
+pub(super) enum Choice<'a> {
     Here(&'a Target),
     There(Destination, u32),
+    /// A member that the replicated state serves; it chooses when it applies the message.
+    State(Pick),
+}
+
+/// A place among the members of a group.
+#[derive(Debug, Clone, Copy)]
+enum Position {
+    /// Among those that the state serves.
+    Kept(Pick),
+    /// Among the others.
+    Other(u32),
 }
 
 /// What makes a choice among the members of one group.
 #[derive(Debug, Clone, Copy)]
-struct Draw<'a> {
+pub(super) struct Draw<'a> {
     group: &'a SharedRoute,
+    /// Its members that the replicated state serves, if it has such and the message is one that
+    /// the state keeps.
+    durable: Option<&'a DurableGroup>,
     qos: QoS,
     /// What strategies by hash go by.
     hash: u64,
+}
+
+impl<'a> Draw<'a> {
+    fn new(group: &'a SharedRoute, route: &'a Route, qos: QoS, hash: u64) -> Self {
+        let kept = qos != QoS::AtMostOnce;
+        let durable = route.durable.groups.iter().find(|known| kept && known.key == group.key);
+        Self { group, durable, qos, hash }
+    }
+
+    /// Members that the state serves and whose clients are connected.
+    fn kept(&self) -> u32 {
+        self.durable.map_or(0, DurableGroup::connected)
+    }
+
+    /// The members that get the message from engines, and are connected.
+    const fn present(&self) -> Presence {
+        match self.qos {
+            QoS::AtMostOnce => Presence::Connected,
+            _ => Presence::Live,
+        }
+    }
 }
 
 impl Engine {
@@ -50,7 +78,7 @@ impl Engine {
         &mut self,
         now: Millis,
         outgoing: &mut Outgoing<'_>,
-        (publisher, scope): (Publisher, Scope),
+        (publisher, scope): (Publisher, Scope<'_>),
         route: &Route,
     ) -> bool {
         if outgoing.expires_at <= now {
@@ -63,22 +91,57 @@ impl Engine {
         let (qos, hash) = (outgoing.publish.qos, self.hash_of(publisher, route));
         let mut is_wanted = false;
         for group in &route.groups {
-            let is_states = match scope {
-                Scope::All => self.is_chosen_by_state(route, group, qos),
-                Scope::Live => route.durable.groups.iter().any(|known| known.key == group.key),
-            };
-            if is_states {
+            if scope.is_served(&group.key) {
                 is_wanted = true;
                 continue;
             }
-            let choice = self.choose(Draw { group, qos, hash });
+            let choice = self.choose(Draw::new(group, route, qos, hash));
             is_wanted |= choice.is_some();
             match choice {
                 Some(choice) => self.hand_to(now, outgoing, group, choice, 0),
                 None => self.counters.dropped.receive_denied += u64::from(group.denied > 0),
             }
         }
+        if qos != QoS::AtMostOnce {
+            // Of whom nobody is connected, the state alone knows.
+            let is_known = |key: &str| route.groups.iter().any(|group| *group.key == *key);
+            for known in &route.durable.groups {
+                if !scope.is_served(&known.key) && !is_known(&known.key) {
+                    let pick = self.pick_away(hash);
+                    self.leave_to_state(&known.key, pick, false);
+                    is_wanted = true;
+                }
+            }
+        }
         is_wanted
+    }
+
+    /// A message for one member of a group that the state has left to those outside it.
+    pub(super) fn share_left(
+        &mut self,
+        now: Millis,
+        outgoing: &mut Outgoing<'_>,
+        key: &str,
+        route: &Route,
+    ) -> bool {
+        self.frames.clear();
+        let qos = outgoing.publish.qos;
+        let Some(group) = route.groups.iter().find(|group| *group.key == *key) else {
+            let known = route.durable.groups.iter().find(|known| *known.key == *key);
+            if let Some(known) = known {
+                self.leave_to_state(&known.key, Pick::Next, false);
+            }
+            return known.is_some();
+        };
+        let draw = Draw::new(group, route, qos, route.hash);
+        // The state has asked its connected members already.
+        let among = Draw { durable: None, ..draw };
+        match (self.choose(among), draw.durable) {
+            (Some(choice), _) => self.hand_to(now, outgoing, group, choice, 0),
+            (None, Some(known)) => self.leave_to_state(&known.key, Pick::Next, false),
+            (None, None) => return false,
+        }
+        true
     }
 
     /// A message for a member that the sender thinks is here. If none is any more, it is passed on.
@@ -98,7 +161,7 @@ impl Engine {
             self.counters.dropped.count(DropReason::NoSharedMember);
             return;
         };
-        let draw = Draw { group, qos: outgoing.publish.qos, hash: route.hash };
+        let draw = Draw::new(group, route, outgoing.publish.qos, route.hash);
         match self.choose_here(draw, shared.position, shared.hops) {
             Some(choice) => self.hand_to(now, outgoing, group, choice, shared.hops + 1),
             None if group.denied > 0 => self.counters.dropped.receive_denied += 1,
@@ -107,16 +170,16 @@ impl Engine {
     }
 
     /// Gives a kept message to a member of its group anew; `false` when there is none. Its publisher
-    /// is not known any more: `hash` is the topic's.
+    /// is not known any more: the hash is the topic's.
     pub(super) fn share_again(
         &mut self,
         now: Millis,
         outgoing: &mut Outgoing<'_>,
         group: &SharedRoute,
-        hash: u64,
+        route: &Route,
     ) -> bool {
         self.frames.clear();
-        let draw = Draw { group, qos: outgoing.publish.qos, hash };
+        let draw = Draw::new(group, route, outgoing.publish.qos, route.hash);
         let Some(choice) = self.choose(draw) else { return false };
         self.hand_to(now, outgoing, group, choice, 0);
         true
@@ -142,6 +205,10 @@ impl Engine {
                     self.counters.forwards_sent += 1;
                 }
             }
+            Choice::State(pick) => {
+                let has_live = group.total(Presence::Live) > 0;
+                self.leave_to_state(&group.key, pick, has_live);
+            }
         }
     }
 
@@ -160,29 +227,32 @@ impl Engine {
 
     /// Chooses among all members, wherever they are.
     fn choose<'a>(&mut self, draw: Draw<'a>) -> Option<Choice<'a>> {
-        let presence = match draw.group.total(Presence::Connected) {
+        let present = draw.present();
+        let presence = match draw.kept() + draw.group.total(present) {
+            0 if draw.durable.is_some() => return Some(Choice::State(self.pick_away(draw.hash))),
             0 => Presence::Offline,
-            _ => Presence::Connected,
+            _ => present,
         };
         if presence == Presence::Offline && draw.qos == QoS::AtMostOnce {
             return None;
         }
         let place = match self.config.shared_subscription_strategy {
-            Strategy::Sticky => self.stick(draw.group, presence)?,
-            _ => {
-                let position = self.position(draw, presence)?;
-                draw.group.locate(position, presence)?
-            }
+            Strategy::Sticky => self.stick(draw, presence)?,
+            _ => match self.position(draw, presence)? {
+                Position::Kept(pick) => return Some(Choice::State(pick)),
+                Position::Other(position) => draw.group.locate(position, presence)?,
+            },
         };
         let offset = match place {
             Place::There(destination, position) => {
                 return Some(Choice::There(destination, position));
             }
+            Place::State => return Some(Choice::State(Pick::Sticky)),
             Place::Here(offset) => offset,
         };
         let (readiness, target) = self.ready(draw, offset, presence)?;
         let elsewhere = draw.group.elsewhere(presence);
-        if readiness < self.wanted_readiness() && elsewhere > 0 && presence == Presence::Connected {
+        if readiness < self.wanted_readiness() && elsewhere > 0 && presence == present {
             // Nobody here takes it: somebody elsewhere may.
             let position = self.turn(draw.group.group) % elsewhere;
             if let Some(Place::There(destination, position)) =
@@ -201,7 +271,8 @@ impl Engine {
     /// One that has been passed on for its second reason is not any more, and one that was passed
     /// on at all prefers a member here who keeps it: what others are known to have may be gone.
     fn choose_here<'a>(&mut self, draw: Draw<'a>, position: u32, hops: u8) -> Option<Choice<'a>> {
-        let [connected, offline] = [Presence::Connected, Presence::Offline].map(|presence| {
+        let present = draw.present();
+        let [connected, offline] = [present, Presence::Offline].map(|presence| {
             let offset = self.stuck_to(draw.group, presence).unwrap_or(position);
             self.ready(draw, offset, presence)
         });
@@ -211,10 +282,11 @@ impl Engine {
         let elsewhere = |presence| Self::choose_elsewhere(draw, presence);
         let choice = useful(&connected)
             .map(Choice::Here)
-            .or_else(|| elsewhere(Presence::Connected).filter(|_| hops == 0))
+            .or_else(|| elsewhere(present).filter(|_| hops == 0))
             .or_else(|| useful(&offline).map(Choice::Here))
-            .or_else(|| elsewhere(Presence::Connected).filter(|_| hops < HOPS_MAX))
+            .or_else(|| elsewhere(present).filter(|_| hops < HOPS_MAX))
             .or_else(|| elsewhere(Presence::Offline).filter(|_| hops < HOPS_MAX))
+            .or_else(|| draw.durable.map(|_| Choice::State(Pick::Next)))
             .or_else(|| connected.or(offline).map(|(_, target)| Choice::Here(target)))?;
         if let Choice::Here(target) = choice {
             self.remember(draw.group.group, target);
@@ -226,28 +298,55 @@ impl Engine {
         let position = scale(draw.hash, draw.group.elsewhere(presence));
         match draw.group.locate_elsewhere(position, presence)? {
             Place::There(destination, position) => Some(Choice::There(destination, position)),
-            Place::Here(_) => None,
+            Place::Here(_) | Place::State => None,
         }
     }
 
-    /// The position that the strategy gives among all members of this kind.
-    fn position(&mut self, draw: Draw<'_>, presence: Presence) -> Option<u32> {
-        let total = draw.group.total(presence);
+    /// The position that the strategy gives among the members of this kind and, before them, those
+    /// that the state serves.
+    fn position(&mut self, draw: Draw<'_>, presence: Presence) -> Option<Position> {
+        let (kept, others) = (draw.kept(), draw.group.total(presence));
+        let total = kept + others;
         if total == 0 {
             return None;
         }
-        Some(match self.config.shared_subscription_strategy {
-            Strategy::HashClient | Strategy::HashTopic => scale(draw.hash, total),
-            Strategy::Random => self.random.below(total),
-            Strategy::RoundRobin | Strategy::Sticky => self.turn(draw.group.group) % total,
+        let (position, pick) = match self.config.shared_subscription_strategy {
+            Strategy::HashClient | Strategy::HashTopic => {
+                let position = scale(draw.hash, total);
+                (position, Pick::At(position))
+            }
+            Strategy::Random => {
+                let position = self.random.below(total);
+                (position, Pick::At(position))
+            }
+            Strategy::RoundRobin | Strategy::Sticky => {
+                (self.turn(draw.group.group) % total, Pick::Next)
+            }
             Strategy::LocalFirst => {
-                let turn = self.turn(draw.group.group);
-                match draw.group.positions_on(self.config.node, presence) {
-                    (_, 0) => turn % total,
-                    (first, count) => first + turn % count,
+                let (turn, node) = (self.turn(draw.group.group), self.config.node);
+                let (first, near) = draw.group.positions_on(node, presence);
+                let kept_near = draw.durable.map_or(0, |known| known.connected_to(node));
+                match near + kept_near {
+                    0 => (turn % total, Pick::Next),
+                    count if turn % count < kept_near => (0, Pick::Near(node)),
+                    count => (kept + first + turn % count - kept_near, Pick::Next),
                 }
             }
+        };
+        Some(match position.checked_sub(kept) {
+            None => Position::Kept(pick),
+            Some(position) => Position::Other(position),
         })
+    }
+
+    /// How the state chooses where nobody is connected.
+    fn pick_away(&mut self, hash: u64) -> Pick {
+        match self.config.shared_subscription_strategy {
+            Strategy::HashClient | Strategy::HashTopic => Pick::At((hash >> 32) as u32),
+            Strategy::Random => Pick::At(self.random.below(u32::MAX)),
+            Strategy::Sticky => Pick::Sticky,
+            Strategy::RoundRobin | Strategy::LocalFirst => Pick::Next,
+        }
     }
 
     /// The number of this choice among those of the group.
@@ -255,101 +354,5 @@ impl Engine {
         let Some(turn) = self.router.turn(group) else { return 0 };
         turn.next = turn.next.wrapping_add(1);
         turn.next
-    }
-
-    /// The readiness that the strategy wants: a place that is meant is waited for.
-    const fn wanted_readiness(&self) -> Readiness {
-        match self.config.shared_subscription_strategy {
-            Strategy::RoundRobin | Strategy::Random | Strategy::LocalFirst => Readiness::Takes,
-            Strategy::Sticky | Strategy::HashClient | Strategy::HashTopic => Readiness::Waits,
-        }
-    }
-
-    /// The first member here from `offset` on that is as ready as is wanted, else the readiest.
-    fn ready<'a>(
-        &self,
-        draw: Draw<'a>,
-        offset: u32,
-        presence: Presence,
-    ) -> Option<(Readiness, &'a Target)> {
-        let members = draw.group.here(presence);
-        let wanted = match presence {
-            Presence::Connected => self.wanted_readiness(),
-            Presence::Offline => Readiness::Keeps,
-        };
-        let mut best: Option<(Readiness, &Target)> = None;
-        for step in 0..members.len().min(LOOKS_MAX) {
-            let target = &members[(offset as usize + step) % members.len()];
-            let readiness = self.readiness(target, draw.qos);
-            if best.is_none_or(|(known, _)| readiness > known) {
-                best = Some((readiness, target));
-            }
-            if readiness >= wanted {
-                break;
-            }
-        }
-        best
-    }
-
-    fn readiness(&self, target: &Target, qos: QoS) -> Readiness {
-        let Some(session) = self.sessions.get(target.session) else { return Readiness::None };
-        let is_droppable = qos.min(target.qos) == QoS::AtMostOnce;
-        let keeps = !is_droppable && !session.queue.is_full(queue_limits(&self.config));
-        let connection = session.connection.and_then(|slot| self.connections.at(slot));
-        let Some(connection) = connection.filter(|connection| connection.is_open()) else {
-            return if keeps { Readiness::Keeps } else { Readiness::None };
-        };
-        let is_behind = connection.output.len() > self.config.output_bytes_soft_max;
-        let has_window =
-            session.queue.is_empty() && session.in_flight.has_room(connection.send_window);
-        match (is_behind, is_droppable) {
-            (false, _) if is_droppable || has_window => Readiness::Takes,
-            _ if keeps => Readiness::Waits,
-            _ => Readiness::None,
-        }
-    }
-}
-
-// ---- sticky ----
-
-impl Engine {
-    /// Where messages of the group stick to; chosen now if they stick to nobody who is there.
-    fn stick(&mut self, group: &SharedRoute, presence: Presence) -> Option<Place> {
-        let known = self.router.turn(group.group).and_then(|turn| turn.place);
-        match known {
-            Some(Place::Here(_)) if let Some(offset) = self.stuck_to(group, presence) => {
-                return Some(Place::Here(offset));
-            }
-            Some(Place::There(destination, _)) if group.has(destination, presence) => return known,
-            _ => {}
-        }
-        let total = group.total(presence);
-        if total == 0 {
-            return None;
-        }
-        // By the hash, so that engines that know the same members begin with the same one.
-        let place = group.locate(scale(hash_topic(&group.key), total), presence);
-        if let Some(turn) = self.router.turn(group.group) {
-            turn.place = place;
-        }
-        place
-    }
-
-    /// The position here of the member that messages stick to.
-    fn stuck_to(&mut self, group: &SharedRoute, presence: Presence) -> Option<u32> {
-        if self.config.shared_subscription_strategy != Strategy::Sticky {
-            return None;
-        }
-        let session = self.router.turn(group.group)?.session?;
-        let place = group.here(presence).binary_search_by_key(&session, |target| target.session);
-        place.ok().map(|at| at as u32)
-    }
-
-    fn remember(&mut self, group: GroupIndex, target: &Target) {
-        if self.config.shared_subscription_strategy == Strategy::Sticky
-            && let Some(turn) = self.router.turn(group)
-        {
-            turn.session = Some(target.session);
-        }
     }
 }
