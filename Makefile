@@ -9,12 +9,15 @@ CARGO        ?= cargo
 VERIFY_WITHOUT ?=
 # How long each fuzz target runs: make fuzz SECONDS=600.
 SECONDS ?= 60
+# How many seeds are simulated, from which on: make sim SEEDS=1000 SEED=5000.
+SEEDS ?= 1000
+SEED ?= 1
 # `make images VERSION=0.1.1` builds a broker that says 0.1.1, as the image's tag does.
 ifeq ($(origin VERSION),command line)
 export DUNLIN_VERSION := $(VERSION)
 endif
 
-.PHONY: help build run test fuzz e2e bench bench-micro verify fix crds images push clean
+.PHONY: help build run test sim fuzz e2e bench bench-micro verify fix crds images push clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +30,10 @@ run: build ## three brokers on this machine from examples/quickstart, until Ctrl
 
 test: ## unit, golden and property tests, controllers, real brokers and clients on loopback
 	./e2e/test.sh
+
+sim: ## clusters under virtual time and seeded faults (SEEDS=1000 SEED=1)
+	$(CARGO) build --workspace --release --bins
+	$(TARGET)/release/broker-sim --seed $(SEED) --seeds $(SEEDS) --jobs $$(nproc)
 
 fuzz: ## every fuzz target for a minute (SECONDS=600), two at a time
 	FUZZ_SECONDS=$(SECONDS) ./broker/fuzz/fuzz.sh

@@ -229,8 +229,10 @@ impl Connection {
                 self.answer(frame.id, Err(reason));
             }
             kind => {
-                let connection = (frame.id != 0).then(|| Arc::clone(self));
-                let replier = Replier { connection, id: frame.id };
+                let replier = match frame.id {
+                    0 => Replier::silent(),
+                    id => Replier::new(Arc::clone(self) as Arc<dyn AnswerSink>, id),
+                };
                 match handlers.iter().find(|(kinds, _)| kinds.contains(&kind)) {
                     Some((_, handler)) => {
                         handler.peer_frame(self.peer.node, kind, frame.body, replier);
@@ -329,29 +331,58 @@ impl Drop for Call {
     }
 }
 
+impl AnswerSink for Connection {
+    fn answer(&self, id: u64, answer: Result<&[u8], &str>) {
+        // Only a closed link refuses a short frame, and its caller knows already.
+        let fail = |reason: &str| drop(self.push(FrameKind::FAILURE, id, reason.as_bytes()));
+        match answer {
+            Ok(body) => {
+                let pushed = self.push(FrameKind::ANSWER, id, body);
+                if let Err(LinkError::TooLong { .. }) = pushed {
+                    fail("answer is longer than a frame may be");
+                }
+            }
+            Err(reason) => fail(reason),
+        }
+    }
+}
+
+/// The link that a request came on, for its answer.
+pub trait AnswerSink: Send + Sync {
+    /// Takes the answer to the request of this number, or why there is none. A link that has closed
+    /// meanwhile is nobody's concern any more.
+    fn answer(&self, id: u64, answer: Result<&[u8], &str>);
+}
+
 /// Answers one request of a peer; may be kept and used later, from any task. Dropped without an
 /// answer, it tells the peer that there will be none.
 #[must_use]
 pub struct Replier {
-    connection: Option<Arc<Connection>>,
+    sink: Option<Arc<dyn AnswerSink>>,
     id: u64,
 }
 
 impl Replier {
+    /// Answers the request of this number.
+    pub fn new(sink: Arc<dyn AnswerSink>, id: u64) -> Self {
+        Self { sink: Some(sink), id }
+    }
+
+    /// For a one-way frame: does nothing.
+    pub const fn silent() -> Self {
+        Self { sink: None, id: 0 }
+    }
+
     /// Whether the peer waits for an answer; false for a one-way frame.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        self.connection.is_some()
+        self.sink.is_some()
     }
 
     /// Answers. A link that has closed meanwhile is nobody's concern any more.
     pub fn reply(mut self, body: &[u8]) {
-        if let Some(connection) = self.connection.take() {
-            let pushed = connection.push(FrameKind::ANSWER, self.id, body);
-            if let Err(LinkError::TooLong { .. }) = pushed {
-                let reason = b"answer is longer than a frame may be";
-                drop(connection.push(FrameKind::FAILURE, self.id, reason));
-            }
+        if let Some(sink) = self.sink.take() {
+            sink.answer(self.id, Ok(body));
         }
     }
 
@@ -361,9 +392,8 @@ impl Replier {
     }
 
     fn send_failure(&mut self, reason: &str) {
-        if let Some(connection) = self.connection.take() {
-            // Only a closed link refuses a short frame, and its caller knows already.
-            drop(connection.push(FrameKind::FAILURE, self.id, reason.as_bytes()));
+        if let Some(sink) = self.sink.take() {
+            sink.answer(self.id, Err(reason));
         }
     }
 }

@@ -153,6 +153,18 @@ impl Links {
         lock(&self.shared.registry).dialled.contains_key(&node)
     }
 
+    /// The nodes to which requests can be made now.
+    #[must_use]
+    pub fn live(&self) -> Vec<NodeId> {
+        lock(&self.shared.registry).dialled.keys().copied().collect()
+    }
+
+    /// The nodes that can make requests here now.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<NodeId> {
+        lock(&self.shared.registry).accepted.keys().copied().collect()
+    }
+
     /// This node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {

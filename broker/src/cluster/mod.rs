@@ -7,6 +7,7 @@ mod accept;
 mod connection;
 mod dial;
 mod discovery;
+mod environment;
 mod frame;
 mod handshake;
 mod link_types;
@@ -14,8 +15,10 @@ mod links;
 pub mod meta;
 
 pub use broker_core::types::NodeId;
-pub use connection::Replier;
+pub use connection::{AnswerSink, Replier};
 pub use discovery::Discovery;
+pub(crate) use environment::spawn;
+pub use environment::{Environment, GroupLog, PeerLinks, Process, SnapshotStorage, WallClock};
 pub use frame::{FRAME_BODY_BYTES_MAX, FrameKind};
 pub use link_types::{
     LinkError, LinkEvent, LinkTiming, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,

@@ -2,7 +2,7 @@
 
 use broker_core::types::NodeId;
 
-use crate::cluster::Links;
+use crate::cluster::PeerLinks;
 
 /// Carries frames to peers. What one call after another hands over for the same node arrives in
 /// that order, or the link breaks.
@@ -23,9 +23,9 @@ pub(super) enum Carried {
     NoLink,
 }
 
-impl Carrier for Links {
+impl<L: PeerLinks> Carrier for L {
     fn send(&self, node: NodeId, kind: u8, body: &[u8]) -> bool {
-        Self::send(self, node, kind, body).is_ok()
+        PeerLinks::send(self, node, kind, body).is_ok()
     }
 
     fn send_unless_behind(&self, node: NodeId, kind: u8, body: &[u8]) -> Carried {

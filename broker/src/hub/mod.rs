@@ -28,20 +28,20 @@ use tokio::sync::{mpsc, watch};
 
 pub use counters::{HubCounters, HubReading};
 
-use crate::cluster::Links;
 use crate::cluster::meta::MetaGroup;
-use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
+use crate::cluster::{Environment, Process, WallClock};
+use crate::node::{GateHandle, ToHub, WorkerHandle};
 
 /// What the hub works with.
-pub struct HubParts {
+pub struct HubParts<E: Environment = Process> {
     /// The configuration.
     pub config: Arc<Config>,
     /// The peers; not started yet, so that no frame is missed.
-    pub links: Links,
+    pub links: E::Links,
     /// Consensus.
-    pub meta: MetaGroup,
+    pub meta: MetaGroup<E>,
     /// The process's clock.
-    pub clock: Clock,
+    pub clock: E::Clock,
     /// The workers, by their numbers.
     pub workers: Arc<[WorkerHandle]>,
     /// Where the workers' messages arrive.
@@ -52,22 +52,22 @@ pub struct HubParts {
 
 /// How the other threads reach the hub. Cheap to clone.
 #[derive(Clone)]
-pub struct Hub {
+pub struct Hub<E: Environment = Process> {
     enforced: watch::Receiver<Option<Revision>>,
     drain: watch::Sender<Option<u32>>,
     counters: Arc<HubCounters>,
-    clock: Clock,
+    clock: E::Clock,
 }
 
 /// Silence of the hub, in milliseconds, after which its thread is taken to be stuck. Far above its
 /// interval, as a snapshot of the state may hold the thread up.
 const SILENT_MILLIS_MAX: u64 = 10_000;
 
-impl Hub {
+impl<E: Environment> Hub<E> {
     /// Starts the hub on the current runtime, which must be the links'. It ends when all workers
     /// have.
     #[must_use]
-    pub fn start(parts: HubParts) -> Self {
+    pub fn start(parts: HubParts<E>) -> Self {
         run::start(parts)
     }
 

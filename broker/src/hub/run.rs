@@ -7,8 +7,8 @@ use broker_config::{Durability, SharedSubscriptionStrategy};
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::engine::CommitOutcome;
 use broker_core::types::Millis;
+use openraft::AsyncRuntime;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior};
 
 use super::core::{Core, CoreParts};
 use super::counters::HubCounters;
@@ -17,9 +17,9 @@ use super::service::HubService;
 use super::sessions::Currency;
 use super::wire;
 use super::{Hub, HubParts, sessions};
-use crate::cluster::FrameKind;
 use crate::cluster::meta::{MetaGroup, MetaPhase, ProposeError, Proposed};
-use crate::node::{Clock, GateHandle, GateState, ToHub, ToWorker, WorkerId};
+use crate::cluster::{Environment, FrameKind, PeerLinks, WallClock, spawn};
+use crate::node::{GateHandle, GateState, ToHub, ToWorker, WorkerId};
 use crate::sync::lock;
 
 /// Messages of workers taken in one go, so that frames of peers have their turn.
@@ -32,10 +32,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// after this at the earliest.
 const QUORUM_SILENT_MAX: Duration = Duration::from_millis(900);
 
+/// Longest time slept without a look at the clock: a day.
+const SLEEP_MILLIS_MAX: u64 = 24 * 3_600_000;
+
 /// Clients that a fenced node disconnects a second, each worker.
 const FENCE_CLIENTS_PER_SECOND: u32 = 10_000;
 
-pub(super) fn start(parts: HubParts) -> Hub {
+pub(super) fn start<E: Environment>(parts: HubParts<E>) -> Hub<E> {
     let counters = Arc::<HubCounters>::default();
     counters.looked(parts.clock.now());
     let strategy = parts.config.mqtt.shared_subscription_strategy;
@@ -65,14 +68,14 @@ pub(super) fn start(parts: HubParts) -> Hub {
         workers: u32::try_from(parts.workers.len()).unwrap_or(u32::MAX).max(1),
         pace: 0,
     };
-    tokio::spawn(task.run());
+    spawn::<E>(task.run());
     Hub { enforced, drain, counters, clock: parts.clock }
 }
 
-struct HubTask {
-    core: Arc<Mutex<Core>>,
-    clock: Clock,
-    meta: MetaGroup,
+struct HubTask<E: Environment> {
+    core: Arc<Mutex<Core<E>>>,
+    clock: E::Clock,
+    meta: MetaGroup<E>,
     queue: mpsc::Receiver<ToHub>,
     gate: GateHandle,
     readiness: Readiness,
@@ -85,7 +88,7 @@ struct HubTask {
     pace: u32,
 }
 
-impl HubTask {
+impl<E: Environment> HubTask<E> {
     async fn run(mut self) {
         let mut leadership = self.meta.leadership();
         let mut policy = self.meta.policy();
@@ -93,8 +96,7 @@ impl HubTask {
             let core = lock(&self.core);
             (Arc::clone(&core.wake), Arc::clone(&core.counters))
         };
-        let mut looks = tokio::time::interval(LOOK_INTERVAL);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = Box::pin(E::Runtime::sleep(Duration::ZERO));
         let mut batch = Vec::with_capacity(BATCH_MESSAGES_MAX);
         let events = self.meta.session_events();
         // The workers have begun with this policy, or an older one; they report what they enforce.
@@ -104,14 +106,10 @@ impl HubTask {
                 let mut core = lock(&self.core);
                 (core.arm(), !core.is_backed_up())
             };
+            // What is always there to be taken comes last, so that it holds nothing else up.
             tokio::select! {
-                count = self.queue.recv_many(&mut batch, BATCH_MESSAGES_MAX), if takes => {
-                    if count == 0 {
-                        return;
-                    }
-                    self.take_in(&mut batch);
-                }
-                () = sleep_until(self.clock, due) => lock(&self.core).handle_timeout(),
+                biased;
+                () = sleep_until::<E>(self.clock, due) => lock(&self.core).handle_timeout(),
                 () = wake.notified() => {}
                 () = events.wait() => sessions::tell_workers(&self.core, events.take()),
                 Ok(()) = leadership.changed() => self.look(),
@@ -122,11 +120,18 @@ impl HubTask {
                 Ok(()) = self.enforced.changed() => self.judge(),
                 Ok(()) = self.drain.changed() => self.judge(),
                 () = self.currency.changed() => self.judge(),
-                _ = looks.tick() => {
+                () = look.as_mut() => {
+                    look = Box::pin(E::Runtime::sleep(LOOK_INTERVAL));
                     self.look();
                     self.judge();
                     lock(&self.core).publish_counters();
                     counters.looked(self.clock.now());
+                }
+                count = self.queue.recv_many(&mut batch, BATCH_MESSAGES_MAX), if takes => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.take_in(&mut batch);
                 }
             }
         }
@@ -139,7 +144,7 @@ impl HubTask {
                 // Queued here and now: what one worker proposes is committed in its order.
                 let proposed = self.meta.propose(&Command::Retain(*change));
                 let core = Arc::downgrade(core);
-                tokio::spawn(async move {
+                spawn::<E>(async move {
                     let outcome = commit_outcome(proposed.await);
                     if let Some(core) = core.upgrade() {
                         answer(&core, worker, ToWorker::Committed { proposal, outcome });
@@ -151,7 +156,7 @@ impl HubTask {
                 let now = self.clock.now();
                 let proposed = self.meta.propose_sessions(now, operations);
                 let (core, meta) = (Arc::downgrade(core), self.meta.clone());
-                tokio::spawn(async move {
+                spawn::<E>(async move {
                     let outcome = sessions::outcome(&meta, reach, proposed).await;
                     if let Some(core) = core.upgrade() {
                         let message = ToWorker::SessionsCommitted { proposal, outcome };
@@ -214,7 +219,7 @@ impl HubTask {
     }
 }
 
-fn answer(core: &Mutex<Core>, worker: WorkerId, message: ToWorker) {
+fn answer<E: Environment>(core: &Mutex<Core<E>>, worker: WorkerId, message: ToWorker) {
     lock(core).answer(worker, message);
 }
 
@@ -235,9 +240,12 @@ fn commit_outcome(proposed: Result<Proposed, ProposeError>) -> CommitOutcome {
     }
 }
 
-async fn sleep_until(clock: Clock, due: Option<Millis>) {
+async fn sleep_until<E: Environment>(clock: E::Clock, due: Option<Millis>) {
     match due {
-        Some(due) => tokio::time::sleep_until(Instant::from_std(clock.instant_of(due))).await,
+        Some(due) => {
+            let millis = due.0.saturating_sub(clock.now().0).min(SLEEP_MILLIS_MAX);
+            E::Runtime::sleep(Duration::from_millis(millis)).await;
+        }
         None => std::future::pending().await,
     }
 }

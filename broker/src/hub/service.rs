@@ -6,15 +6,15 @@ use broker_core::types::NodeId;
 use bytes::Bytes;
 
 use super::core::Core;
-use crate::cluster::{LinkEvent, PeerHandler, Replier};
+use crate::cluster::{Environment, LinkEvent, PeerHandler, Replier};
 use crate::sync::lock;
 
 /// Hands frames and events of the links to the core.
-pub(super) struct HubService {
-    pub(super) core: Arc<Mutex<Core>>,
+pub(super) struct HubService<E: Environment> {
+    pub(super) core: Arc<Mutex<Core<E>>>,
 }
 
-impl PeerHandler for HubService {
+impl<E: Environment> PeerHandler for HubService<E> {
     fn peer_frame(&self, from: NodeId, kind: u8, body: Bytes, _replier: Replier) {
         lock(&self.core).peer_frame(from, kind, body);
     }

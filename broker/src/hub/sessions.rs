@@ -6,19 +6,21 @@ use std::time::Duration;
 use broker_core::engine::{Reach, SessionsOutcome};
 use broker_core::shard::Drops;
 use bytes::Bytes;
+use openraft::AsyncRuntime;
 use tokio::sync::watch;
 
 use super::core::Core;
 use crate::cluster::meta::{MetaGroup, ProposeError, SessionNews, SessionsProposed};
-use crate::node::{Clock, ToWorker, WorkerId};
+use crate::cluster::{Environment, WallClock, spawn};
+use crate::node::{ToWorker, WorkerId};
 use crate::sync::lock;
 
 /// Wait before the process is announced again.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a worker is told of its operations, once they have come as far as it asked.
-pub(super) async fn outcome(
-    meta: &MetaGroup,
+pub(super) async fn outcome<E: Environment>(
+    meta: &MetaGroup<E>,
     reach: Reach,
     proposed: impl Future<Output = Result<SessionsProposed, ProposeError>>,
 ) -> SessionsOutcome {
@@ -41,7 +43,7 @@ pub(super) async fn outcome(
 }
 
 /// Tells the workers what applied entries ask of them.
-pub(super) fn tell_workers(core: &Mutex<Core>, news: SessionNews) {
+pub(super) fn tell_workers<E: Environment>(core: &Mutex<Core<E>>, news: SessionNews) {
     let mut core = lock(core);
     if news.is_everything {
         core.tell_workers(|| ToWorker::SessionsReady { sessions: None });
@@ -77,11 +79,16 @@ impl Currency {
     }
 
     /// Looks whether a leader is heard again.
-    pub(super) fn follow(&mut self, is_serving: bool, meta: &MetaGroup, clock: Clock) {
+    pub(super) fn follow<E: Environment>(
+        &mut self,
+        is_serving: bool,
+        meta: &MetaGroup<E>,
+        clock: E::Clock,
+    ) {
         if is_serving && !self.was_serving && self.is_wanted {
             let (sender, reached) = watch::channel(false);
             self.reached = reached;
-            tokio::spawn(announce_process(meta.clone(), clock, sender));
+            spawn::<E>(announce_process(meta.clone(), clock, sender));
         }
         self.was_serving = is_serving;
     }
@@ -99,7 +106,11 @@ impl Currency {
     }
 }
 
-async fn announce_process(meta: MetaGroup, clock: Clock, reached: watch::Sender<bool>) {
+async fn announce_process<E: Environment>(
+    meta: MetaGroup<E>,
+    clock: E::Clock,
+    reached: watch::Sender<bool>,
+) {
     loop {
         match meta.propose_sessions(clock.now(), Bytes::new()).await {
             Ok(proposed) => {
@@ -110,6 +121,6 @@ async fn announce_process(meta: MetaGroup, clock: Clock, reached: watch::Sender<
             }
             Err(error) => tracing::debug!(%error, "this process is not announced yet"),
         }
-        tokio::time::sleep(ANNOUNCE_PAUSE).await;
+        E::Runtime::sleep(ANNOUNCE_PAUSE).await;
     }
 }

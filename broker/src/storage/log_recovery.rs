@@ -88,8 +88,8 @@ impl RecoveredGroup {
         last.or(self.purged.as_ref().map(|(index, _)| *index)).map(|index| index + 1)
     }
 
-    /// False when the record can't follow those before it.
-    fn take(&mut self, record: Record) -> bool {
+    /// Takes in the next record of the group; false when it can't follow those before it.
+    pub fn take(&mut self, record: Record) -> bool {
         match record.kind {
             RecordKind::Vote => self.vote = Some(record.payload),
             RecordKind::Committed => self.committed = Some(record.payload),

@@ -14,7 +14,8 @@ use openraft::{EntryPayload, LogState, Membership, OptionalSend, RaftLogReader};
 
 use super::layout::{decode, encode};
 use super::type_config::{Entry, LogId, MemberNode, TypeConfig, Vote};
-use crate::storage::{GroupId, LogWriter, Record, RecordKind, RecoveredGroup};
+use crate::cluster::environment::{Environment, GroupLog, Process};
+use crate::storage::{GroupId, Record, RecordKind, RecoveredGroup};
 use crate::sync::lock;
 
 #[derive(Debug, Default)]
@@ -28,16 +29,16 @@ struct Tail {
 
 /// The log of one group. A clone reads and writes the same one.
 #[derive(Clone)]
-pub(super) struct LogStore {
+pub(super) struct LogStore<E: Environment = Process> {
     group: GroupId,
-    writer: LogWriter,
+    writer: E::Log,
     tail: Arc<Mutex<Tail>>,
 }
 
-impl LogStore {
+impl<E: Environment> LogStore<E> {
     /// The log as it was recovered.
     pub(super) fn open(
-        writer: LogWriter,
+        writer: E::Log,
         group: GroupId,
         recovered: &RecoveredGroup,
     ) -> io::Result<Self> {
@@ -101,7 +102,7 @@ impl Tail {
     }
 }
 
-impl RaftLogReader<TypeConfig> for LogStore {
+impl<E: Environment> RaftLogReader<TypeConfig<E>> for LogStore<E> {
     async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
     where
         RB: RangeBounds<u64> + Clone + fmt::Debug + OptionalSend,
@@ -131,10 +132,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 }
 
-impl RaftLogStorage<TypeConfig> for LogStore {
+impl<E: Environment> RaftLogStorage<TypeConfig<E>> for LogStore<E> {
     type LogReader = Self;
 
-    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig<E>>> {
         let tail = lock(&self.tail);
         let last = tail.entries.back().map(|entry| entry.log_id);
         Ok(LogState { last_purged_log_id: tail.purged, last_log_id: last.or(tail.purged) })
@@ -164,7 +165,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(lock(&self.tail).committed)
     }
 
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig<E>>) -> io::Result<()>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,

@@ -6,7 +6,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 
 use super::*;
 use crate::cluster::meta::state_machine::StateMachine;
-use crate::storage::SnapshotStore;
+use crate::storage::{LogWriter, SnapshotStore};
 
 struct Builder;
 
@@ -22,9 +22,13 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Bui
     async fn build(&self) -> Result<Stores, openraft::StorageError<TypeConfig>> {
         let directory = tempfile::tempdir().unwrap();
         let log = open(directory.path());
-        let machine =
-            StateMachine::open(SnapshotStore::new(directory.path()), GroupId::META, (NodeId(1), 1))
-                .unwrap();
+        let machine = StateMachine::open(
+            SnapshotStore::new(directory.path()),
+            GroupId::META,
+            (NodeId(1), 1),
+            7,
+        )
+        .unwrap();
         Ok((directory, log, machine))
     }
 }

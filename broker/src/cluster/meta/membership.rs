@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_core::types::NodeId;
-use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError, RaftError};
 use openraft::raft::Precondition;
+use openraft::{AsyncRuntime, ChangeMembers};
 
 use super::MetaGroup;
 use super::status::{MetaMember, MetaRole, MetaStatus};
 use super::type_config::{MemberNode, TypeConfig};
+use crate::cluster::environment::{Environment, PeerLinks};
 
 /// Entries that a learner may lag behind the leader and still be given a vote.
 const PROMOTION_LAG_MAX: u64 = 100;
 
 /// Names the type in errors.
-type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
+type WriteError<E> = RaftError<TypeConfig<E>, ClientWriteError<TypeConfig<E>>>;
 
 /// Why a step was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +89,7 @@ pub enum MembershipError {
 
 type Change = ChangeMembers<u64, MemberNode>;
 
-impl MetaGroup {
+impl<E: Environment> MetaGroup<E> {
     /// Founds the cluster with this node as its only voter.
     ///
     /// # Errors
@@ -245,14 +246,14 @@ impl MetaGroup {
             *self.raft.metrics().borrow_watched().membership_config.log_id();
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
         let changed = self.raft.change_membership_if(change, false, [unchanged]);
-        match tokio::time::timeout(super::proposals::PROPOSE_TIMEOUT, changed).await {
+        match E::Runtime::timeout(super::proposals::PROPOSE_TIMEOUT, changed).await {
             Ok(Ok(_)) => Ok(self.status()),
             Ok(Err(error)) => Err(self.explain(error)),
             Err(_) => Err(MembershipError::TimedOut),
         }
     }
 
-    fn explain(&self, error: WriteError) -> MembershipError {
+    fn explain(&self, error: WriteError<E>) -> MembershipError {
         let status = self.status();
         match error {
             RaftError::APIError(

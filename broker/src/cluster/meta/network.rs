@@ -10,13 +10,13 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{OptionalSend, RPCTypes};
+use openraft::{AsyncRuntime, OptionalSend, RPCTypes};
 
 use super::layout::{Layout, SnapshotMetaForm, VoteForm, decode, encode, encode_form};
 use super::type_config::{Entry, MemberNode, Snapshot, TypeConfig, Vote};
+use crate::cluster::environment::{Environment, PeerLinks};
 use crate::cluster::frame::FRAME_BODY_BYTES_MAX;
 use crate::cluster::link_types::LinkError;
-use crate::cluster::links::Links;
 
 /// Kinds of the frames that carry consensus.
 pub(super) mod kind {
@@ -57,34 +57,34 @@ pub(super) struct SnapshotPart {
 }
 
 /// Makes the handles through which openraft reaches other nodes.
-pub(super) struct NetworkFactory {
-    pub(super) links: Links,
+pub(super) struct NetworkFactory<E: Environment> {
+    pub(super) links: E::Links,
 }
 
-impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
-    type Network = Network;
+impl<E: Environment> RaftNetworkFactory<TypeConfig<E>> for NetworkFactory<E> {
+    type Network = Network<E>;
 
-    async fn new_client(&mut self, target: u64, _node: &MemberNode) -> Network {
+    async fn new_client(&mut self, target: u64, _node: &MemberNode) -> Network<E> {
         Network { links: self.links.clone(), target: NodeId(target) }
     }
 }
 
 /// The way to one node; the link behind it may come and go.
-pub(super) struct Network {
-    links: Links,
+pub(super) struct Network<E: Environment> {
+    links: E::Links,
     target: NodeId,
 }
 
-impl Network {
+impl<E: Environment> Network<E> {
     async fn call<T: Layout>(
         &self,
         kind: u8,
         body: &[u8],
         timeout: Duration,
         action: RPCTypes,
-    ) -> Result<T, RPCError<TypeConfig>> {
+    ) -> Result<T, RPCError<TypeConfig<E>>> {
         let answer = self.links.request(self.target, kind, body);
-        match tokio::time::timeout(timeout, answer).await {
+        match E::Runtime::timeout(timeout, answer).await {
             Ok(Ok(body)) => {
                 decode("answer", &body).map_err(|error| unreachable(&error.to_string()))
             }
@@ -104,7 +104,7 @@ impl Network {
         request: &Q,
         option: &RPCOption,
         action: RPCTypes,
-    ) -> Result<T, RPCError<TypeConfig>> {
+    ) -> Result<T, RPCError<TypeConfig<E>>> {
         let body = encode(request).map_err(|error| unreachable(&error.to_string()))?;
         self.call(kind, &body, option.soft_ttl(), action).await
     }
@@ -113,7 +113,7 @@ impl Network {
         &self,
         vote: Vote,
         snapshot: Snapshot,
-    ) -> Result<SnapshotResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<SnapshotResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
         let content: Bytes = snapshot.snapshot;
         let mut offset = 0;
         loop {
@@ -129,7 +129,7 @@ impl Network {
                 encode_form(&part).map_err(|error| unreachable(&error.to_string()))?.to_vec();
             body.extend_from_slice(&content[offset..end]);
             let timeout = SNAPSHOT_PART_TIMEOUT;
-            let answer: Option<SnapshotResponse<TypeConfig>> =
+            let answer: Option<SnapshotResponse<TypeConfig<E>>> =
                 self.call(kind::SNAPSHOT, &body, timeout, RPCTypes::InstallSnapshot).await?;
             offset = end;
             // An answer before the last part turns the snapshot down for its vote.
@@ -142,11 +142,11 @@ impl Network {
     }
 }
 
-fn unreachable(reason: &str) -> RPCError<TypeConfig> {
+fn unreachable<E: Environment>(reason: &str) -> RPCError<TypeConfig<E>> {
     RPCError::Unreachable(Unreachable::from_string(reason))
 }
 
-fn link_error(error: &LinkError) -> RPCError<TypeConfig> {
+fn link_error<E: Environment>(error: &LinkError) -> RPCError<TypeConfig<E>> {
     unreachable(&error.to_string())
 }
 
@@ -166,14 +166,14 @@ fn cut_to_frame(entries: &mut Vec<Entry>) -> bool {
     false
 }
 
-impl RaftNetworkV2<TypeConfig> for Network {
+impl<E: Environment> RaftNetworkV2<TypeConfig<E>> for Network<E> {
     type SnapshotData = Bytes;
 
     async fn append_entries(
         &mut self,
-        mut request: AppendEntriesRequest<TypeConfig>,
+        mut request: AppendEntriesRequest<TypeConfig<E>>,
         option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<AppendEntriesResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
         let is_cut = cut_to_frame(&mut request.entries);
         let last = request.entries.last().map(|entry| entry.log_id);
         let body = encode(&request).map_err(|error| unreachable(&error.to_string()))?;
@@ -190,17 +190,17 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
     async fn vote(
         &mut self,
-        request: VoteRequest<TypeConfig>,
+        request: VoteRequest<TypeConfig<E>>,
         option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<VoteResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
         self.ask(kind::VOTE, &request, &option, RPCTypes::Vote).await
     }
 
     async fn pre_vote(
         &mut self,
-        request: VoteRequest<TypeConfig>,
+        request: VoteRequest<TypeConfig<E>>,
         option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<VoteResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
         self.ask(kind::PRE_VOTE, &request, &option, RPCTypes::Vote).await
     }
 
@@ -210,8 +210,9 @@ impl RaftNetworkV2<TypeConfig> for Network {
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+    ) -> Result<SnapshotResponse<TypeConfig<E>>, StreamingError<TypeConfig<E>>> {
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = self.send_snapshot(vote, snapshot) => sent.map_err(|error| match error {
                 RPCError::Timeout(error) => StreamingError::Timeout(error),
@@ -226,9 +227,9 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
     async fn transfer_leader(
         &mut self,
-        request: TransferLeaderRequest<TypeConfig>,
+        request: TransferLeaderRequest<TypeConfig<E>>,
         option: RPCOption,
-    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<TransferLeaderResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
         self.ask(kind::TRANSFER, &request, &option, RPCTypes::TransferLeader).await
     }
 }

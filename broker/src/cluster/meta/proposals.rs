@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use broker_core::cluster_state::{Command, CommandBatch, Outcome, RetainedLimits};
 use bytes::{Buf, Bytes};
-use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
+use openraft::{AsyncRuntime, Instant, ServerState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::layout::encode_form;
 use super::type_config::Raft;
 use crate::cluster::connection::Replier;
+use crate::cluster::environment::Environment;
 use crate::cluster::frame::FRAME_BODY_BYTES_MAX;
 
 /// Proposals that may wait, forwarded ones counting as one each.
@@ -69,20 +69,23 @@ pub enum ProposeError {
     },
 }
 
+/// A moment, as the environment's runtime counts it.
+pub(super) type InstantOf<E> = <<E as Environment>::Runtime as AsyncRuntime>::Instant;
+
 pub(super) type Answer = Result<Proposed, ProposeError>;
 
 /// Commands that stay together, with whoever waits for them.
-pub(super) struct Unit {
+pub(super) struct Unit<E: Environment> {
     pub(super) items: Bytes,
     pub(super) count: usize,
-    pub(super) origin: Origin,
+    pub(super) origin: Origin<E>,
 }
 
 /// Who waits for a unit.
-pub(super) enum Origin {
+pub(super) enum Origin<E: Environment> {
     Local {
         answer: oneshot::Sender<Answer>,
-        deadline: Instant,
+        deadline: InstantOf<E>,
         /// Whether it may have been submitted already.
         is_submitted: bool,
     },
@@ -100,16 +103,18 @@ pub(super) enum ForwardAnswer {
 
 /// Where proposals wait. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct ProposalQueue {
-    sender: mpsc::Sender<Unit>,
+pub(super) struct ProposalQueue<E: Environment> {
+    sender: mpsc::Sender<Unit<E>>,
     command_bytes_max: usize,
     queued_bytes: Arc<AtomicUsize>,
 }
 
-impl ProposalQueue {
+impl<E: Environment> ProposalQueue<E> {
     /// The queue, what comes out of it, and the bytes in it, which whoever takes them out
     /// subtracts once they are settled.
-    pub(super) fn new(command_bytes_max: usize) -> (Self, mpsc::Receiver<Unit>, Arc<AtomicUsize>) {
+    pub(super) fn new(
+        command_bytes_max: usize,
+    ) -> (Self, mpsc::Receiver<Unit<E>>, Arc<AtomicUsize>) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let queue = Self { sender, command_bytes_max, queued_bytes: Arc::clone(&queued_bytes) };
@@ -117,7 +122,10 @@ impl ProposalQueue {
     }
 
     /// Queues a command at once; the future gives the outcome.
-    pub(super) fn propose(&self, command: &Command) -> impl Future<Output = Answer> + Send + use<> {
+    pub(super) fn propose(
+        &self,
+        command: &Command,
+    ) -> impl Future<Output = Answer> + Send + use<E> {
         let queued = self.queue_local(command);
         async move {
             // The proposer ends only when the group shuts down.
@@ -134,7 +142,7 @@ impl ProposalQueue {
             return Err(ProposeError::TooLong { bytes, max });
         }
         let (answer, receiver) = oneshot::channel();
-        let deadline = Instant::now() + PROPOSE_TIMEOUT;
+        let deadline = InstantOf::<E>::now() + PROPOSE_TIMEOUT;
         let origin = Origin::Local { answer, deadline, is_submitted: false };
         match self.queue(Unit { items, count: 1, origin }) {
             Ok(()) => Ok(receiver),
@@ -143,7 +151,7 @@ impl ProposalQueue {
     }
 
     /// Queues what another node forwards.
-    pub(super) fn take_forwarded(&self, raft: &Raft, body: Bytes, replier: Replier) {
+    pub(super) fn take_forwarded(&self, raft: &Raft<E>, body: Bytes, replier: Replier) {
         let metrics = raft.metrics().borrow_watched().clone();
         if metrics.state != ServerState::Leader {
             answer_not_leader(replier);
@@ -161,7 +169,7 @@ impl ProposalQueue {
         }
     }
 
-    fn queue(&self, unit: Unit) -> Result<(), Box<Unit>> {
+    fn queue(&self, unit: Unit<E>) -> Result<(), Box<Unit<E>>> {
         let bytes = unit.items.len();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A single one may be longer, where the configuration lets packets be.

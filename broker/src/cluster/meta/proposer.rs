@@ -12,20 +12,19 @@ use std::time::Duration;
 use broker_core::cluster_state::{CommandBatch, Outcome, RetainedLimits};
 use broker_core::types::NodeId;
 use bytes::{BufMut, BytesMut};
-use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{AsyncRuntime, Instant, ServerState};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::layout::{decode_form, encode_form};
 use super::network::kind;
 use super::proposals::{
-    ForwardAnswer, Origin, PROPOSE_TIMEOUT, ProposalQueue, ProposeError, Proposed, Unit,
+    ForwardAnswer, InstantOf, Origin, PROPOSE_TIMEOUT, ProposalQueue, ProposeError, Proposed, Unit,
     answer_not_leader,
 };
 use super::type_config::Raft;
-use crate::cluster::links::Links;
+use crate::cluster::environment::{Environment, PeerLinks};
 
 /// Bytes that the proposals of a log entry have together; a longer one makes an entry alone, so
 /// that no entry is longer than what peers' frames carry.
@@ -38,26 +37,29 @@ const ENTRY_UNITS: usize = 4096;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the proposer works with.
-pub(super) struct Proposer {
-    raft: Raft,
-    links: Links,
+pub(super) struct Proposer<E: Environment> {
+    raft: Raft<E>,
+    links: E::Links,
     limits: RetainedLimits,
-    receiver: mpsc::Receiver<Unit>,
+    receiver: mpsc::Receiver<Unit<E>>,
     /// Taken out of the queue for the next entry.
-    next: Option<Unit>,
+    next: Option<Unit<E>>,
     queued_bytes: Arc<AtomicUsize>,
+    /// Deadlines up to this one are of proposals made before one was given up for the last time.
+    given_up: Option<InstantOf<E>>,
 }
 
-impl Proposer {
+impl<E: Environment> Proposer<E> {
     /// The proposer and the queue that feeds it.
     pub(super) fn new(
-        raft: Raft,
-        links: Links,
+        raft: Raft<E>,
+        links: E::Links,
         limits: RetainedLimits,
         command_bytes_max: usize,
-    ) -> (Self, ProposalQueue) {
+    ) -> (Self, ProposalQueue<E>) {
         let (queue, receiver, queued_bytes) = ProposalQueue::new(command_bytes_max);
-        (Self { raft, links, limits, receiver, next: None, queued_bytes }, queue)
+        let (next, given_up) = (None, None);
+        (Self { raft, links, limits, receiver, next, queued_bytes, given_up }, queue)
     }
 
     /// Works until every queue handle is gone.
@@ -70,7 +72,7 @@ impl Proposer {
     }
 
     /// What makes the next log entry; `None` when there is nobody left to propose.
-    async fn take_units(&mut self) -> Option<Vec<Unit>> {
+    async fn take_units(&mut self) -> Option<Vec<Unit<E>>> {
         let first = match self.next.take() {
             Some(unit) => unit,
             None => self.receiver.recv().await?,
@@ -90,9 +92,9 @@ impl Proposer {
     }
 
     /// Tries until every unit has its answer.
-    async fn settle(&self, mut units: Vec<Unit>) {
+    async fn settle(&mut self, mut units: Vec<Unit<E>>) {
         loop {
-            give_up_late(&mut units);
+            self.give_up_late(&mut units);
             if units.is_empty() {
                 return;
             }
@@ -114,19 +116,42 @@ impl Proposer {
             };
             match result {
                 Some((log_index, outcomes)) => return answer(units, log_index, outcomes),
-                None => tokio::time::sleep(RETRY_PAUSE).await,
+                None => E::Runtime::sleep(RETRY_PAUSE).await,
             }
         }
     }
 
+    /// Turns down what has waited for too long, with all that was proposed before that moment: what
+    /// follows a lost proposal must not take effect, or a client that makes the lost one again would
+    /// see them out of order.
+    fn give_up_late(&mut self, units: &mut Vec<Unit<E>>) {
+        let now = InstantOf::<E>::now();
+        let is_late = |unit: &Unit<E>| match &unit.origin {
+            Origin::Local { deadline, .. } => *deadline <= now,
+            Origin::Forwarded { .. } => false,
+        };
+        if units.iter().any(is_late) {
+            self.given_up = Some(now + PROPOSE_TIMEOUT);
+        }
+        let given_up = self.given_up;
+        for unit in units.extract_if(.., |unit| match &unit.origin {
+            Origin::Local { answer, deadline, .. } => {
+                given_up.is_some_and(|given_up| *deadline <= given_up) || answer.is_closed()
+            }
+            Origin::Forwarded { .. } => false,
+        }) {
+            fail_unit(unit);
+        }
+    }
+
     /// Writes a log entry here; `None` when this node doesn't lead after all.
-    async fn write(&self, units: &mut [Unit]) -> Option<(u64, Vec<Outcome>)> {
+    async fn write(&self, units: &mut [Unit<E>]) -> Option<(u64, Vec<Outcome>)> {
         if units.is_empty() {
             return None;
         }
         let batch = CommandBatch::new(self.limits, units.iter().map(|unit| &unit.items));
         mark_submitted(units);
-        let written = tokio::time::timeout_at(latest(units), self.raft.client_write(batch)).await;
+        let written = E::Runtime::timeout_at(latest(units), self.raft.client_write(batch)).await;
         match written {
             Ok(Ok(response)) => Some((response.log_id.index, response.data.outcomes)),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
@@ -142,14 +167,14 @@ impl Proposer {
     }
 
     /// Has the leader write; `None` when it didn't, or didn't say.
-    async fn forward(&self, leader: NodeId, units: &mut [Unit]) -> Option<(u64, Vec<Outcome>)> {
+    async fn forward(&self, leader: NodeId, units: &mut [Unit<E>]) -> Option<(u64, Vec<Outcome>)> {
         if units.is_empty() {
             return None;
         }
         let body = encode_forwarded(units);
         let request = self.links.request(leader, kind::PROPOSE, &body);
         mark_submitted(units);
-        match tokio::time::timeout_at(latest(units), request).await {
+        match E::Runtime::timeout_at(latest(units), request).await {
             Ok(Ok(body)) => match decode_form("forward answer", &body) {
                 Ok(ForwardAnswer::Committed { log_index, outcomes }) => Some((log_index, outcomes)),
                 Ok(ForwardAnswer::NotLeader) => {
@@ -170,7 +195,7 @@ impl Proposer {
     }
 }
 
-fn encode_forwarded(units: &[Unit]) -> BytesMut {
+fn encode_forwarded<E: Environment>(units: &[Unit<E>]) -> BytesMut {
     let mut body = BytesMut::new();
     body.put_u32_le(units.iter().map(|unit| unit.count).sum::<usize>() as u32);
     for unit in units {
@@ -180,15 +205,15 @@ fn encode_forwarded(units: &[Unit]) -> BytesMut {
 }
 
 /// When the last one that waits gives up. Forwarded ones are bounded by who forwarded them.
-fn latest(units: &[Unit]) -> Instant {
+fn latest<E: Environment>(units: &[Unit<E>]) -> InstantOf<E> {
     let deadlines = units.iter().filter_map(|unit| match &unit.origin {
         Origin::Local { deadline, .. } => Some(*deadline),
         Origin::Forwarded { .. } => None,
     });
-    deadlines.max().unwrap_or_else(|| Instant::now() + PROPOSE_TIMEOUT)
+    deadlines.max().unwrap_or_else(|| InstantOf::<E>::now() + PROPOSE_TIMEOUT)
 }
 
-fn mark_submitted(units: &mut [Unit]) {
+fn mark_submitted<E: Environment>(units: &mut [Unit<E>]) {
     for unit in units {
         if let Origin::Local { is_submitted, .. } = &mut unit.origin {
             *is_submitted = true;
@@ -197,7 +222,7 @@ fn mark_submitted(units: &mut [Unit]) {
 }
 
 /// A first try that was turned down as a whole leaves nothing behind; an earlier one might have.
-fn unmark_submitted(units: &mut [Unit]) {
+fn unmark_submitted<E: Environment>(units: &mut [Unit<E>]) {
     for unit in units {
         if let Origin::Local { is_submitted, .. } = &mut unit.origin {
             *is_submitted = false;
@@ -205,18 +230,8 @@ fn unmark_submitted(units: &mut [Unit]) {
     }
 }
 
-fn give_up_late(units: &mut Vec<Unit>) {
-    let now = Instant::now();
-    for unit in units.extract_if(.., |unit| match &unit.origin {
-        Origin::Local { answer, deadline, .. } => *deadline <= now || answer.is_closed(),
-        Origin::Forwarded { .. } => false,
-    }) {
-        fail_unit(unit);
-    }
-}
-
 /// Turns down forwarded units that were taken in another term.
-fn keep_of_term(units: &mut Vec<Unit>, current: u64) {
+fn keep_of_term<E: Environment>(units: &mut Vec<Unit<E>>, current: u64) {
     for unit in units.extract_if(.., |unit| match &unit.origin {
         Origin::Local { .. } => false,
         Origin::Forwarded { term, .. } => *term != current,
@@ -226,19 +241,19 @@ fn keep_of_term(units: &mut Vec<Unit>, current: u64) {
 }
 
 /// Turns down all forwarded units: this node doesn't lead.
-fn keep_local(units: &mut Vec<Unit>) {
+fn keep_local<E: Environment>(units: &mut Vec<Unit<E>>) {
     for unit in units.extract_if(.., |unit| matches!(unit.origin, Origin::Forwarded { .. })) {
         fail_unit(unit);
     }
 }
 
-fn fail(units: Vec<Unit>) {
+fn fail<E: Environment>(units: Vec<Unit<E>>) {
     for unit in units {
         fail_unit(unit);
     }
 }
 
-fn fail_unit(unit: Unit) {
+fn fail_unit<E: Environment>(unit: Unit<E>) {
     match unit.origin {
         Origin::Local { answer, is_submitted, .. } => {
             let error =
@@ -250,7 +265,7 @@ fn fail_unit(unit: Unit) {
     }
 }
 
-fn answer(units: Vec<Unit>, log_index: u64, outcomes: Vec<Outcome>) {
+fn answer<E: Environment>(units: Vec<Unit<E>>, log_index: u64, outcomes: Vec<Outcome>) {
     let expected = units.iter().map(|unit| unit.count).sum::<usize>();
     if outcomes.len() != expected {
         tracing::error!(log_index, expected, found = outcomes.len(), "outcomes don't match");

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_core::types::NodeId;
 use bytes::{Bytes, BytesMut};
+use openraft::Instant;
 use openraft::raft::SnapshotResponse;
-use tokio::sync::watch;
 
 use super::layout::{Layout, decode, decode_form, encode};
 use super::network::{SnapshotPart, kind};
-use super::proposals::ProposalQueue;
-use super::sessions::applied_here;
+use super::proposals::{InstantOf, ProposalQueue};
+use super::sessions::Applied;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::connection::Replier;
+use crate::cluster::environment::{Environment, spawn};
 use crate::cluster::link_types::{LinkEvent, PeerHandler};
 use crate::sync::lock;
 
@@ -23,21 +24,21 @@ use crate::sync::lock;
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
 /// Answers what other nodes' consensus asks.
-pub(super) struct RaftService {
-    pub(super) raft: Raft,
-    pub(super) proposals: ProposalQueue,
-    pub(super) applied: watch::Receiver<u64>,
+pub(super) struct RaftService<E: Environment> {
+    pub(super) raft: Raft<E>,
+    pub(super) proposals: ProposalQueue<E>,
+    pub(super) applied: Arc<Applied>,
     pub(super) incoming: Arc<Mutex<BTreeMap<NodeId, BytesMut>>>,
-    pub(super) heard: Heard,
+    pub(super) heard: Heard<E>,
 }
 
 /// Which node last sent log entries or a heartbeat, and when.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Option<(NodeId, Instant)>>>);
+pub(super) struct Heard<E: Environment>(Arc<Mutex<Option<(NodeId, InstantOf<E>)>>>);
 
-impl Heard {
+impl<E: Environment> Heard<E> {
     fn note(&self, from: NodeId) {
-        *lock(&self.0) = Some((from, Instant::now()));
+        *lock(&self.0) = Some((from, InstantOf::<E>::now()));
     }
 
     /// Whether `node` was the last one, no longer ago than `within`. A node that was removed, or
@@ -47,7 +48,7 @@ impl Heard {
     }
 }
 
-impl PeerHandler for RaftService {
+impl<E: Environment> PeerHandler for RaftService<E> {
     fn peer_frame(&self, from: NodeId, kind: u8, body: Bytes, replier: Replier) {
         if kind == kind::PROPOSE {
             self.proposals.take_forwarded(&self.raft, body, replier);
@@ -57,9 +58,9 @@ impl PeerHandler for RaftService {
             let Ok(log_index) = <[u8; 8]>::try_from(&body[..]).map(u64::from_le_bytes) else {
                 return replier.fail("an index has eight bytes: run the same version");
             };
-            let applied = self.applied.clone();
-            tokio::spawn(async move {
-                applied_here(applied, log_index).await;
+            let applied = Arc::clone(&self.applied);
+            spawn::<E>(async move {
+                applied.reached(log_index).await;
                 replier.reply(&[]);
             });
             return;
@@ -71,7 +72,7 @@ impl PeerHandler for RaftService {
         let incoming = Arc::clone(&self.incoming);
         // The runtime polls new tasks in the order of their making, so requests of one link
         // reach openraft in the order in which they came.
-        tokio::spawn(async move {
+        spawn::<E>(async move {
             match answer(&raft, &incoming, from, kind, &body).await {
                 Ok(answer) => replier.reply(&answer),
                 Err(error) => replier.fail(&error.to_string()),
@@ -86,8 +87,8 @@ impl PeerHandler for RaftService {
     }
 }
 
-async fn answer(
-    raft: &Raft,
+async fn answer<E: Environment>(
+    raft: &Raft<E>,
     incoming: &Mutex<BTreeMap<NodeId, BytesMut>>,
     from: NodeId,
     kind: u8,
@@ -111,7 +112,7 @@ async fn answer(
             encode(&raft.handle_transfer_leader(request).await.map_err(io::Error::other)?)
         }
         kind::SNAPSHOT => {
-            let answer: Option<SnapshotResponse<TypeConfig>> =
+            let answer: Option<SnapshotResponse<TypeConfig<E>>> =
                 match take_part(incoming, from, body)? {
                     Some((part, content)) => {
                         let vote = Vote::from_form(part.vote)?;

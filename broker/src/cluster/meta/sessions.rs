@@ -2,6 +2,7 @@
 //! of this node's workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,11 +12,12 @@ use broker_core::shard::{
 };
 use broker_core::types::{ClientId, Millis, NodeId};
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use openraft::AsyncRuntime;
+use tokio::sync::Notify;
 
 use super::network::kind;
 use super::proposals::{ProposalQueue, ProposeError};
-use crate::cluster::links::Links;
+use crate::cluster::environment::{Environment, PeerLinks};
 use crate::sync::lock;
 
 /// Longest wait for another node to apply what is committed. One that is silent for longer counts
@@ -24,11 +26,11 @@ const APPLIED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What this process proposes for durable sessions, in order.
 #[derive(Clone)]
-pub(super) struct SessionProposer {
+pub(super) struct SessionProposer<E: Environment> {
     node: NodeId,
     start: u64,
     limits: SessionLimits,
-    queue: ProposalQueue,
+    queue: ProposalQueue<E>,
     batches: Arc<Mutex<Batches>>,
 }
 
@@ -49,12 +51,12 @@ pub struct SessionsProposed {
     pub log_index: u64,
 }
 
-impl SessionProposer {
+impl<E: Environment> SessionProposer<E> {
     pub(super) fn new(
         node: NodeId,
         start: u64,
         limits: SessionLimits,
-        queue: ProposalQueue,
+        queue: ProposalQueue<E>,
     ) -> Self {
         Self { node, start, limits, queue, batches: Arc::default() }
     }
@@ -64,7 +66,7 @@ impl SessionProposer {
         &self,
         now: Millis,
         operations: Bytes,
-    ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<> {
+    ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<E> {
         let mut batches = lock(&self.batches);
         batches.last += 1;
         let seq = batches.last;
@@ -168,23 +170,43 @@ impl SessionEvents {
     }
 }
 
-/// Waits until an entry is applied here.
-pub(super) async fn applied_here(mut applied: watch::Receiver<u64>, log_index: u64) {
-    // The state machine lives as long as the process.
-    let _ = applied.wait_for(|applied| *applied >= log_index).await;
+/// Index of the last applied entry. Who waits for one is woken in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    log_index: AtomicU64,
+    changed: Notify,
+}
+
+impl Applied {
+    pub(super) fn set(&self, log_index: u64) {
+        self.log_index.store(log_index, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until an entry is applied here.
+    pub(super) async fn reached(&self, log_index: u64) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Registered before the look, so that no wake-up is missed.
+            changed.as_mut().enable();
+            if self.log_index.load(Ordering::Acquire) >= log_index {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 /// Waits until every node that can be reached has applied an entry.
-pub(super) async fn applied_by_peers(links: &Links, log_index: u64) {
+pub(super) async fn applied_by_peers<E: Environment>(links: &E::Links, log_index: u64) {
     let body = log_index.to_le_bytes();
-    let peers = links.status().live.into_iter().map(|peer| {
-        let asked =
-            tokio::time::timeout(APPLIED_TIMEOUT, links.request(peer.node, kind::APPLIED, &body));
+    let peers = links.live().into_iter().map(|node| {
+        let asked = E::Runtime::timeout(APPLIED_TIMEOUT, links.request(node, kind::APPLIED, &body));
         async move {
             match asked.await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, node_id = %peer.node, "peer is gone"),
-                Err(_) => tracing::debug!(node_id = %peer.node, log_index, "peer is behind"),
+                Ok(Err(error)) => tracing::debug!(%error, node_id = %node, "peer is gone"),
+                Err(_) => tracing::debug!(node_id = %node, log_index, "peer is behind"),
             }
         }
     });

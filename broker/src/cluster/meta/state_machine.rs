@@ -15,15 +15,15 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, Membership, OptionalSend, RaftSnapshotBuilder};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::layout::{decode, encode};
-use super::sessions::SessionEvents;
+use super::sessions::{Applied, SessionEvents};
 use super::type_config::{
     BatchOutcome, LogId, MemberNode, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
-use crate::storage::{GroupId, SnapshotFile, SnapshotStore};
+use crate::cluster::environment::{Environment, Process, SnapshotStorage};
+use crate::storage::{GroupId, SnapshotFile};
 use crate::sync::lock;
 
 /// The policy as of an applied log entry.
@@ -61,34 +61,34 @@ pub(super) struct Growth {
 
 /// The state machine; a clone is the same one.
 #[derive(Clone)]
-pub(super) struct StateMachine {
+pub(super) struct StateMachine<E: Environment = Process> {
     group: GroupId,
-    store: SnapshotStore,
+    store: E::Snapshots,
     inner: Arc<Mutex<Inner>>,
     /// Held while the snapshot file is replaced: one that is being made must not overwrite a
     /// newer one that the leader sent meanwhile, as the log before that one is gone.
     file: Arc<tokio::sync::Mutex<()>>,
     policy: watch::Sender<AppliedPolicy>,
-    /// Index of the last applied entry.
-    applied: watch::Sender<u64>,
+    applied: Arc<Applied>,
     /// This node and its process.
     this: (NodeId, u64),
     events: Arc<SessionEvents>,
 }
 
-impl StateMachine {
-    /// The state as of the snapshot on disk. Blocks.
+impl<E: Environment> StateMachine<E> {
+    /// The state as of the snapshot on disk. `seed` is a number that clients can't foresee. Blocks.
     pub(super) fn open(
-        store: SnapshotStore,
+        store: E::Snapshots,
         group: GroupId,
         this: (NodeId, u64),
+        seed: u64,
     ) -> io::Result<Self> {
         let found = store.read(group).map_err(io::Error::other)?;
         let machine = Self {
             group,
             store,
             inner: Arc::new(Mutex::new(Inner {
-                state: ClusterState::with_seed(seed()?),
+                state: ClusterState::with_seed(seed),
                 applied: None,
                 membership: StoredMembership::default(),
                 snapshot: None,
@@ -96,7 +96,7 @@ impl StateMachine {
             })),
             file: Arc::default(),
             policy: watch::Sender::new(AppliedPolicy::default()),
-            applied: watch::Sender::new(0),
+            applied: Arc::default(),
             this,
             events: Arc::default(),
         };
@@ -135,8 +135,8 @@ impl StateMachine {
     }
 
     /// Index of the last applied entry, and its changes.
-    pub(super) fn watch_applied(&self) -> watch::Receiver<u64> {
-        self.applied.subscribe()
+    pub(super) fn applied(&self) -> Arc<Applied> {
+        Arc::clone(&self.applied)
     }
 
     /// Index of the last applied entry.
@@ -168,7 +168,7 @@ impl StateMachine {
         inner.snapshot = Some(meta);
         self.announce_policy(&inner);
         self.events.everything();
-        self.applied.send_replace(inner.applied.map_or(0, |applied| applied.index));
+        self.applied.set(inner.applied.map_or(0, |applied| applied.index));
     }
 
     fn announce_policy(&self, inner: &Inner) {
@@ -223,14 +223,14 @@ impl StateMachine {
         if has_new_policy {
             self.announce_policy(&inner);
         }
-        self.applied.send_replace(log_index);
+        self.applied.set(log_index);
         Ok(outcome)
     }
 }
 
-impl RaftStateMachine<TypeConfig> for StateMachine {
+impl<E: Environment> RaftStateMachine<TypeConfig<E>> for StateMachine<E> {
     type SnapshotData = Bytes;
-    type SnapshotBuilder = SnapshotBuilder;
+    type SnapshotBuilder = SnapshotBuilder<E>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let inner = lock(&self.inner);
@@ -239,7 +239,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
-        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig<E>>>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let outcome = self.apply_entry(entry)?;
@@ -250,7 +250,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<E> {
         let mut inner = lock(&self.inner);
         inner.growth.is_snapshot_being_made = true;
         SnapshotBuilder {
@@ -269,7 +269,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let bytes = content.len() as u64;
         let for_disk = meta.clone();
         let _file = self.file.lock().await;
-        let state = blocking(move || {
+        let state = E::blocking(move || {
             let state = StateSnapshot::decode(content.clone()).map_err(io::Error::other)?;
             let encoded = encode(&for_disk)?;
             store.write(group, &encoded, &content).map_err(io::Error::other)?;
@@ -285,7 +285,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Ok(None);
         }
         let (store, group) = (self.store.clone(), self.group);
-        let found = blocking(move || store.read(group).map_err(io::Error::other)).await?;
+        let found = E::blocking(move || store.read(group).map_err(io::Error::other)).await?;
         match found {
             Some(SnapshotFile { meta, content }) => {
                 let meta = decode("snapshot meta", &meta)?;
@@ -296,25 +296,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// A number that clients can't foresee.
-fn seed() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    Ok(u64::from_be_bytes(bytes))
-}
-
 /// A snapshot being made: the state is taken, encoding and writing are still to come.
-pub(super) struct SnapshotBuilder {
-    machine: StateMachine,
+pub(super) struct SnapshotBuilder<E: Environment> {
+    machine: StateMachine<E>,
     /// The entries that this snapshot will make superfluous.
     replaced: Growth,
     meta: SnapshotMeta,
     state: StateSnapshot,
 }
 
-impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+impl<E: Environment> RaftSnapshotBuilder<TypeConfig<E>> for SnapshotBuilder<E> {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
@@ -324,19 +315,19 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     }
 }
 
-impl SnapshotBuilder {
+impl<E: Environment> SnapshotBuilder<E> {
     async fn build(&self) -> io::Result<Snapshot> {
         let (store, group) = (self.machine.store.clone(), self.machine.group);
         let (meta, state) = (self.meta.clone(), self.state.clone());
         let content =
-            blocking(move || state.encode().map(Bytes::from).map_err(io::Error::other)).await?;
+            E::blocking(move || state.encode().map(Bytes::from).map_err(io::Error::other)).await?;
         let _file = self.machine.file.lock().await;
         let on_disk = lock(&self.machine.inner).snapshot.as_ref().and_then(|s| s.last_log_id);
         if on_disk > meta.last_log_id {
             return Ok(Snapshot { meta, snapshot: content });
         }
         let for_disk = content.clone();
-        blocking(move || {
+        E::blocking(move || {
             let meta = encode(&meta)?;
             store.write(group, &meta, &for_disk).map_err(io::Error::other)
         })
@@ -354,10 +345,4 @@ impl SnapshotBuilder {
         tracing::info!(log_index = last, bytes = content.len(), "snapshot written");
         Ok(Snapshot { meta: self.meta.clone(), snapshot: content })
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -6,8 +6,9 @@ use broker_core::types::NodeId;
 use openraft::{Instant, ServerState};
 
 use super::type_config::{StoredMembership, TypeConfig};
+use crate::cluster::environment::Environment;
 
-type RaftMetrics = openraft::RaftMetrics<TypeConfig>;
+type RaftMetrics<E> = openraft::RaftMetrics<TypeConfig<E>>;
 
 /// This node's part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +81,8 @@ pub struct MetaStatus {
 impl MetaStatus {
     /// Reads the metrics. `is_heard` says whether another node has sent heartbeats within
     /// `silence_max`; this one must have been acknowledged by a quorum within it to lead.
-    pub(super) fn read(
-        metrics: &RaftMetrics,
+    pub(super) fn read<E: Environment>(
+        metrics: &RaftMetrics<E>,
         silence_max: Duration,
         is_heard: impl Fn(NodeId) -> bool,
     ) -> Self {
@@ -144,7 +145,10 @@ impl MetaStatus {
     }
 }
 
-fn members(metrics: &RaftMetrics, membership: &StoredMembership) -> Vec<MetaMember> {
+fn members<E: Environment>(
+    metrics: &RaftMetrics<E>,
+    membership: &StoredMembership,
+) -> Vec<MetaMember> {
     let voters: Vec<u64> = membership.voter_ids().collect();
     let matched = |node: u64| -> Option<u64> {
         if metrics.state != ServerState::Leader {

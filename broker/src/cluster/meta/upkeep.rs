@@ -8,7 +8,8 @@ use broker_core::cluster_state::{
     CLUSTER_SECRET_BYTES, ClusterSecret, Command, RetainedStore, SharedSecret,
 };
 use broker_core::shard::{Operation, SessionStore};
-use broker_core::types::{Millis, NodeId};
+use broker_core::types::NodeId;
+use openraft::AsyncRuntime;
 use openraft::async_runtime::WatchReceiver;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use super::proposals::ProposalQueue;
 use super::sessions::SessionProposer;
 use super::state_machine::{Growth, StateMachine};
 use super::type_config::Raft;
-use crate::cluster::links::Links;
+use crate::cluster::environment::{Environment, PeerLinks, WallClock};
 
 /// Bytes of log entries since the last snapshot that are always too many: they are in memory,
 /// and are read again at the next start.
@@ -39,7 +40,10 @@ const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
 const SNAPSHOT_CHECK: Duration = Duration::from_millis(500);
 
 /// Tells who leads, as openraft sees it.
-pub(super) async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadership>) {
+pub(super) async fn follow_leadership<E: Environment>(
+    raft: Raft<E>,
+    sender: watch::Sender<Leadership>,
+) {
     let mut metrics = raft.server_metrics();
     loop {
         let leadership = {
@@ -60,16 +64,14 @@ pub(super) async fn follow_leadership(raft: Raft, sender: watch::Sender<Leadersh
 
 /// Makes snapshots when the log has grown by enough. openraft would count entries alone; here a
 /// few large ones count for many, and a large state is not written again for a few small ones.
-pub(super) async fn make_snapshots(
-    raft: Raft,
-    machine: StateMachine,
-    log: LogStore,
+pub(super) async fn make_snapshots<E: Environment>(
+    raft: Raft<E>,
+    machine: StateMachine<E>,
+    log: LogStore<E>,
     snapshot_entries: u64,
 ) {
-    let mut interval = tokio::time::interval(SNAPSHOT_CHECK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        E::Runtime::sleep(SNAPSHOT_CHECK).await;
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
         }
@@ -100,21 +102,20 @@ const fn is_snapshot_due(growth: &Growth, snapshot_entries: u64) -> bool {
 
 /// Expired messages are invisible at once; this gives their room back. The leader does it for
 /// all, with its own clock.
-pub(super) async fn expire_retained(
-    raft: Raft,
+pub(super) async fn expire_retained<E: Environment>(
+    raft: Raft<E>,
+    clock: E::Clock,
     retained: Arc<RetainedStore>,
-    proposals: ProposalQueue,
+    proposals: ProposalQueue<E>,
     every: Duration,
 ) {
-    let mut interval = tokio::time::interval(every);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        E::Runtime::sleep(every).await;
         loop {
             if raft.metrics().borrow_watched().running_state.is_err() {
                 return;
             }
-            let now = unix_now();
+            let now = clock.now();
             let is_due = retained.next_expiry().is_some_and(|at| at <= now);
             if !is_due || !raft.is_leader() {
                 break;
@@ -132,7 +133,11 @@ pub(super) async fn expire_retained(
 const SECRET_PAUSE: Duration = Duration::from_millis(100);
 
 /// Has the cluster agree on a secret, once: the leader draws it.
-pub(super) async fn give_secret(raft: Raft, secret: SharedSecret, proposals: ProposalQueue) {
+pub(super) async fn give_secret<E: Environment>(
+    raft: Raft<E>,
+    secret: SharedSecret,
+    proposals: ProposalQueue<E>,
+) {
     let mut metrics = raft.server_metrics();
     while secret.get().is_none() {
         if raft.metrics().borrow_watched().running_state.is_err() {
@@ -150,7 +155,7 @@ pub(super) async fn give_secret(raft: Raft, secret: SharedSecret, proposals: Pro
         }
         if let Err(error) = proposals.propose(&Command::SetSecret(ClusterSecret(bytes))).await {
             tracing::debug!(%error, "the cluster has no secret yet");
-            tokio::time::sleep(SECRET_PAUSE).await;
+            E::Runtime::sleep(SECRET_PAUSE).await;
         }
     }
 }
@@ -163,18 +168,18 @@ const LOOKS_GONE: u32 = 10;
 
 /// Wills whose delay is over, sessions that have expired, sessions whose broker has gone without a
 /// word: the leader sees to them for all, with its own clock.
-pub(super) async fn keep_sessions(
-    raft: Raft,
-    links: Links,
+pub(super) async fn keep_sessions<E: Environment>(
+    raft: Raft<E>,
+    (links, clock): (E::Links, E::Clock),
     sessions: Arc<SessionStore>,
-    proposer: SessionProposer,
+    proposer: SessionProposer<E>,
     every: Duration,
 ) {
-    let mut interval = tokio::time::interval(every);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut silent = BTreeMap::new();
+    let mut pause = every;
     loop {
-        interval.tick().await;
+        E::Runtime::sleep(pause).await;
+        pause = every;
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
         }
@@ -182,13 +187,13 @@ pub(super) async fn keep_sessions(
             silent.clear();
             continue;
         }
-        let now = unix_now();
+        let now = clock.now();
         let mut operations = Vec::new();
         if sessions.next_due().is_some_and(|at| at <= now) {
             let expire = Operation::Expire { sessions_max: SESSIONS_AT_ONCE_MAX };
             let _ = expire.encode(&mut operations);
         }
-        for (node, start) in gone(&sessions, &links, &mut silent) {
+        for (node, start) in gone::<E>(&sessions, &links, &mut silent) {
             tracing::info!(node_id = %node, "a broker has gone: its clients' sessions are left");
             let _ = Operation::NodeGone { node, start }.encode(&mut operations);
         }
@@ -198,7 +203,7 @@ pub(super) async fn keep_sessions(
         match proposer.propose(now, operations.into()).await {
             // More than one command looks at: delayed messages are not to wait for the next turn.
             Ok(_) if sessions.next_due().is_some_and(|at| at <= now) => {
-                interval.reset_immediately();
+                pause = Duration::ZERO;
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "due sessions were not looked at"),
@@ -207,13 +212,13 @@ pub(super) async fn keep_sessions(
 }
 
 /// Processes that have sessions and have had no link for a while.
-fn gone(
+fn gone<E: Environment>(
     sessions: &SessionStore,
-    links: &Links,
+    links: &E::Links,
     silent: &mut BTreeMap<(NodeId, u64), u32>,
 ) -> Vec<(NodeId, u64)> {
     let mut processes = sessions.processes();
-    let accepted = links.status().accepted;
+    let accepted = links.accepted();
     processes.retain(|(node, _)| {
         *node != links.node_id() && !links.is_live(*node) && !accepted.contains(node)
     });
@@ -224,12 +229,6 @@ fn gone(
         *looks >= LOOKS_GONE
     });
     processes
-}
-
-fn unix_now() -> Millis {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A clock before 1970 expires nothing.
-    Millis(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
 }
 
 #[cfg(test)]

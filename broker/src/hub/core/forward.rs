@@ -10,9 +10,10 @@ use super::super::carrier::Carried;
 use super::super::counters::HubCounters;
 use super::super::wire;
 use super::Core;
+use crate::cluster::Environment;
 use crate::node::ToWorker;
 
-impl Core {
+impl<E: Environment> Core<E> {
     /// Messages of this node's workers for a peer. QoS 0 is dropped for a peer that is behind;
     /// others are queued until the link gives up. What is for a group goes to other members when
     /// there is no way to the peer.

@@ -24,13 +24,14 @@ use super::enforcement::Enforcement;
 use super::outbox::Outbox;
 use super::wire::{self, PeerMessage, Session};
 use crate::cluster::meta::Leadership;
-use crate::node::{Clock, InterestUpdateId, ToHub, ToWorker, WORKERS_MAX, WorkerHandle, WorkerId};
+use crate::cluster::{Environment, Process, WallClock, spawn};
+use crate::node::{InterestUpdateId, ToHub, ToWorker, WORKERS_MAX, WorkerHandle, WorkerId};
 
 /// Everything that the hub knows. Shared by its task, the links' handler and the tasks that wait
 /// for workers.
-pub(super) struct Core {
+pub(super) struct Core<E: Environment = Process> {
     this: NodeId,
-    clock: Clock,
+    clock: E::Clock,
     carrier: Box<dyn Carrier>,
     outboxes: Vec<Outbox>,
     claims: NodeClaims<Session>,
@@ -53,9 +54,9 @@ pub(super) struct Core {
 }
 
 /// What a core is made of.
-pub(super) struct CoreParts<'a> {
+pub(super) struct CoreParts<'a, E: Environment = Process> {
     pub(super) this: NodeId,
-    pub(super) clock: Clock,
+    pub(super) clock: E::Clock,
     pub(super) carrier: Box<dyn Carrier>,
     pub(super) workers: &'a [WorkerHandle],
     pub(super) counters: Arc<HubCounters>,
@@ -63,8 +64,8 @@ pub(super) struct CoreParts<'a> {
     pub(super) is_sticky: bool,
 }
 
-impl Core {
-    pub(super) fn new(parts: CoreParts<'_>) -> Arc<Mutex<Self>> {
+impl<E: Environment> Core<E> {
+    pub(super) fn new(parts: CoreParts<'_, E>) -> Arc<Mutex<Self>> {
         let now = parts.clock.now();
         // In nanoseconds, so that a process that starts after this one begins above all that this
         // one can have counted up to.
@@ -452,13 +453,13 @@ impl Core {
         if let Some(outbox) = self.outboxes.get_mut(worker)
             && outbox.push(message)
         {
-            tokio::spawn(flush(self.myself.clone(), worker, outbox.inbox()));
+            spawn::<E>(flush(self.myself.clone(), worker, outbox.inbox()));
         }
     }
 
     fn await_session(&self, ticket: Ticket, session: oneshot::Receiver<Option<Session>>) {
         let core = self.myself.clone();
-        tokio::spawn(async move {
+        spawn::<E>(async move {
             // A worker that has ended has no session any more.
             let session = session.await.ok().flatten();
             if let Some(core) = core.upgrade() {
@@ -472,7 +473,11 @@ impl Core {
 }
 
 /// Puts what waits for a worker into its queue as room is made.
-async fn flush(core: Weak<Mutex<Core>>, worker: usize, inbox: tokio::sync::mpsc::Sender<ToWorker>) {
+async fn flush<E: Environment>(
+    core: Weak<Mutex<Core<E>>>,
+    worker: usize,
+    inbox: tokio::sync::mpsc::Sender<ToWorker>,
+) {
     while let Ok(room) = inbox.reserve().await {
         let Some(core) = core.upgrade() else { return };
         let mut core = crate::sync::lock(&core);

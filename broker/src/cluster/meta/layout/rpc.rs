@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Layout;
 use super::log::{EntryForm, LogIdForm, VoteForm};
+use crate::cluster::environment::Environment;
 use crate::cluster::meta::type_config::{TypeConfig, Vote};
 
 #[derive(Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub(in crate::cluster::meta) struct AppendForm {
     committed: Option<LogIdForm>,
 }
 
-impl Layout for AppendEntriesRequest<TypeConfig> {
+impl<E: Environment> Layout for AppendEntriesRequest<TypeConfig<E>> {
     type Form = AppendForm;
 
     fn to_form(&self) -> AppendForm {
@@ -50,7 +51,7 @@ pub(in crate::cluster::meta) enum AppendedForm {
     HigherVote(VoteForm),
 }
 
-impl Layout for AppendEntriesResponse<TypeConfig> {
+impl<E: Environment> Layout for AppendEntriesResponse<TypeConfig<E>> {
     type Form = AppendedForm;
 
     fn to_form(&self) -> AppendedForm {
@@ -79,7 +80,7 @@ pub(in crate::cluster::meta) struct VoteRequestForm {
     is_transfer: bool,
 }
 
-impl Layout for VoteRequest<TypeConfig> {
+impl<E: Environment> Layout for VoteRequest<TypeConfig<E>> {
     type Form = VoteRequestForm;
 
     fn to_form(&self) -> VoteRequestForm {
@@ -106,7 +107,7 @@ pub(in crate::cluster::meta) struct VotedForm {
     last: Option<LogIdForm>,
 }
 
-impl Layout for VoteResponse<TypeConfig> {
+impl<E: Environment> Layout for VoteResponse<TypeConfig<E>> {
     type Form = VotedForm;
 
     fn to_form(&self) -> VotedForm {
@@ -126,7 +127,7 @@ impl Layout for VoteResponse<TypeConfig> {
     }
 }
 
-impl Layout for SnapshotResponse<TypeConfig> {
+impl<E: Environment> Layout for SnapshotResponse<TypeConfig<E>> {
     type Form = VoteForm;
 
     fn to_form(&self) -> VoteForm {
@@ -145,7 +146,7 @@ pub(in crate::cluster::meta) struct TransferForm {
     last: Option<LogIdForm>,
 }
 
-impl Layout for TransferLeaderRequest<TypeConfig> {
+impl<E: Environment> Layout for TransferLeaderRequest<TypeConfig<E>> {
     type Form = TransferForm;
 
     fn to_form(&self) -> TransferForm {
@@ -169,7 +170,7 @@ pub(in crate::cluster::meta) enum TransferredForm {
     LogNotFlushed { expected: Option<LogIdForm>, actual: Option<LogIdForm> },
 }
 
-impl Layout for TransferLeaderResponse<TypeConfig> {
+impl<E: Environment> Layout for TransferLeaderResponse<TypeConfig<E>> {
     type Form = TransferredForm;
 
     fn to_form(&self) -> TransferredForm {

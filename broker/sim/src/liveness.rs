@@ -1,0 +1,75 @@
+//! When all faults are over, the cluster comes to rest within a bound of virtual time: all brokers
+//! serve, all that was sent is answered, and all that was acknowledged has arrived.
+
+use std::time::Duration;
+
+use broker::cluster::meta::MetaPhase;
+use broker_core::types::QoS;
+
+use crate::cluster::Cluster;
+use crate::environment::{elapsed, sleep};
+use crate::membership;
+
+/// From the last fault to rest.
+const REST: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Waits until `is_met` says nothing more is missing; what is missing when the time is up.
+pub(crate) async fn within(
+    time: Duration,
+    mut missing: impl FnMut() -> Option<String>,
+) -> Option<String> {
+    let until = elapsed() + time;
+    loop {
+        let what = missing();
+        if what.is_none() || elapsed() >= until {
+            return what;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Waits until every broker serves; what is missing when the time is up.
+pub(crate) async fn serving(cluster: &Cluster) -> Option<String> {
+    within(REST, || not_serving(cluster)).await
+}
+
+/// Waits until the cluster is at rest; what is missing when the time is up.
+pub(crate) async fn rest(cluster: &Cluster) -> Option<String> {
+    within(REST, || {
+        not_serving(cluster).or_else(|| unanswered(cluster)).or_else(|| not_arrived(cluster))
+    })
+    .await
+}
+
+fn not_serving(cluster: &Cluster) -> Option<String> {
+    let nodes = cluster.nodes();
+    if nodes.len() < cluster.size() {
+        return Some("a broker does not run".to_owned());
+    }
+    if !membership::is_settled(cluster) {
+        let statuses: Vec<_> = nodes.iter().map(|node| (node.id, node.meta.status())).collect();
+        return Some(format!("the membership is not what it is to be: {statuses:#?}"));
+    }
+    let closed = nodes
+        .iter()
+        .find(|node| node.meta.status().phase != MetaPhase::Serving || !node.gate.is_open());
+    closed.map(|node| format!("{} does not serve: {:?}", node.id, node.gate.state()))
+}
+
+fn unanswered(cluster: &Cluster) -> Option<String> {
+    let publishers = cluster.publishers();
+    (publishers > 0).then(|| format!("{publishers} publishers wait for acknowledgements"))
+}
+
+fn not_arrived(cluster: &Cluster) -> Option<String> {
+    let missing = cluster.history.oracle(|oracle| {
+        let mut missing = oracle.missing(QoS::AtLeastOnce);
+        missing.extend(oracle.missing(QoS::ExactlyOnce));
+        missing
+    });
+    let (client, message) = missing.first()?;
+    Some(format!("{message} has not reached {client} ({} such messages)", missing.len()))
+}
