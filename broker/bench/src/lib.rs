@@ -7,6 +7,7 @@ pub mod idle;
 pub mod load;
 pub mod output;
 pub mod process;
+pub mod queued;
 pub mod stamp;
 pub mod stream;
 pub mod subscribe;

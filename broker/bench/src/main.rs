@@ -20,6 +20,7 @@ enum Command {
     Load(mqtt_bench::load::LoadArgs),
     Idle(mqtt_bench::idle::IdleArgs),
     Subscribe(mqtt_bench::subscribe::SubscribeArgs),
+    Queued(mqtt_bench::queued::QueuedArgs),
     Compare(mqtt_bench::compare::CompareArgs),
 }
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Load(args) => mqtt_bench::load::main(&args),
         Command::Idle(args) => mqtt_bench::idle::main(&args),
         Command::Subscribe(args) => mqtt_bench::subscribe::main(&args),
+        Command::Queued(args) => mqtt_bench::queued::main(&args),
         Command::Compare(args) => mqtt_bench::compare::main(&args),
     };
     match result {

@@ -34,7 +34,7 @@ pub use config::{
 };
 pub use error::{ConfigError, ParseError};
 pub use features::{AutoSubscription, Delayed, Redirect, Rewrite, RewriteAction};
-pub use limits::{Limits, Retained, Sessions};
+pub use limits::{DURABLE_CACHE_BYTES, Limits, Retained, Sessions};
 pub use listener::{
     Authentication, Bind, CertificateUsername, ClientCertificates, Listener, ListenerLimits,
     ListenerMqtt, ListenerPolicy, Protocol, ProtocolVersion,

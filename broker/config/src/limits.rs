@@ -28,7 +28,17 @@ pub struct Sessions {
     /// Bytes queued for all of them together; a message counts in each session that it waits in,
     /// though it is kept once. `None`: its share of the memory budget.
     pub durable_bytes_max: Option<u64>,
+    /// Bytes of queued messages of durable sessions that each broker keeps in memory; the others are
+    /// on its disk. `None`: [`DURABLE_CACHE_BYTES`], or a tenth of the memory budget if that is less.
+    pub durable_cache_bytes: Option<u64>,
 }
+
+/// Bytes of queued messages of durable sessions in memory, where there is that much: what a hundred
+/// thousand messages of half a kilobyte take.
+pub const DURABLE_CACHE_BYTES: u64 = 64 << 20;
+
+/// Percent of the memory budget that they have at most, unless it is configured.
+const DURABLE_CACHE_PERCENT: u64 = 10;
 
 /// Limits of the store of retained messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +84,12 @@ impl Sessions {
         let budget = budget.unwrap_or(BUDGET_UNKNOWN);
         let queued = self.queued_bytes_total_max.unwrap_or(percent(budget, QUEUED_PERCENT));
         let durable = self.durable_bytes_max.unwrap_or(percent(budget, DURABLE_PERCENT));
+        let cache = DURABLE_CACHE_BYTES.min(percent(budget, DURABLE_CACHE_PERCENT));
         let messages = queued.max(durable) / MESSAGE_BYTES_MIN;
         Self {
             queued_bytes_total_max: Some(queued),
             durable_bytes_max: Some(durable),
+            durable_cache_bytes: self.durable_cache_bytes.or(Some(cache)),
             queued_messages_total_max: self.queued_messages_total_max.or(Some(messages)),
             ..self
         }
@@ -111,6 +123,7 @@ mod tests {
         subscriptions_max: 1,
         durable_max: 1,
         durable_bytes_max: None,
+        durable_cache_bytes: None,
     };
     const RETAINED: Retained = Retained { messages_max: 1, bytes_max: None, expiry_max: None };
 
@@ -125,6 +138,8 @@ mod tests {
             assert!(queued.min(durable).min(retained) > budget / 100 * 14, "{budget}");
             let messages = sessions.queued_messages_total_max.unwrap();
             assert_eq!(messages, queued / MESSAGE_BYTES_MIN);
+            let cache = sessions.durable_cache_bytes.unwrap();
+            assert!(cache <= 64 << 20 && cache <= budget / 10 && cache > 6 << 20, "{cache}");
         }
     }
 
@@ -134,6 +149,7 @@ mod tests {
             queued_bytes_total_max: Some(1),
             queued_messages_total_max: Some(2),
             durable_bytes_max: Some(3),
+            durable_cache_bytes: Some(4),
             ..SESSIONS
         };
         assert_eq!(configured.within(Some(1 << 30)), configured);

@@ -307,6 +307,11 @@ pub struct RawSessions {
     /// broker that takes the message.
     #[serde(skip_serializing_if = "is_default")]
     pub durable_bytes_max: u64,
+    /// Bytes of those messages that each broker keeps in memory, as they are read from there at once;
+    /// the others are on its disk. 0 (default): 64 MiB, or a tenth of the memory budget if that is
+    /// less.
+    #[serde(skip_serializing_if = "is_default")]
+    pub durable_cache_bytes: u64,
 }
 
 const SUBSCRIPTIONS_MAX: u32 = 1_000;
@@ -328,6 +333,7 @@ impl Default for RawSessions {
             subscriptions_max: SUBSCRIPTIONS_MAX,
             durable_max: 1_000_000,
             durable_bytes_max: 0,
+            durable_cache_bytes: 0,
         }
     }
 }

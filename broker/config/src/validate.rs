@@ -185,6 +185,7 @@ fn sessions(raw: &RawSessions, mqtt: &RawMqtt) -> Result<Sessions, ConfigError> 
         subscriptions_max: raw.subscriptions_max,
         durable_max: raw.durable_max,
         durable_bytes_max: some(raw.durable_bytes_max),
+        durable_cache_bytes: some(raw.durable_cache_bytes),
     })
 }
 

@@ -15,5 +15,6 @@ pub mod retained;
 pub mod router;
 pub mod session;
 pub mod shard;
+pub mod stored;
 pub mod topic;
 pub mod types;

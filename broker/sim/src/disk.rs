@@ -1,12 +1,18 @@
 //! A node's disk: a log of which a crash leaves what was synced, and one snapshot.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::cluster::{GroupLog, SnapshotStorage};
-use broker::storage::{Completion, GroupId, Record, RecoveredGroup, SnapshotError, SnapshotFile};
+use broker::storage::{
+    Completion, GroupId, NewSnapshot, Record, RecordKind, RecoveredGroup, Replace, SnapshotContent,
+    SnapshotError, SnapshotFile,
+};
+use broker_core::stored::FileRange;
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::environment::{sleep, spawn};
 use crate::random::Random;
@@ -16,6 +22,9 @@ const SYNC: (u64, u64) = (1, 6);
 
 /// The same on a disk that is slow.
 const SLOW_SYNC: (u64, u64) = (50, 900);
+
+/// Bytes of log entries that a node keeps in memory: few, so that it reads others from the disk.
+const LOG_CACHED_BYTES_MAX: usize = 4 << 10;
 
 /// A disk. A clone is the same one; it outlives the processes that use it.
 #[derive(Debug, Clone)]
@@ -192,34 +201,104 @@ impl GroupLog for SimLog {
         self.with(|queue| queue.note = Some(record));
     }
 
+    fn read_entries(&self, _group: GroupId, range: Range<u64>) -> io::Result<Vec<Bytes>> {
+        Ok(self.disk.with(|state| {
+            let mut entries = BTreeMap::new();
+            for record in &state.records {
+                match record.kind {
+                    RecordKind::Entry => {
+                        drop(entries.split_off(&record.index));
+                        entries.insert(record.index, record.payload.clone());
+                    }
+                    RecordKind::Truncate => drop(entries.split_off(&record.index)),
+                    RecordKind::Purge => entries = entries.split_off(&(record.index + 1)),
+                    RecordKind::Vote | RecordKind::Committed => {}
+                }
+            }
+            let from = range.start;
+            let found = entries.range(range);
+            let found = (from..).zip(found).take_while(|(expected, (index, _))| expected == *index);
+            found.map(|(_, (_, payload))| payload.clone()).collect()
+        }))
+    }
+
+    fn cached_bytes_max(&self) -> usize {
+        LOG_CACHED_BYTES_MAX
+    }
+
+    fn is_disk_low(&self) -> watch::Receiver<bool> {
+        watch::channel(false).1
+    }
+
+    fn reserve(&self, _snapshot_bytes: u64) {}
+
     fn close(&self) {
         self.with(|queue| queue.failure = Some("the log is closed".to_owned()));
     }
 }
 
 /// The snapshots of one process. A clone is the same.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct SimSnapshots {
     disk: Disk,
     start: u64,
 }
 
 impl SnapshotStorage for SimSnapshots {
-    fn write(&self, _group: GroupId, meta: &[u8], content: &[u8]) -> Result<(), SnapshotError> {
-        self.disk.with(|state| {
-            if state.start != self.start {
-                let source = io::Error::other("the process has ended");
-                return Err(SnapshotError::Io { path: "snapshot".into(), source });
-            }
-            state.snapshot = Some(SnapshotFile {
-                meta: Bytes::copy_from_slice(meta),
-                content: Bytes::copy_from_slice(content),
-            });
-            Ok(())
-        })
+    fn begin(&self, _group: GroupId, meta: &[u8]) -> Result<Box<dyn NewSnapshot>, SnapshotError> {
+        let (snapshots, meta) = (self.clone(), Bytes::copy_from_slice(meta));
+        Ok(Box::new(SimSnapshot { snapshots, meta, content: Vec::new() }))
     }
 
     fn read(&self, _group: GroupId) -> Result<Option<SnapshotFile>, SnapshotError> {
         Ok(self.disk.with(|state| state.snapshot.clone()))
+    }
+}
+
+/// A snapshot that is being written.
+struct SimSnapshot {
+    snapshots: SimSnapshots,
+    meta: Bytes,
+    content: Vec<u8>,
+}
+
+impl io::Write for SimSnapshot {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.content.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewSnapshot for SimSnapshot {
+    fn finish(self: Box<Self>) -> Result<SnapshotContent, SnapshotError> {
+        let Self { snapshots, meta, content } = *self;
+        let bytes = content.len() as u64;
+        let range = FileRange::new(Arc::new(Bytes::from(content)), 0, bytes);
+        let content = SnapshotContent::in_place(range.clone());
+        let replacing = SimReplace { snapshots, file: SnapshotFile { meta, content } };
+        Ok(SnapshotContent::new(range, Arc::new(replacing)))
+    }
+}
+
+/// Puts a snapshot in the place of the one before.
+#[derive(Debug)]
+struct SimReplace {
+    snapshots: SimSnapshots,
+    file: SnapshotFile,
+}
+
+impl Replace for SimReplace {
+    fn replace(&self) -> Result<(), SnapshotError> {
+        self.snapshots.disk.with(|state| {
+            if state.start != self.snapshots.start {
+                let source = io::Error::other("the process has ended");
+                return Err(SnapshotError::Io { path: "snapshot".into(), source });
+            }
+            state.snapshot = Some(self.file.clone());
+            Ok(())
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use broker::cluster::{Environment, WallClock};
+use broker_core::stored::InMemory;
 use broker_core::types::Millis;
 use openraft::{AsyncRuntime, Instant};
 use openraft_rt_sim::{SimInstant, SimRuntime};
@@ -26,6 +27,7 @@ impl Environment for Simulated {
     type Links = SimLinks;
     type Log = SimLog;
     type Snapshots = SimSnapshots;
+    type Messages = InMemory;
     type Clock = SimClock;
 
     async fn blocking<T: Send + 'static>(

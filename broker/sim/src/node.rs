@@ -13,6 +13,7 @@ use broker::node::{
 use broker_config::Config;
 use broker_core::cluster_state::RetainedLimits;
 use broker_core::shard::SessionLimits;
+use broker_core::stored::InMemory;
 use broker_core::types::NodeId;
 use tokio::sync::mpsc;
 
@@ -101,8 +102,17 @@ pub(crate) async fn start(cluster: &Cluster, place: usize) {
     let (writer, recovered, snapshots, start) = disk.open();
     cluster.history.note(Event::Started { node: id, start });
     let seed = random.number();
-    let parts =
-        MetaParts { links: links.clone(), writer, recovered, snapshots, clock, start, seed };
+    let messages = InMemory;
+    let parts = MetaParts {
+        links: links.clone(),
+        writer,
+        recovered,
+        snapshots,
+        messages,
+        clock,
+        start,
+        seed,
+    };
     let meta = match MetaGroup::start_with(meta_config(&mut random), parts).await {
         Ok(meta) => meta,
         Err(error) => return cluster.history.violate(format!("{id} does not start: {error}")),
@@ -166,6 +176,7 @@ fn meta_config(random: &mut Random) -> MetaConfig {
         cluster_id: "simulated".to_owned(),
         retained_limits: RetainedLimits::default(),
         session_limits: SessionLimits::default(),
+        cache_bytes_max: u64::MAX,
         command_bytes_max: COMMAND_BYTES_MAX,
         timing,
     }

@@ -5,19 +5,22 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+use broker_core::stored::MessageStore;
 use broker_core::types::{Millis, NodeId};
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft::impls::TokioRuntime;
+use tokio::sync::watch;
 
 use super::link_types::{LinkError, PeerHandler};
 use super::links::Links;
 use crate::node::Clock;
 use crate::storage::{
-    Completion, GroupId, LogWriter, Record, SnapshotError, SnapshotFile, SnapshotStore,
+    Completion, GroupId, LogWriter, NewSnapshot, Record, SnapshotError, SnapshotFile,
+    SnapshotStore, SpillStore,
 };
 
 /// What a node's cluster side stands on. A value of it stands for nothing; it names the parts.
@@ -30,6 +33,8 @@ pub trait Environment: Debug + Clone + Copy + Default + Ord + Send + Sync + 'sta
     type Log: GroupLog;
     /// Where snapshots are kept.
     type Snapshots: SnapshotStorage;
+    /// Where queued messages are kept that memory has no room for.
+    type Messages: MessageStore + Clone + 'static;
     /// Tells what time it is.
     type Clock: WallClock;
 
@@ -97,19 +102,38 @@ pub trait GroupLog: Clone + Send + Sync + 'static {
     /// Leaves a record to be written with the next batch; a later one takes its place.
     fn note(&self, record: Record);
 
+    /// Reads the payloads of durable entries, from the first of them on; fewer where the others are
+    /// purged. May block.
+    ///
+    /// # Errors
+    /// One can't be read; it may have been purged meanwhile.
+    fn read_entries(&self, group: GroupId, range: Range<u64>) -> io::Result<Vec<Bytes>>;
+
+    /// Bytes of entries that a group keeps in memory; those before them are read when they are
+    /// needed.
+    fn cached_bytes_max(&self) -> usize;
+
+    /// Whether the disk is so full that nothing should be added to the log that can be turned down,
+    /// and changes of it.
+    fn is_disk_low(&self) -> watch::Receiver<bool>;
+
+    /// Keeps room for a snapshot of so many bytes before the disk counts as full.
+    fn reserve(&self, snapshot_bytes: u64);
+
     /// Writes what is queued; later appends fail. May block.
     fn close(&self);
 }
 
 /// Keeps one snapshot a group, replaced as a whole. A clone has the same ones.
 pub trait SnapshotStorage: Clone + Send + Sync + 'static {
-    /// Replaces the group's snapshot; on return it is durable. May block.
+    /// Begins a snapshot of the group, which takes the place of the one before when it is finished
+    /// and told to. May block.
     ///
     /// # Errors
-    /// The disk fails; the snapshot before it is then still there.
-    fn write(&self, group: GroupId, meta: &[u8], content: &[u8]) -> Result<(), SnapshotError>;
+    /// The disk fails.
+    fn begin(&self, group: GroupId, meta: &[u8]) -> Result<Box<dyn NewSnapshot>, SnapshotError>;
 
-    /// The group's snapshot; `None` when there has been none. May block.
+    /// The group's snapshot; `None` when there has been none. Reads all of it. May block.
     ///
     /// # Errors
     /// It can't be read, or is not what was written.
@@ -127,6 +151,9 @@ pub(crate) fn spawn<E: Environment>(task: impl Future<Output = ()> + Send + 'sta
     drop(E::Runtime::spawn(task));
 }
 
+/// Bytes of log entries that a broker keeps in memory, for followers and for what is to be applied.
+const LOG_CACHED_BYTES_MAX: usize = 16 << 20;
+
 /// A broker's process: Tokio, TLS links, files, the system's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process;
@@ -136,6 +163,7 @@ impl Environment for Process {
     type Links = Links;
     type Log = LogWriter;
     type Snapshots = SnapshotStore;
+    type Messages = SpillStore;
     type Clock = Clock;
 
     async fn blocking<T: Send + 'static>(
@@ -201,14 +229,30 @@ impl GroupLog for LogWriter {
         Self::note(self, record);
     }
 
+    fn read_entries(&self, group: GroupId, range: Range<u64>) -> io::Result<Vec<Bytes>> {
+        Self::read_entries(self, group, range)
+    }
+
+    fn cached_bytes_max(&self) -> usize {
+        LOG_CACHED_BYTES_MAX
+    }
+
+    fn is_disk_low(&self) -> watch::Receiver<bool> {
+        Self::is_disk_low(self)
+    }
+
+    fn reserve(&self, snapshot_bytes: u64) {
+        Self::reserve(self, snapshot_bytes);
+    }
+
     fn close(&self) {
         Self::close(self);
     }
 }
 
 impl SnapshotStorage for SnapshotStore {
-    fn write(&self, group: GroupId, meta: &[u8], content: &[u8]) -> Result<(), SnapshotError> {
-        Self::write(self, group, meta, content)
+    fn begin(&self, group: GroupId, meta: &[u8]) -> Result<Box<dyn NewSnapshot>, SnapshotError> {
+        Ok(Box::new(Self::begin(self, group, meta)?))
     }
 
     fn read(&self, group: GroupId) -> Result<Option<SnapshotFile>, SnapshotError> {

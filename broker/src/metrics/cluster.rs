@@ -72,6 +72,7 @@ impl Metrics {
         )?;
         page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))?;
         self.durable_sessions(page)?;
+        self.storage(page)?;
         self.policy(page)
     }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod hub;
 mod limits;
 mod page;
+mod storage;
 mod workers;
 
 use std::sync::Arc;

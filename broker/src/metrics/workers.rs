@@ -72,6 +72,7 @@ impl Metrics {
                 ("forward_malformed", sum(|r| r.engine.dropped.forward_malformed)),
                 ("no_shared_member", sum(|r| r.engine.dropped.no_shared_member)),
                 ("delayed_refused", sum(|r| r.engine.dropped.delayed_refused)),
+                ("disk_full", sum(|r| r.engine.dropped.disk_full)),
             ],
         )?;
         page.single(

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use broker_config::Config;
+use broker_config::{Config, DURABLE_CACHE_BYTES};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -143,6 +143,7 @@ async fn open(
         cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
         session_limits: durable_sessions(&config),
+        cache_bytes_max: config.sessions.durable_cache_bytes.unwrap_or(DURABLE_CACHE_BYTES),
         command_bytes_max: command_bytes_max(&config),
         timing: MetaTiming::default(),
     };

@@ -115,6 +115,15 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// A queued message can't be read back from the disk. Another start finds it in log and snapshot.
+    #[error(
+        "{reason}: the file that it was moved to is damaged. Start this broker again: it reads its \
+         messages anew; if this comes again, the disk is failing"
+    )]
+    MessageLost {
+        /// What the disk said.
+        reason: String,
+    },
     /// A listener, the admin API or the watch over TLS files has ended by itself.
     #[error("a task of the main thread has ended")]
     Task,

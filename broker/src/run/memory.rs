@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use broker_core::cluster_state::RetainedStore;
@@ -12,6 +13,7 @@ use broker_core::shard::SessionStore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::node::{Admission, MemoryCounters, ToWorker, WorkerHandle};
+use crate::storage::SpillStats;
 
 /// Between two looks. A worker takes a gigabyte in a second at most, so a look this often finds it
 /// out within a few percent of any sensible budget.
@@ -58,11 +60,22 @@ fn kibibytes(text: &str, word: &str) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
+/// What a queued message of a durable session takes of memory wherever its bytes are, about: its place
+/// in the queue, and what says where it is.
+const MESSAGE_COST_BYTES: u64 = 96;
+
+/// What the replicated state holds of memory.
+pub(super) struct Kept {
+    pub(super) retained: Arc<RetainedStore>,
+    pub(super) sessions: Arc<SessionStore>,
+    pub(super) spill: Arc<SpillStats>,
+}
+
 /// Watches over the budget for as long as it is polled.
 pub(super) async fn watch(
     bytes: u64,
     workers: Arc<[WorkerHandle]>,
-    (retained, sessions): (Arc<RetainedStore>, Arc<SessionStore>),
+    kept: Kept,
     admission: Arc<Admission>,
     counters: Arc<MemoryCounters>,
 ) {
@@ -76,7 +89,7 @@ pub(super) async fn watch(
         let Some(used) = resident() else { continue };
         counters.set_resident(used);
         let wants_held = budget.wants_held(used);
-        let held = if wants_held { held(&workers, &retained, &sessions) } else { 0 };
+        let held = if wants_held { held(&workers, &kept) } else { 0 };
         let pressure = budget.observe(MemoryUse { resident: used, held });
         if pressure != before {
             report(before, pressure, used, bytes);
@@ -92,13 +105,16 @@ pub(super) async fn watch(
 }
 
 /// What the broker knows that it holds, in bytes; of buffers as of the last look.
-fn held(workers: &[WorkerHandle], retained: &RetainedStore, sessions: &SessionStore) -> u64 {
+fn held(workers: &[WorkerHandle], kept: &Kept) -> u64 {
     let of_worker = |worker: &WorkerHandle| {
         let engine = worker.counters.read().engine;
         engine.queued_bytes + engine.in_flight_bytes + engine.delayed_bytes + engine.buffered_bytes
     };
-    let durable = sessions.totals();
-    let replicated = retained.totals().bytes + durable.bytes + durable.delayed_bytes;
+    let durable = kept.sessions.totals();
+    // Beside those in the cache they are on disk, and only what points at them is in memory.
+    let cached = kept.spill.cached_bytes.load(Ordering::Relaxed);
+    let queued = cached.min(durable.bytes) + durable.messages * MESSAGE_COST_BYTES;
+    let replicated = kept.retained.totals().bytes + queued + durable.delayed_bytes;
     workers.iter().map(of_worker).sum::<u64>() + replicated
 }
 

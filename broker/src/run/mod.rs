@@ -111,6 +111,9 @@ async fn serve(loaded: LoadedConfig, name: &str, version: &'static str) -> Resul
                 Request::Stop => break Ok(()),
             },
             reason = broker.cluster.meta.failure() => break Err(RunError::Consensus { reason }),
+            reason = broker.cluster.meta.messages().failure() => {
+                break Err(RunError::MessageLost { reason });
+            }
             reason = broker.workers.failure() => break Err(RunError::Worker { reason }),
             Some(_) = broker.tasks.join_next() => break Err(RunError::Task),
         }
@@ -250,7 +253,8 @@ impl Watch {
         };
         let (admission, counters) = (Arc::clone(&self.admission), Arc::clone(&self.counters));
         let (workers, meta) = (broker.workers.handles(), &broker.cluster.meta);
-        let kept = (meta.retained(), meta.sessions());
+        let spill = Arc::clone(meta.messages().stats());
+        let kept = memory::Kept { retained: meta.retained(), sessions: meta.sessions(), spill };
         broker.tasks.spawn(memory::watch(budget, workers, kept, admission, counters));
     }
 }

@@ -56,7 +56,9 @@ impl DataDirectory {
             let path = path.to_owned();
             move |source| DataDirectoryError::Io { path, source }
         };
-        for directory in [path.to_owned(), path.join("log"), path.join("snapshots")] {
+        for directory in
+            [path.to_owned(), path.join("log"), path.join("snapshots"), path.join("queues")]
+        {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -179,6 +181,12 @@ impl DataDirectory {
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.path.join("log")
+    }
+
+    /// Where messages lie that memory has no room for.
+    #[must_use]
+    pub fn queues_path(&self) -> PathBuf {
+        self.path.join("queues")
     }
 
     /// Where snapshots lie.

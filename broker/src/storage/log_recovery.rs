@@ -9,9 +9,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::log_index::{EntryIndex, SegmentReader};
 use super::log_segment::{
     Header, SEGMENT_HEADER_BYTES, check_header, has_nothing_behind_header, segment_path,
     segment_sequence,
@@ -78,9 +80,17 @@ pub struct RecoveredGroup {
     pub committed: Option<Bytes>,
     /// Index and encoded log id of the last purged entry.
     pub purged: Option<(u64, Bytes)>,
-    /// The entries, by index and without a gap.
-    pub entries: VecDeque<(u64, Bytes)>,
+    /// The entries, by index and without a gap; `None` for the earlier ones of many, which are to be
+    /// read where they lie.
+    pub entries: VecDeque<(u64, Option<Bytes>)>,
+    /// How many of the first have no payload here.
+    bare: usize,
+    /// Bytes of the payloads.
+    bytes: usize,
 }
+
+/// Bytes of entries that are given from memory; those before them are read again.
+const RECOVERED_BYTES_MAX: usize = 8 << 20;
 
 impl RecoveredGroup {
     fn next_index(&self) -> Option<u64> {
@@ -96,7 +106,9 @@ impl RecoveredGroup {
             RecordKind::Truncate => self.drop_from(record.index),
             RecordKind::Purge => {
                 while self.entries.front().is_some_and(|(index, _)| *index <= record.index) {
-                    self.entries.pop_front();
+                    let payload = self.entries.pop_front().and_then(|(_, payload)| payload);
+                    self.bytes -= payload.map_or(0, |payload| payload.len());
+                    self.bare = self.bare.saturating_sub(1);
                 }
                 self.purged = Some((record.index, record.payload));
             }
@@ -108,7 +120,13 @@ impl RecoveredGroup {
                 if self.next_index().is_some_and(|next| next != record.index) {
                     return false;
                 }
-                self.entries.push_back((record.index, record.payload));
+                self.bytes += record.payload.len();
+                self.entries.push_back((record.index, Some(record.payload)));
+                while self.bytes > RECOVERED_BYTES_MAX && self.bare + 1 < self.entries.len() {
+                    let payload = self.entries.get_mut(self.bare).and_then(|entry| entry.1.take());
+                    self.bytes -= payload.map_or(0, |payload| payload.len());
+                    self.bare += 1;
+                }
             }
         }
         true
@@ -116,8 +134,10 @@ impl RecoveredGroup {
 
     fn drop_from(&mut self, first: u64) {
         while self.entries.back().is_some_and(|(index, _)| *index >= first) {
-            self.entries.pop_back();
+            let payload = self.entries.pop_back().and_then(|(_, payload)| payload);
+            self.bytes -= payload.map_or(0, |payload| payload.len());
         }
+        self.bare = self.bare.min(self.entries.len());
     }
 }
 
@@ -130,6 +150,8 @@ pub(super) struct Recovery {
     /// The last segment with the offset after its last record; `None` when there is none.
     pub(super) tail: Option<(u64, File, u64)>,
     pub(super) last_batch: u64,
+    /// Where the entries lie.
+    pub(super) index: EntryIndex,
 }
 
 /// Reads every segment of the directory.
@@ -141,6 +163,7 @@ pub(super) fn recover(directory: &Path) -> Result<Recovery, LogError> {
         segments: BTreeMap::new(),
         tail: None,
         last_batch: 0,
+        index: EntryIndex::default(),
     };
     for (position, &sequence) in sequences.iter().enumerate() {
         let is_last = position + 1 == sequences.len();
@@ -189,9 +212,10 @@ fn read_segment(
     recovery.segments.insert(sequence, BTreeMap::new());
 
     let mut offset = SEGMENT_HEADER_BYTES as usize;
+    let reader = SegmentReader::new(directory, sequence);
     while let Some(frame) = frame_at(sequence, &content, offset) {
+        take_frame(recovery, &path, (sequence, &reader, offset), &frame)?;
         offset += frame.bytes;
-        take_frame(recovery, &path, sequence, &frame)?;
     }
     let rest = examine_rest(sequence, &content, offset);
     if rest.written_bytes > 0 {
@@ -221,14 +245,15 @@ fn read_segment(
 fn take_frame(
     recovery: &mut Recovery,
     path: &Path,
-    sequence: u64,
+    (sequence, reader, offset): (u64, &Arc<SegmentReader>, usize),
     frame: &Frame,
 ) -> Result<(), LogError> {
     let path = || path.to_owned();
+    let offset = offset as u64;
     let record = match Record::decode(frame.body.clone()) {
         Ok(record) => record,
         Err(BodyError::Short { .. }) => {
-            return Err(LogError::Damaged { path: path(), offset: 0 });
+            return Err(LogError::Damaged { path: path(), offset });
         }
         Err(newer) => return Err(LogError::Newer { path: path(), reason: newer.to_string() }),
     };
@@ -239,10 +264,11 @@ fn take_frame(
         let highest = highest.entry(record.group).or_default();
         *highest = record.index.max(*highest);
     }
+    recovery.index.take(&record, reader, offset);
     if recovery.groups.entry(record.group).or_default().take(record) {
         Ok(())
     } else {
-        Err(LogError::Damaged { path: path(), offset: 0 })
+        Err(LogError::Damaged { path: path(), offset })
     }
 }
 

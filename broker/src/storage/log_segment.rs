@@ -1,6 +1,6 @@
 //! One file of the write-ahead log: preallocated, so that an fsync writes no metadata. IO.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -47,28 +47,85 @@ pub(super) fn segment_sequence(path: &Path) -> Option<u64> {
     (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
 }
 
-/// Makes a segment of at least `bytes`: zeros first, the header last, everything synced.
-pub(super) fn create_segment(directory: &Path, sequence: u64, bytes: u64) -> io::Result<File> {
+/// Makes a segment of at least `bytes`: zeros first, the header last, everything synced. Takes the
+/// spare one where there is one that is large enough. What it can't finish it removes.
+pub(super) fn create_segment(
+    directory: &Path,
+    sequence: u64,
+    bytes: u64,
+    spare: Option<Spare>,
+) -> io::Result<File> {
     let path = segment_path(directory, sequence);
+    let file = match spare.filter(|_| bytes <= SEGMENT_BYTES) {
+        Some(Spare { file }) => {
+            fs::rename(spare_path(directory), &path)?;
+            file
+        }
+        None => write_zeros(&path, bytes)?,
+    };
+    let headed = file.write_all_at(&header(sequence), 0).and_then(|()| file.sync_all());
+    if let Err(error) = headed.and_then(|()| sync_parent(&path)) {
+        drop_unfinished(&path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// A segment that has no number yet: its room on the disk is taken while there is some, and it is
+/// there when it is needed.
+#[derive(Debug)]
+pub(super) struct Spare {
+    file: File,
+}
+
+impl Spare {
+    /// Makes it.
+    pub(super) fn create(directory: &Path) -> io::Result<Self> {
+        Ok(Self { file: write_zeros(&spare_path(directory), SEGMENT_BYTES)? })
+    }
+
+    /// The one that an earlier process has left, if it is whole.
+    pub(super) fn find(directory: &Path) -> Option<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(spare_path(directory)).ok()?;
+        (file.metadata().ok()?.len() == SEGMENT_BYTES).then_some(Self { file })
+    }
+}
+
+fn spare_path(directory: &Path) -> PathBuf {
+    directory.join("spare")
+}
+
+/// A file of zeros, synced.
+fn write_zeros(path: &Path, bytes: u64) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&path)?;
+        .open(path)?;
     let zeros = vec![0u8; 1 << 20];
     let mut offset = 0;
     while offset < bytes {
         let length = (bytes - offset).min(zeros.len() as u64);
-        file.write_all_at(&zeros[..length as usize], offset)?;
+        if let Err(error) = file.write_all_at(&zeros[..length as usize], offset) {
+            drop_unfinished(path);
+            return Err(error);
+        }
         offset += length;
     }
-    file.sync_all()?;
-    file.write_all_at(&header(sequence), 0)?;
-    file.sync_all()?;
-    sync_parent(&path)?;
+    if let Err(error) = file.sync_all() {
+        drop_unfinished(path);
+        return Err(error);
+    }
     Ok(file)
+}
+
+/// Gives the room of a file back that was never used.
+fn drop_unfinished(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "unfinished log segment is left behind");
+    }
 }
 
 /// Reads a segment's header.

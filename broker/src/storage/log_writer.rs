@@ -2,20 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
 
+use super::free_space::{FreeSpace, SpaceWatch};
+use super::log_index::EntryIndex;
 use super::log_recovery::{LogError, RecoveredGroup, RecoveryReport, recover};
 use super::record::{BODY_BYTES_MAX, GroupId, Record};
-use super::segment_file::SegmentFile;
+use super::segment_file::{SegmentFile, WriteError};
 use crate::sync::lock;
 
 /// Bytes that may wait for the writer; who has more to write waits for room.
 const QUEUED_BYTES_MAX: usize = 32 << 20;
+
+/// Wait before a full disk is looked at again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Called on the writer's thread once the records are durable, or can't be made so.
 pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -54,6 +62,8 @@ struct Shared {
     wake: Condvar,
     room: Notify,
     stats: LogWriterStats,
+    space: FreeSpace,
+    index: Arc<Mutex<EntryIndex>>,
 }
 
 /// The write-ahead log of this node. Cheap to clone; the thread ends when [`LogWriter::close`] is
@@ -79,22 +89,25 @@ impl LogWriter {
         let failed = |source| LogError::Io { path: directory.to_owned(), source };
         let mut recovery = recover(directory)?;
         let file = SegmentFile::resume(directory, &mut recovery).map_err(failed)?;
-        let writer = Self::start(file).map_err(failed)?;
+        let writer = Self::start(file, directory).map_err(failed)?;
         Ok((writer, recovery.groups, recovery.report))
     }
 
     /// Starts the thread.
-    fn start(file: SegmentFile) -> io::Result<Self> {
+    fn start(file: SegmentFile, directory: &Path) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
             room: Notify::new(),
             stats: LogWriterStats::default(),
+            space: FreeSpace::default(),
+            index: file.index(),
         });
+        let watch = SpaceWatch::new(directory);
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || run(&for_thread, file))?;
+            .spawn(move || run(&for_thread, file, watch))?;
         let handle = Handle { shared, thread: Mutex::new(Some(thread)) };
         Ok(Self { handle: Arc::new(handle) })
     }
@@ -149,6 +162,34 @@ impl LogWriter {
     /// Writes what is queued, then ends the thread. Later appends fail.
     pub fn close(&self) {
         self.handle.close();
+    }
+
+    /// Reads the payloads of durable entries, from the first of them on; fewer where the others are
+    /// purged. Blocks.
+    ///
+    /// # Errors
+    /// One can't be read, or is not what was written; it may have been purged meanwhile.
+    pub fn read_entries(&self, group: GroupId, range: Range<u64>) -> io::Result<Vec<Bytes>> {
+        let places = lock(&self.handle.shared.index).places(group, range);
+        places.iter().map(super::log_index::EntryPlace::read).collect()
+    }
+
+    /// Whether the disk is so full that nothing should be added to the log that can be turned down,
+    /// and changes of it.
+    #[must_use]
+    pub fn is_disk_low(&self) -> watch::Receiver<bool> {
+        self.handle.shared.space.watch()
+    }
+
+    /// Keeps room for a snapshot of so many bytes before the disk counts as full.
+    pub fn reserve(&self, snapshot_bytes: u64) {
+        self.handle.shared.space.reserve(snapshot_bytes);
+    }
+
+    /// Free bytes of the disk as of the last look; `None`: not known.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.handle.shared.space.free_bytes()
     }
 
     /// Counters since the start.
@@ -216,24 +257,62 @@ impl Queue {
     }
 }
 
-fn run(shared: &Shared, mut file: SegmentFile) {
+type Batch = (Vec<Record>, Vec<Completion>);
+
+impl Shared {
+    /// Waits for what is to be written; `None` at the end. Looks at the disk meanwhile, while it is
+    /// full.
+    fn next_batch(&self, file: &SegmentFile, watch: &mut SpaceWatch) -> Option<Batch> {
+        let mut queue = self.lock();
+        while queue.records.is_empty() && queue.completions.is_empty() && !queue.is_closed {
+            if self.space.is_low() {
+                let waited = self.wake.wait_timeout(queue, FULL_PAUSE);
+                (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                watch.look(&self.space, file.spare_bytes());
+            } else {
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        let is_idle = queue.records.is_empty() && queue.completions.is_empty();
+        if is_idle && queue.notes.is_empty() {
+            return None;
+        }
+        queue.bytes = 0;
+        let mut records = std::mem::take(&mut queue.records);
+        records.extend(std::mem::take(&mut queue.notes).into_values());
+        Some((records, std::mem::take(&mut queue.completions)))
+    }
+
+    /// Waits for a while, or for the end; says whether it is the end.
+    fn pause(&self) -> bool {
+        let queue = self.lock();
+        let is_open = |queue: &mut Queue| !queue.is_closed;
+        let waited = self.wake.wait_timeout_while(queue, FULL_PAUSE, is_open);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
+    }
+}
+
+/// Writes a batch, once there is room for it. Of one that the disk had no room for nothing was
+/// synced: it is written again, as the same batch, where it was to stand.
+fn write(shared: &Shared, file: &mut SegmentFile, records: &[Record]) -> io::Result<usize> {
     loop {
-        let (records, completions) = {
-            let mut queue = shared.lock();
-            while queue.records.is_empty() && queue.completions.is_empty() && !queue.is_closed {
-                queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        match file.write(records) {
+            Ok(bytes) => return Ok(bytes),
+            Err(WriteError::Failed(error)) => return Err(error),
+            Err(WriteError::Full(error)) => {
+                shared.space.set_low(true);
+                if shared.pause() {
+                    return Err(error);
+                }
             }
-            let is_idle = queue.records.is_empty() && queue.completions.is_empty();
-            if is_idle && queue.notes.is_empty() {
-                return;
-            }
-            queue.bytes = 0;
-            let mut records = std::mem::take(&mut queue.records);
-            records.extend(std::mem::take(&mut queue.notes).into_values());
-            (records, std::mem::take(&mut queue.completions))
-        };
+        }
+    }
+}
+
+fn run(shared: &Shared, mut file: SegmentFile, mut watch: SpaceWatch) {
+    while let Some((records, completions)) = shared.next_batch(&file, &mut watch) {
         shared.room.notify_waiters();
-        match file.write(&records) {
+        match write(shared, &mut file, &records) {
             Ok(bytes) => {
                 if bytes > 0 {
                     shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
@@ -244,11 +323,13 @@ fn run(shared: &Shared, mut file: SegmentFile) {
                     completion(Ok(()));
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, "writing the log failed; this broker must stop");
-                fail(shared, &error, completions);
-                return;
-            }
+            Err(error) => return fail(shared, &error, completions),
+        }
+        watch.look(&shared.space, file.spare_bytes());
+        match file.prepare() {
+            Ok(()) => {}
+            Err(WriteError::Full(_)) => shared.space.set_low(true),
+            Err(WriteError::Failed(error)) => return fail(shared, &error, Vec::new()),
         }
     }
 }
@@ -256,6 +337,7 @@ fn run(shared: &Shared, mut file: SegmentFile) {
 /// A failed fsync may have dropped the pages it could not write: trying again would report
 /// success for what is lost.
 fn fail(shared: &Shared, error: &io::Error, mut completions: Vec<Completion>) {
+    tracing::error!(%error, "writing the log failed; this broker must stop");
     {
         let mut queue = shared.lock();
         queue.failure = Some(error.to_string());

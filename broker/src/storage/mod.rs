@@ -9,21 +9,29 @@
 //! - `damaged-<number>`: what a broker that stands alone could not read, and has set aside: log and
 //!   snapshots, or one of the files above and below.
 //! - `starts`: how many processes have had the directory.
-//! - `log/<sequence>.log`: segments of the write-ahead log.
-//! - `snapshots/<group>-<index>-<term>.snapshot`: one per group, and the one being written.
+//! - `log/<sequence>.log`: segments of the write-ahead log; `log/spare`: zeros, the next one.
+//! - `snapshots/<group>.snapshot`: one per group; `….unfinished`: those being written or received.
+//! - `queues/<number>.queue`: messages of durable sessions that memory has no room for; emptied at
+//!   each start.
 
 mod atomic_file;
 mod data_directory;
+mod free_space;
+mod log_index;
 mod log_recovery;
 mod log_segment;
 mod log_writer;
 mod record;
 mod segment_file;
+mod snapshot_content;
 mod snapshot_store;
+mod spill;
 
 pub(crate) use atomic_file::write_file_atomically;
 pub use data_directory::{DataDirectory, DataDirectoryError, count_set_aside};
 pub use log_recovery::{LogError, RecoveredGroup, RecoveryReport};
 pub use log_writer::{Completion, LogWriter, LogWriterStats};
 pub use record::{GroupId, Record, RecordKind};
-pub use snapshot_store::{SnapshotError, SnapshotFile, SnapshotStore};
+pub use snapshot_content::{NewSnapshot, Replace, SnapshotContent, SnapshotError, SnapshotFile};
+pub use snapshot_store::{SnapshotStore, SnapshotWriter};
+pub use spill::{SpillStats, SpillStore};

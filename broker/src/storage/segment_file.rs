@@ -6,13 +6,18 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use super::atomic_file::sync_parent;
+use super::log_index::{EntryIndex, SegmentReader};
 use super::log_recovery::{RecoveredGroup, Recovery};
-use super::log_segment::{SEGMENT_BYTES, SEGMENT_HEADER_BYTES, create_segment, segment_path};
+use super::log_segment::{
+    SEGMENT_BYTES, SEGMENT_HEADER_BYTES, Spare, create_segment, segment_path,
+};
 use super::record::{GroupId, Record, RecordKind};
+use crate::sync::lock;
 
 /// What a new segment must repeat, so that the ones before it can go.
 #[derive(Default)]
@@ -69,8 +74,30 @@ impl LogFile for File {
     }
 }
 
+/// Why a batch was not written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// There is no room on the disk. Nothing was synced, and the same batch may be written when there
+    /// is some.
+    Full(io::Error),
+    /// The disk failed. What it has of the batch nobody knows: it is not to be written again.
+    Failed(io::Error),
+}
+
+impl WriteError {
+    /// Of what came before the sync.
+    fn before_sync(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
 struct Active {
     sequence: u64,
+    /// Reads what was written.
+    reader: Arc<SegmentReader>,
     file: Box<dyn LogFile>,
     /// Where the next frame goes.
     offset: u64,
@@ -85,6 +112,8 @@ pub(super) struct SegmentFile {
     hard_states: BTreeMap<GroupId, HardState>,
     batch: u64,
     active: Option<Active>,
+    spare: Option<Spare>,
+    index: Arc<Mutex<EntryIndex>>,
 }
 
 impl SegmentFile {
@@ -93,7 +122,8 @@ impl SegmentFile {
         let active = match recovery.tail.take() {
             Some((sequence, file, offset)) => {
                 let end = file.metadata()?.len();
-                Some(Active { sequence, file: Box::new(file), offset, end })
+                let reader = SegmentReader::new(directory, sequence);
+                Some(Active { sequence, reader, file: Box::new(file), offset, end })
             }
             None => None,
         };
@@ -104,6 +134,8 @@ impl SegmentFile {
             hard_states: groups.map(|(group, g)| (*group, HardState::of(g))).collect(),
             batch: recovery.last_batch,
             active,
+            spare: Spare::find(directory),
+            index: Arc::new(Mutex::new(std::mem::take(&mut recovery.index))),
         })
     }
 
@@ -116,12 +148,39 @@ impl SegmentFile {
             segments: BTreeMap::new(),
             hard_states: BTreeMap::new(),
             batch: 0,
-            active: Some(Active { sequence, file, offset, end }),
+            active: Some(Active {
+                sequence,
+                reader: SegmentReader::new(Path::new(""), sequence),
+                file,
+                offset,
+                end,
+            }),
+            spare: None,
+            index: Arc::default(),
         }
     }
 
+    /// Where the entries lie that are written.
+    pub(super) fn index(&self) -> Arc<Mutex<EntryIndex>> {
+        Arc::clone(&self.index)
+    }
+
+    /// Bytes of the segment that is ready to be the next one.
+    pub(super) const fn spare_bytes(&self) -> u64 {
+        if self.spare.is_some() { SEGMENT_BYTES } else { 0 }
+    }
+
+    /// Makes the next segment ready once half of this one is used.
+    pub(super) fn prepare(&mut self) -> Result<(), WriteError> {
+        let is_near = self.active.as_ref().is_some_and(|active| active.offset > active.end / 2);
+        if is_near && self.spare.is_none() {
+            self.spare = Some(Spare::create(&self.directory).map_err(WriteError::before_sync)?);
+        }
+        Ok(())
+    }
+
     /// Writes and syncs one batch; returns its bytes.
-    pub(super) fn write(&mut self, records: &[Record]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, records: &[Record]) -> Result<usize, WriteError> {
         if records.is_empty() {
             return Ok(0);
         }
@@ -133,47 +192,68 @@ impl SegmentFile {
         for record in records {
             self.hard_states.entry(record.group).or_default().take(record);
         }
-        let written = self.write_frames(records)?;
+        let Some(mut active) = self.active.take() else {
+            return Err(WriteError::Failed(io::Error::other("no active log segment")));
+        };
+        let written = self.write_frames(&mut active, records);
+        self.active = Some(active);
+        let written = written?;
         if records.iter().any(|record| record.kind == RecordKind::Purge) {
-            self.remove_purged_segments()?;
+            self.remove_purged_segments().map_err(WriteError::Failed)?;
         }
         Ok(written)
     }
 
-    fn write_frames(&mut self, records: &[Record]) -> io::Result<usize> {
-        let Some(active) = self.active.as_mut() else {
-            return Err(io::Error::other("no active log segment"));
-        };
-        self.batch += 1;
-        let mut frames = Vec::new();
+    fn write_frames(
+        &mut self,
+        active: &mut Active,
+        records: &[Record],
+    ) -> Result<usize, WriteError> {
+        // Counted once it is synced: one that is written again is the same batch.
+        let batch = self.batch + 1;
+        let (mut frames, mut offsets) = (Vec::new(), Vec::new());
         let highest = self.segments.entry(active.sequence).or_default();
         for record in records {
-            record.append_frame(active.sequence, self.batch, &mut frames);
+            offsets.push(active.offset + frames.len() as u64);
+            record.append_frame(active.sequence, batch, &mut frames);
             if record.kind == RecordKind::Entry {
                 let highest = highest.entry(record.group).or_default();
                 *highest = record.index.max(*highest);
             }
         }
-        active.file.write_all_at(&frames, active.offset)?;
-        active.file.sync_data()?;
+        active.file.write_all_at(&frames, active.offset).map_err(WriteError::before_sync)?;
+        active.file.sync_data().map_err(WriteError::Failed)?;
         active.offset += frames.len() as u64;
+        self.batch = batch;
+        let mut index = lock(&self.index);
+        for (record, offset) in records.iter().zip(offsets) {
+            index.take(record, &active.reader, offset);
+        }
         Ok(frames.len())
     }
 
     /// Starts a segment that has room for `bytes`, headed by every group's hard state.
-    fn rotate(&mut self, bytes: u64) -> io::Result<()> {
+    fn rotate(&mut self, bytes: u64) -> Result<(), WriteError> {
         let sequence = self.segments.keys().next_back().map_or(1, |last| last + 1);
         let head: Vec<Record> =
             self.hard_states.iter().flat_map(|(group, hard)| hard.records(*group)).collect();
         let head_bytes = head.iter().map(Record::frame_bytes).sum::<usize>() as u64;
         let end = (SEGMENT_HEADER_BYTES + head_bytes + bytes).max(SEGMENT_BYTES);
-        let file = create_segment(&self.directory, sequence, end)?;
+        let spare = if end <= SEGMENT_BYTES { self.spare.take() } else { None };
+        let file = create_segment(&self.directory, sequence, end, spare);
+        let (file, offset) =
+            (Box::new(file.map_err(WriteError::before_sync)?), SEGMENT_HEADER_BYTES);
+        let reader = SegmentReader::new(&self.directory, sequence);
         self.segments.insert(sequence, BTreeMap::new());
-        let (file, offset) = (Box::new(file), SEGMENT_HEADER_BYTES);
-        self.active = Some(Active { sequence, file, offset, end });
-        if !head.is_empty() {
-            self.write_frames(&head)?;
+        let mut active = Active { sequence, reader, file, offset, end };
+        if !head.is_empty()
+            && let Err(error) = self.write_frames(&mut active, &head)
+        {
+            self.segments.remove(&sequence);
+            let _ = fs::remove_file(segment_path(&self.directory, sequence));
+            return Err(error);
         }
+        self.active = Some(active);
         Ok(())
     }
 

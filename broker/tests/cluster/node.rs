@@ -115,6 +115,7 @@ impl Node {
             cluster_id: config.cluster_id.clone(),
             retained_limits: RetainedLimits::default(),
             session_limits: SessionLimits::default(),
+            cache_bytes_max: 1 << 20,
             command_bytes_max: COMMAND_BYTES_MAX,
             timing,
         };

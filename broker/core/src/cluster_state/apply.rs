@@ -11,6 +11,7 @@ use super::secret::SharedSecret;
 use crate::shard::{
     self, ApplyContext, BatchOrigin, Drops, LiveMessage, Ready, SessionBatch, SessionStore,
 };
+use crate::stored::MessageStore;
 use crate::types::NodeId;
 
 /// What the node that applied a batch should do besides answering.
@@ -62,10 +63,10 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// The state that all begins with; the seed is as at [`SessionStore::with_seed`].
+    /// The state that all begins with; seed and messages are as at [`SessionStore::new`].
     #[must_use]
-    pub fn with_seed(seed: u64) -> Self {
-        Self { sessions: Arc::new(SessionStore::with_seed(seed)), ..Self::default() }
+    pub fn new(seed: u64, messages: Arc<dyn MessageStore>) -> Self {
+        Self { sessions: Arc::new(SessionStore::new(seed, messages)), ..Self::default() }
     }
 
     /// Replaces the policy, as a snapshot that is installed does.

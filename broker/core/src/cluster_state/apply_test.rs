@@ -1,7 +1,8 @@
 use broker_policy::{PolicyChange, Record, Settings};
 
 use super::*;
-use crate::cluster_state::{CLUSTER_SECRET_BYTES, ClusterSecret, RetainedLimits, StateSnapshot};
+use crate::cluster_state::testing::{read, written};
+use crate::cluster_state::{CLUSTER_SECRET_BYTES, ClusterSecret, RetainedLimits};
 
 fn batch(commands: &[Command]) -> CommandBatch {
     let items: Vec<_> = commands.iter().map(|command| command.encode().unwrap()).collect();
@@ -119,19 +120,19 @@ fn a_batch_keeps_its_form() {
 fn the_first_secret_stays_and_goes_along_with_a_snapshot() {
     let secret = |byte| ClusterSecret([byte; CLUSTER_SECRET_BYTES]);
     let mut state = ClusterState::default();
-    let without = state.snapshot().encode().unwrap();
+    let without = written(&state);
     for byte in [1, 2] {
         let entry = batch(&[Command::SetSecret(secret(byte))]);
         assert_eq!(state.apply(byte.into(), &entry).unwrap().outcomes, [Outcome::SecretSet]);
         assert_eq!(state.secret().get(), Some(&secret(1)));
     }
-    let written = state.snapshot().encode().unwrap();
+    let with = written(&state);
     let mut other = ClusterState::default();
     let reader = Arc::clone(other.secret());
-    other.install(StateSnapshot::decode(without.into()).unwrap());
+    other.install(read(without).unwrap());
     assert_eq!(reader.get(), None);
-    other.install(StateSnapshot::decode(written.clone().into()).unwrap());
+    other.install(read(with.clone()).unwrap());
     assert_eq!(reader.get(), Some(&secret(1)));
-    assert!(StateSnapshot::decode(written[..20].to_vec().into()).is_err());
+    assert!(read(with.slice(..20)).is_err());
     assert!(!format!("{:?}", Command::SetSecret(secret(77))).contains("77"));
 }

@@ -10,6 +10,8 @@ mod command;
 mod retained_store;
 mod secret;
 mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use apply::{Applied, ClusterState, Effect};
 pub use command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};

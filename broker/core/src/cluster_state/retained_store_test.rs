@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::cluster_state::{ClusterState, Command, CommandBatch, Outcome, StateSnapshot};
+use crate::cluster_state::testing::{bytes_of, read, written};
+use crate::cluster_state::{ClusterState, Command, CommandBatch, Outcome};
 use crate::codec::packet::{Publish, PublishProperties};
 use crate::types::QoS;
 
@@ -165,18 +166,18 @@ fn a_snapshot_holds_what_was_there_when_it_was_taken() {
     let totals = state.retained().totals();
     apply(&mut state, RetainedLimits::default(), &[clear("t/5"), retain("t/6", b"after")]);
 
-    let bytes = Bytes::from(snapshot.encode().unwrap());
+    let bytes = bytes_of(&snapshot);
     let mut restored = ClusterState::default();
     let store = Arc::clone(restored.retained());
-    restored.install(StateSnapshot::decode(bytes.clone()).unwrap());
+    restored.install(read(bytes.clone()).unwrap());
     assert_eq!(found(&restored, "#", None), before);
     assert_eq!(store.totals(), totals);
-    assert_eq!(restored.snapshot().encode().unwrap(), bytes);
+    assert_eq!(written(&restored), bytes);
     let payload = store.message("t/6").unwrap();
     assert_eq!(payload.publish().unwrap().payload, b"before");
 
     for length in (0..bytes.len()).step_by(97) {
-        assert!(StateSnapshot::decode(bytes.slice(..length)).is_err(), "{length} bytes");
+        assert!(read(bytes.slice(..length)).is_err(), "{length} bytes");
     }
 }
 

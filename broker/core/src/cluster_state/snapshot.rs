@@ -1,25 +1,31 @@
-//! The whole replicated state as bytes. Pure.
+//! The whole replicated state as bytes, written and read in order, never in memory as a whole. Pure.
 //!
 //! Layout, little endian: `[u8 version][u8 number of secrets, 0 or 1][secret][u32 length]
 //! [policy records as JSON][u64 messages]`, then per message `[u32 length][topic and message as
-//! postcard]`, then the durable sessions in a layout of their own. Version 2 had no secret and no
-//! delayed messages with the sessions, version 1 no sessions.
+//! postcard]`, then the durable sessions in a layout of their own. Version 3 had another layout of
+//! the sessions, version 2 no secret and no delayed messages with the sessions, version 1 no
+//! sessions.
 
+use std::io;
 use std::sync::Arc;
 
 use broker_policy::{Policy, Record};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 
 use super::apply::ClusterState;
 use super::retained_store::{Chunks, ChunksBuilder, Item};
 use super::secret::{CLUSTER_SECRET_BYTES, ClusterSecret};
 use crate::retained::RetainedMessage;
 use crate::shard::SessionsSnapshot;
+use crate::stored::{FileRange, Placed, RangeReader, Sections, Sink};
 
 /// Version of the layout.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-/// The state as of one moment: cheap to take, expensive to encode, so that another thread can.
+/// The first version whose sessions stand as they do now.
+const STREAMED: u8 = 4;
+
+/// The state as of one moment: cheap to take, expensive to write, so that another thread can.
 #[derive(Debug, Clone)]
 pub struct StateSnapshot {
     policy: Policy,
@@ -29,7 +35,7 @@ pub struct StateSnapshot {
 }
 
 /// The bytes hold no state that this version can read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// A later version wrote them.
     #[error(
@@ -46,10 +52,10 @@ pub enum SnapshotError {
         what: &'static str,
     },
     /// The state can't be written.
-    #[error("encode the state: {reason}")]
-    Encode {
+    #[error("write the state")]
+    Write {
         /// Why.
-        reason: String,
+        source: io::Error,
     },
 }
 
@@ -78,88 +84,103 @@ impl ClusterState {
 }
 
 impl StateSnapshot {
-    /// Writes the state.
+    /// Writes the state. Says where messages that were in files stand now.
     ///
     /// # Errors
-    /// `Encode`, which a state that was applied from commands does not cause.
-    pub fn encode(&self) -> Result<Vec<u8>, SnapshotError> {
-        let failed = |reason: String| SnapshotError::Encode { reason };
-        let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
-        let records = serde_json::to_vec(&records).map_err(|e| failed(e.to_string()))?;
-        let length = u32::try_from(records.len()).map_err(|e| failed(e.to_string()))?;
-        let mut out = Vec::with_capacity(records.len() + CLUSTER_SECRET_BYTES + 14);
-        out.put_u8(VERSION);
-        out.put_u8(u8::from(self.secret.is_some()));
-        if let Some(secret) = &self.secret {
-            out.put_slice(secret.as_bytes());
-        }
-        out.put_u32_le(length);
-        out.put_slice(&records);
-        out.put_u64_le(self.chunks.values().map(|chunk| chunk.len() as u64).sum());
-        for item in self.chunks.values().flat_map(|chunk| chunk.iter()) {
-            let start = out.len();
-            out.put_u32_le(0);
-            out = postcard::to_extend(&(&*item.topic, &*item.message), out)
-                .map_err(|e| failed(e.to_string()))?;
-            let length = u32::try_from(out.len() - start - 4).map_err(|e| failed(e.to_string()))?;
-            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        }
-        self.sessions.encode(&mut out).ok_or_else(|| failed("a session".to_owned()))?;
-        Ok(out)
+    /// `Write`: `out` fails, or a message can't be read.
+    pub fn write(&self, out: &mut dyn io::Write) -> Result<Placed, SnapshotError> {
+        let mut sink = Sink::new(out);
+        self.write_to(&mut sink).map_err(|source| SnapshotError::Write { source })?;
+        Ok(sink.finish())
     }
 
-    /// Reads what [`StateSnapshot::encode`] wrote.
+    fn write_to(&self, sink: &mut Sink<'_>) -> io::Result<()> {
+        let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
+        let records = serde_json::to_vec(&records).map_err(io::Error::other)?;
+        let length = u32::try_from(records.len()).map_err(io::Error::other)?;
+        sink.put(&[VERSION, u8::from(self.secret.is_some())])?;
+        if let Some(secret) = &self.secret {
+            sink.put(secret.as_bytes())?;
+        }
+        sink.put(&length.to_le_bytes())?;
+        sink.put(&records)?;
+        let messages: u64 = self.chunks.values().map(|chunk| chunk.len() as u64).sum();
+        sink.put(&messages.to_le_bytes())?;
+        for item in self.chunks.values().flat_map(|chunk| chunk.iter()) {
+            sink.put_part(&(&*item.topic, &*item.message))?;
+        }
+        self.sessions.write(sink)
+    }
+
+    /// Reads what [`StateSnapshot::write`] wrote. Messages of sessions stay in the file.
     ///
     /// # Errors
     /// `NewerVersion`, `Damaged`.
-    pub fn decode(mut bytes: Bytes) -> Result<Self, SnapshotError> {
+    pub fn read(content: &FileRange) -> Result<Self, SnapshotError> {
         let damaged = |what| SnapshotError::Damaged { what };
-        let version = bytes.try_get_u8().map_err(|_| damaged("no version"))?;
+        let mut reader = content.reader();
+        let version = reader.take(1).ok_or_else(|| damaged("no version"))?[0];
         if version > VERSION {
             return Err(SnapshotError::NewerVersion { found: version });
         }
         let secret = match version {
             ..3 => None,
-            _ => match bytes.try_get_u8() {
-                Ok(0) => None,
-                Ok(1) => Some(take_secret(&mut bytes).ok_or_else(|| damaged("secret"))?),
-                _ => return Err(damaged("number of secrets")),
-            },
+            _ => read_secret(&mut reader)?,
         };
-        let records = take(&mut bytes).ok_or_else(|| damaged("policy length"))?;
+        let length = reader.take(4).ok_or_else(|| damaged("policy length"))?.get_u32_le();
+        let records = reader.take(length as usize).ok_or_else(|| damaged("policy length"))?;
         let records: Vec<Record> =
-            serde_json::from_slice(&records).map_err(|_| damaged("policy records"))?;
+            serde_json::from_slice(records).map_err(|_| damaged("policy records"))?;
         let policy = Policy::from_records(records).map_err(|_| damaged("policy record"))?;
-        let messages = bytes.try_get_u64_le().map_err(|_| damaged("message count"))?;
-        let mut builder = ChunksBuilder::default();
-        for _ in 0..messages {
-            let item = take(&mut bytes).ok_or_else(|| damaged("message length"))?;
-            let (topic, message): (Box<str>, RetainedMessage) =
-                postcard::from_bytes(&item).map_err(|_| damaged("message"))?;
-            let item = Item { topic: Arc::from(topic), message: Arc::new(message) };
-            if !builder.push(item) {
-                return Err(damaged("order of the topics"));
+        let chunks = read_retained(&mut reader)?;
+        let (sessions, left) = match version {
+            STREAMED.. => {
+                let mut sections = Sections::new(content);
+                let sessions = SessionsSnapshot::read(&mut reader, &mut sections);
+                (sessions, reader.left())
             }
-        }
-        let sessions = match version {
-            1 => SessionsSnapshot::default(),
-            _ => SessionsSnapshot::decode(&mut bytes, version > 2)
-                .ok_or_else(|| damaged("session"))?,
+            1 => (Some(SessionsSnapshot::default()), reader.left()),
+            _ => {
+                let rest = content.read(reader.offset(), usize::MAX);
+                let mut rest = Bytes::from(rest.map_err(|_| damaged("session"))?);
+                let sessions = SessionsSnapshot::decode_earlier(&mut rest, version > 2);
+                (sessions, rest.len() as u64)
+            }
         };
-        match bytes.is_empty() {
-            true => Ok(Self { policy, chunks: builder.finish(), sessions, secret }),
-            false => Err(damaged("bytes behind the last session")),
+        let sessions = sessions.ok_or_else(|| damaged("session"))?;
+        match left {
+            0 => Ok(Self { policy, chunks, sessions, secret }),
+            _ => Err(damaged("bytes behind the last session")),
         }
     }
 }
 
-fn take_secret(bytes: &mut Bytes) -> Option<ClusterSecret> {
-    let mut secret = [0; CLUSTER_SECRET_BYTES];
-    bytes.try_copy_to_slice(&mut secret).ok()?;
-    Some(ClusterSecret(secret))
+fn read_secret(reader: &mut RangeReader<'_>) -> Result<Option<ClusterSecret>, SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { what };
+    match reader.take(1) {
+        Some([0]) => Ok(None),
+        Some([1]) => {
+            let secret = reader.take(CLUSTER_SECRET_BYTES).map(TryInto::try_into);
+            let secret = secret.and_then(Result::ok).ok_or_else(|| damaged("secret"))?;
+            Ok(Some(ClusterSecret(secret)))
+        }
+        _ => Err(damaged("number of secrets")),
+    }
 }
 
-fn take(bytes: &mut Bytes) -> Option<Bytes> {
-    let length = bytes.try_get_u32_le().ok()? as usize;
-    (length <= bytes.remaining()).then(|| bytes.split_to(length))
+fn read_retained(reader: &mut RangeReader<'_>) -> Result<Chunks, SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { what };
+    let messages = reader.take(8).ok_or_else(|| damaged("message count"))?.get_u64_le();
+    let mut builder = ChunksBuilder::default();
+    for _ in 0..messages {
+        let length = reader.take(4).ok_or_else(|| damaged("message length"))?.get_u32_le();
+        let item = reader.take(length as usize).ok_or_else(|| damaged("message length"))?;
+        let (topic, message): (Box<str>, RetainedMessage) =
+            postcard::from_bytes(item).map_err(|_| damaged("message"))?;
+        let item = Item { topic: Arc::from(topic), message: Arc::new(message) };
+        if !builder.push(item) {
+            return Err(damaged("order of the topics"));
+        }
+    }
+    Ok(builder.finish())
 }

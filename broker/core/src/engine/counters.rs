@@ -91,6 +91,8 @@ pub struct Dropped {
     pub forward_malformed: u64,
     /// A `$delayed` topic that can't be read, or as many such messages are held as may be.
     pub delayed_refused: u64,
+    /// It would have to be kept, and the disk is nearly full.
+    pub disk_full: u64,
     /// The group of the Shared Subscription had no member any more.
     pub no_shared_member: u64,
 }
@@ -180,6 +182,7 @@ pub(crate) enum DropReason {
     TooLarge,
     NoSharedMember,
     DelayedRefused,
+    DiskFull,
 }
 
 impl Dropped {
@@ -193,6 +196,7 @@ impl Dropped {
             DropReason::TooLarge => &mut self.too_large,
             DropReason::NoSharedMember => &mut self.no_shared_member,
             DropReason::DelayedRefused => &mut self.delayed_refused,
+            DropReason::DiskFull => &mut self.disk_full,
         };
         *counter += 1;
     }

@@ -123,7 +123,7 @@ impl Engine {
             .map_err(|_| ReasonCode::TopicNameInvalid)?;
         if self.durable.is_some() && publish.qos != QoS::AtMostOnce {
             let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
-            return Ok(self.propose_delay(slot, (&message, packet_id), seconds));
+            return Ok(self.propose_delay(now, slot, (&message, packet_id), seconds));
         }
         let bytes = self.counters.delayed_bytes + message.bytes() as u64;
         if self.delayed.messages.len() >= limits.messages_max || bytes > limits.bytes_max as u64 {

@@ -223,6 +223,12 @@ impl Engine {
         now: Millis,
         publish: &Publish<'_>,
     ) -> Option<ProposalId> {
+        // What takes a message away makes room.
+        if !publish.payload.is_empty()
+            && let Some(proposal) = self.turn_down(now)
+        {
+            return Some(proposal);
+        }
         let message = match publish.payload {
             [] => None,
             _ => {

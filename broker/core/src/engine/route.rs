@@ -103,7 +103,11 @@ impl Engine {
 
     /// A message that the replicated state leaves to those who are not in it.
     pub fn publish_live(&mut self, now: Millis, live: &LiveMessage) {
-        let Some(mut publish) = live.message.publish() else { return };
+        let message = match live.message.load() {
+            Ok(message) => message,
+            Err(lost) => return self.message_lost(&lost),
+        };
+        let Some(mut publish) = message.publish() else { return };
         let expires_at = live.message.expires_at();
         match &live.audience {
             LiveAudience::Others { client_id, served } => {
@@ -116,13 +120,13 @@ impl Engine {
             LiveAudience::Group(key) => {
                 let mut route = self.router.take_route(publish.topic, &self.sessions);
                 self.refresh_durable(&mut route, publish.qos);
-                let mut outgoing = Outgoing::again(&publish, &live.message);
+                let mut outgoing = Outgoing::again(&publish, &message);
                 if self.share_left(now, &mut outgoing, key, &route) {
                     self.counters.shared_redispatched += 1;
                 } else {
                     self.counters.dropped.count(DropReason::NoSharedMember);
                 }
-                self.propose_left(&live.message);
+                self.propose_left(&message);
                 self.router.put_route(route);
             }
         }

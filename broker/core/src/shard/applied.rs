@@ -7,7 +7,7 @@ use broker_policy::Policy;
 use super::Holder;
 use super::batch::OperationOutcome;
 use crate::retained::RetainedChange;
-use crate::router::Message;
+use crate::stored::StoredMessage;
 use crate::types::ClientId;
 
 /// What else of the replicated state operations look at or change.
@@ -54,7 +54,7 @@ pub struct LiveMessage {
     /// Whom it is for.
     pub audience: LiveAudience,
     /// The message.
-    pub message: Arc<Message>,
+    pub message: StoredMessage,
 }
 
 /// Messages that were not kept or not published, for the counters of the node that proposed what led

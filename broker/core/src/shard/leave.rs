@@ -109,7 +109,7 @@ impl Applying<'_> {
             note_sent(&mut record, None);
         }
         let left = unacknowledged(&record, |_| true);
-        let groups: Vec<Arc<str>> = left.iter().filter_map(|(_, e)| e.share.clone()).collect();
+        let groups: Vec<Arc<str>> = left.iter().filter_map(|(_, e)| e.share().cloned()).collect();
         let groups: Vec<&str> = groups.iter().map(|key| &**key).collect();
         // There may be members outside the state; where there are none, messages come back for
         // those in it whose clients are away.
@@ -253,7 +253,8 @@ impl Applying<'_> {
         let (limits, log_index) = (self.limits, self.context.log_index);
         let mut given = Vec::new();
         for (seq, entry) in left {
-            let (Some(message), Some(key)) = (entry.message, entry.share) else { continue };
+            let share = entry.share().cloned();
+            let (Some(message), Some(key)) = (entry.message, share) else { continue };
             if message.expires_at() <= self.now {
                 self.applied.drops.expired += 1;
                 given.push(seq);
@@ -277,7 +278,7 @@ fn unacknowledged(record: &Record, is_meant: impl Fn(&str) -> bool) -> Vec<(u64,
     let meant = places.filter(|(seq, entry)| {
         entry.progress == Progress::Waiting
             && (entry.qos == QoS::AtLeastOnce || *seq > record.sent_to)
-            && entry.share.as_deref().is_some_and(&is_meant)
+            && entry.share().is_some_and(|share| is_meant(share))
     });
     meant.map(|(seq, entry)| (seq, entry.clone())).collect()
 }

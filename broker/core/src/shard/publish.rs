@@ -8,12 +8,13 @@ use super::batch::{BatchOrigin, OperationOutcome};
 use super::form::MessageForm;
 use super::index::{DurableRoute, Member};
 use super::operation::{GroupForm, PublisherForm, SessionRef};
-use super::record::{Entry, Progress, StoredWill};
+use super::record::{Entry, StoredWill};
 use super::sessions::{Incoming, Kept};
 use super::{SHARDS, SessionKey};
 use crate::engine::SYS_PREFIX;
 use crate::retained::RetainedChange;
 use crate::router::Message;
+use crate::stored::StoredMessage;
 use crate::types::{ClientId, Millis, QoS, SubscriptionId};
 
 /// A will whose time has come, and whose it is.
@@ -49,7 +50,8 @@ impl Applying<'_> {
             return OperationOutcome::Full;
         }
         let from = publisher.as_ref().map(|publisher| publisher.session.client_id);
-        let kept = self.keep(&message, topic, from, (shards, groups));
+        let stored = StoredMessage::new(Arc::clone(&message));
+        let kept = self.keep(&stored, topic, from, (shards, groups));
         if kept.sessions == 0 && kept.full > 0 && !is_retained {
             return OperationOutcome::Full;
         }
@@ -93,7 +95,7 @@ impl Applying<'_> {
     /// Puts a message into all queues that it is for.
     fn keep(
         &mut self,
-        message: &Arc<Message>,
+        message: &StoredMessage,
         topic: &str,
         publisher: Option<&str>,
         (shards, groups): (u16, &[GroupForm<'_>]),
@@ -123,6 +125,9 @@ impl Applying<'_> {
             }
         }
         self.count_full(kept.full);
+        if kept.sessions > 0 {
+            self.store.messages().kept(message);
+        }
         kept
     }
 
@@ -202,8 +207,8 @@ impl Applying<'_> {
     }
 
     /// Has this batch's node send a message to those who are not in the state.
-    fn send_live(&mut self, audience: LiveAudience, message: &Arc<Message>) {
-        let (BatchOrigin { node, start, .. }, message) = (self.origin, Arc::clone(message));
+    fn send_live(&mut self, audience: LiveAudience, message: &StoredMessage) {
+        let (BatchOrigin { node, start, .. }, message) = (self.origin, message.clone());
         self.applied.live.push(LiveMessage { node, start, audience, message });
     }
 
@@ -218,7 +223,7 @@ impl Applying<'_> {
         if !self.is_current(session) {
             return OperationOutcome::Stale;
         }
-        let message = Arc::new(form.message());
+        let message = StoredMessage::new(Arc::new(form.message()));
         let bytes = message.bytes() as u64;
         if self.control.totals.bytes.saturating_add(bytes) > self.limits.bytes_total_max {
             self.count_full(1);
@@ -228,14 +233,8 @@ impl Applying<'_> {
         let log_index = self.context.log_index;
         let now = self.now;
         let incoming = Incoming::addressed(&message, &limits, log_index, now);
-        let entry = Entry {
-            progress: Progress::Waiting,
-            qos,
-            retain,
-            message: Some(Arc::clone(&message)),
-            subscription_ids: subscription_id.map(|id| [id].into()),
-            share: None,
-        };
+        let ids = subscription_id.map(|id| [id].into());
+        let entry = Entry::new(message.clone(), qos, retain).by(ids, None);
         let ready = &mut self.applied.ready;
         let mut shard = self.store.shard(session.client_id);
         let kept = shard.give(session.client_id, entry, &incoming, |holder, client_id| {
@@ -244,7 +243,11 @@ impl Applying<'_> {
         drop(shard);
         self.count_kept(kept, bytes);
         self.count_full(kept.full);
-        if kept.sessions > 0 { OperationOutcome::Done } else { OperationOutcome::Full }
+        if kept.sessions == 0 {
+            return OperationOutcome::Full;
+        }
+        self.store.messages().kept(&message);
+        OperationOutcome::Done
     }
 
     pub(super) fn publish_will(&mut self, due: DueWill) {
@@ -271,6 +274,7 @@ impl Applying<'_> {
         if publish.retain {
             self.retain(&message);
         }
+        let message = StoredMessage::new(message);
         let mut served = Vec::new();
         if publish.qos != QoS::AtMostOnce {
             let mut route = DurableRoute::default();
@@ -297,12 +301,9 @@ fn may_publish(authorizer: &broker_policy::Authorizer, topic: &str) -> bool {
 
 fn shared_entry(incoming: &Incoming<'_>, key: &Arc<str>, member: Member) -> Option<Entry> {
     let qos = member.options.qos.min(incoming.message.qos());
-    (qos != QoS::AtMostOnce).then(|| Entry {
-        progress: Progress::Waiting,
-        qos,
-        retain: member.options.retain_as_published && incoming.message.retain(),
-        message: Some(Arc::clone(incoming.message)),
-        subscription_ids: member.id.map(|id| [id].into()),
-        share: Some(Arc::clone(key)),
+    let retain = member.options.retain_as_published && incoming.message.retain();
+    (qos != QoS::AtMostOnce).then(|| {
+        let ids = member.id.map(|id| [id].into());
+        Entry::new(incoming.message.clone(), qos, retain).by(ids, Some(Arc::clone(key)))
     })
 }

@@ -7,6 +7,7 @@ use super::Holder;
 use super::batch::SessionLimits;
 use crate::router::Message;
 use crate::session::{SubscriptionState, Subscriptions};
+use crate::stored::StoredMessage;
 use crate::types::{ClientId, Millis, PacketId, QoS, SubscriptionId};
 
 /// How far a message is on its way to the client.
@@ -20,22 +21,67 @@ pub(super) enum Progress {
     Done,
 }
 
-/// A message in the session's queue.
+/// A message in the session's queue. Small: there are many.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) progress: Progress,
     pub(super) qos: QoS,
     pub(super) retain: bool,
     /// Until the client has it.
-    pub(super) message: Option<Arc<Message>>,
-    pub(super) subscription_ids: Option<Box<[SubscriptionId]>>,
-    /// The Shared Subscription that it was given to the session for.
-    pub(super) share: Option<Arc<str>>,
+    pub(super) message: Option<StoredMessage>,
+    origin: Option<Box<Origin>>,
+}
+
+/// What few messages have: why the session got it.
+#[derive(Debug, Clone, PartialEq)]
+struct Origin {
+    subscription_ids: Option<Box<[SubscriptionId]>>,
+    share: Option<Arc<str>>,
 }
 
 impl Entry {
+    /// A message with how it is to be delivered, that nobody has sent yet.
+    pub(super) const fn new(message: StoredMessage, qos: QoS, retain: bool) -> Self {
+        let progress = Progress::Waiting;
+        Self { progress, qos, retain, message: Some(message), origin: None }
+    }
+
+    /// A message of which the client has had something.
+    pub(super) const fn restored(
+        message: Option<StoredMessage>,
+        progress: Progress,
+        (qos, retain): (QoS, bool),
+    ) -> Self {
+        Self { progress, qos, retain, message, origin: None }
+    }
+
+    /// With the Subscription Identifiers that it matched, and the Shared Subscription that it was
+    /// given to the session for.
+    pub(super) fn by(
+        self,
+        subscription_ids: Option<Box<[SubscriptionId]>>,
+        share: Option<Arc<str>>,
+    ) -> Self {
+        let has_origin = subscription_ids.is_some() || share.is_some();
+        let origin = has_origin.then(|| Box::new(Origin { subscription_ids, share }));
+        Self { origin, ..self }
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.message.as_ref().map_or(0, |message| message.bytes() as u64)
+    }
+
+    pub(super) fn subscription_ids(&self) -> Option<&[SubscriptionId]> {
+        self.origin.as_ref()?.subscription_ids.as_deref()
+    }
+
+    /// The Shared Subscription that it was given to the session for.
+    pub(super) fn share(&self) -> Option<&Arc<str>> {
+        self.origin.as_ref()?.share.as_ref()
+    }
+
+    fn drop_message(&mut self) {
+        (self.message, self.origin) = (None, None);
     }
 }
 
@@ -53,7 +99,7 @@ pub struct Outbound {
     /// Position in the session's queue; [`super::packet_id_of`] makes the Packet Identifier of it.
     pub seq: u64,
     /// The message; `None` when the client has it and PUBREL is to be sent.
-    pub message: Option<Arc<Message>>,
+    pub message: Option<StoredMessage>,
     /// QoS of the delivery.
     pub qos: QoS,
     /// RETAIN of the delivery.
@@ -177,7 +223,7 @@ impl Record {
         }
         let finished = entry.clone();
         entry.progress = Progress::Done;
-        (entry.message, entry.subscription_ids, entry.share) = (None, None, None);
+        entry.drop_message();
         self.messages -= 1;
         self.bytes -= finished.bytes();
         Some(finished)
@@ -192,7 +238,7 @@ impl Record {
         }
         let bytes = entry.bytes();
         entry.progress = Progress::Received;
-        (entry.message, entry.subscription_ids, entry.share) = (None, None, None);
+        entry.drop_message();
         self.bytes -= bytes;
         bytes
     }
@@ -225,7 +271,7 @@ impl Record {
                     message: entry.message.clone(),
                     qos: entry.qos,
                     retain: entry.retain,
-                    subscription_ids: entry.subscription_ids.clone(),
+                    subscription_ids: entry.subscription_ids().map(Box::from),
                 });
             }
             next += 1;

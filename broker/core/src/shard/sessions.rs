@@ -6,10 +6,10 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::batch::SessionLimits;
-use super::record::{Entry, Progress, Record};
+use super::record::{Entry, Record};
 use super::{Holder, SessionKey};
 use crate::codec::packet::SubscriptionOptions;
-use crate::router::Message;
+use crate::stored::StoredMessage;
 use crate::topic::FilterTrie;
 use crate::types::{Millis, QoS, SubscriptionId};
 
@@ -24,7 +24,7 @@ struct Holding {
 /// A message on its way into sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Incoming<'a> {
-    pub(super) message: &'a Arc<Message>,
+    pub(super) message: &'a StoredMessage,
     pub(super) topic: &'a str,
     /// The durable session that publishes it.
     pub(super) publisher: Option<&'a str>,
@@ -36,7 +36,7 @@ pub(super) struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     /// A message of which it is known who gets it: no topic has to be matched.
     pub(super) const fn addressed(
-        message: &'a Arc<Message>,
+        message: &'a StoredMessage,
         limits: &'a SessionLimits,
         log_index: u64,
         now: Millis,
@@ -247,12 +247,9 @@ fn entry(client_id: &SessionKey, incoming: &Incoming<'_>, holdings: &[Holding]) 
     let qos = qos.min(incoming.message.qos());
     let retain = counted.clone().any(|holding| holding.options.retain_as_published);
     let ids: Vec<SubscriptionId> = counted.filter_map(|holding| holding.id).collect();
-    (qos != QoS::AtMostOnce).then(|| Entry {
-        progress: Progress::Waiting,
-        qos,
-        retain: retain && incoming.message.retain(),
-        message: Some(Arc::clone(incoming.message)),
-        subscription_ids: (!ids.is_empty()).then(|| ids.into()),
-        share: None,
+    let retain = retain && incoming.message.retain();
+    (qos != QoS::AtMostOnce).then(|| {
+        let ids = (!ids.is_empty()).then(|| ids.into());
+        Entry::new(incoming.message.clone(), qos, retain).by(ids, None)
     })
 }

@@ -14,6 +14,7 @@ use super::record::{Outbound, Record};
 use super::sessions::Shard;
 use super::{Holder, SHARDS, SessionKey, shard_of};
 use crate::session::SubscriptionState;
+use crate::stored::{InMemory, MessageStore};
 use crate::topic::is_shared;
 use crate::types::{Millis, NodeId, PacketId, QoS};
 
@@ -167,6 +168,8 @@ pub struct SessionStore {
     /// that is being applied.
     queued_messages: AtomicU64,
     control: Mutex<Control>,
+    messages: Arc<dyn MessageStore>,
+    is_disk_low: AtomicBool,
 }
 
 /// Whether messages of QoS 1 and 2 for this Subscription go by way of its shard's tree.
@@ -181,15 +184,16 @@ pub(super) fn is_membership(subscription: &SubscriptionState) -> bool {
 
 impl Default for SessionStore {
     fn default() -> Self {
-        Self::with_seed(0x5DEE_CE66_D012_4567)
+        Self::new(0x5DEE_CE66_D012_4567, Arc::new(InMemory))
     }
 }
 
 impl SessionStore {
     /// A store without sessions. The seed is this node's own: nothing that is replicated depends on
     /// it; one that is unpredictable keeps clients from choosing topics whose levels collide.
+    /// `messages` is told of those that sessions keep.
     #[must_use]
-    pub fn with_seed(seed: u64) -> Self {
+    pub fn new(seed: u64, messages: Arc<dyn MessageStore>) -> Self {
         Self {
             seed,
             shards: std::array::from_fn(|_| Mutex::new(Shard::new(seed))),
@@ -198,7 +202,26 @@ impl SessionStore {
             has_subscriptions: AtomicBool::default(),
             queued_messages: AtomicU64::default(),
             control: Mutex::default(),
+            messages,
+            is_disk_low: AtomicBool::default(),
         }
+    }
+
+    /// Who is told of the messages that sessions keep.
+    #[must_use]
+    pub fn messages(&self) -> &Arc<dyn MessageStore> {
+        &self.messages
+    }
+
+    /// Whether this node's disk is so full that nothing should be proposed that can be turned down.
+    #[must_use]
+    pub fn is_disk_low(&self) -> bool {
+        self.is_disk_low.load(Ordering::Relaxed)
+    }
+
+    /// What [`Self::is_disk_low`] says from now on. Nothing that is replicated depends on it.
+    pub fn set_disk_low(&self, is_low: bool) {
+        self.is_disk_low.store(is_low, Ordering::Relaxed);
     }
 
     /// Whether there is a session of this Client Identifier.

@@ -1,5 +1,7 @@
 //! A state machine for tests: one node, one worker, everybody may do everything.
 
+use std::sync::Arc;
+
 use broker_policy::Policy;
 
 use super::*;
@@ -7,6 +9,7 @@ use crate::codec::packet::{Publish, PublishProperties, SubscriptionOptions};
 use crate::retained::RetainedChange;
 use crate::router::Message;
 use crate::session::SubscriptionState;
+use crate::stored::{FileRange, Sections, Sink};
 use crate::types::{Millis, NodeId, PacketId, QoS};
 
 pub(super) struct Machine {
@@ -130,6 +133,7 @@ impl Machine {
         let _ = record.read(0, usize::MAX, &mut found);
         let payload = |outbound: &Outbound| match &outbound.message {
             Some(message) => {
+                let message = message.load().unwrap();
                 String::from_utf8(message.publish().unwrap().payload.to_vec()).unwrap()
             }
             None => "-".to_owned(),
@@ -144,15 +148,18 @@ impl Machine {
     /// The whole state as bytes.
     pub(super) fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.store.snapshot().encode(&mut out).unwrap();
+        self.store.snapshot().write(&mut Sink::new(&mut out)).unwrap();
         out
     }
 
     /// The same state, gone through a snapshot.
     pub(super) fn restore(&mut self) {
-        let mut bytes = bytes::Bytes::from(self.encoded());
-        let snapshot = SessionsSnapshot::decode(&mut bytes, true).unwrap();
-        assert!(bytes.is_empty());
+        let bytes = bytes::Bytes::from(self.encoded());
+        let count = bytes.len() as u64;
+        let content = FileRange::new(Arc::new(bytes), 0, count);
+        let mut reader = content.reader();
+        let snapshot = SessionsSnapshot::read(&mut reader, &mut Sections::new(&content)).unwrap();
+        assert_eq!(reader.left(), 0);
         self.store = SessionStore::default();
         self.store.install(snapshot);
     }

@@ -17,6 +17,8 @@ pub struct MetaConfig {
     pub retained_limits: RetainedLimits,
     /// Most that durable sessions may hold; each node's own are in force for what it proposes.
     pub session_limits: SessionLimits,
+    /// Bytes of queued messages that stay in memory; the others go to disk.
+    pub cache_bytes_max: u64,
     /// Longest encoded command: with [`COMMAND_BYTES_MAX`](super::COMMAND_BYTES_MAX) it goes to
     /// other brokers in one frame.
     pub command_bytes_max: usize,

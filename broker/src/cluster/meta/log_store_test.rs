@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use broker_core::cluster_state::ClusterState;
 use broker_core::types::NodeId;
 use openraft::entry::RaftEntry;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -26,7 +27,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Bui
             SnapshotStore::new(directory.path()),
             GroupId::META,
             (NodeId(1), 1),
-            7,
+            ClusterState::default(),
         )
         .unwrap();
         Ok((directory, log, machine))

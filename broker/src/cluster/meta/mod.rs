@@ -5,9 +5,11 @@
 //! empty disk waits to be added.
 
 mod config;
+mod disk;
 mod joint;
 mod layout;
 mod log_store;
+mod log_tail;
 mod membership;
 mod network;
 mod proposals;
@@ -69,6 +71,7 @@ pub struct MetaGroup<E: Environment = Process> {
     links: E::Links,
     log: LogStore<E>,
     writer: E::Log,
+    messages: E::Messages,
     machine: StateMachine<E>,
     proposals: ProposalQueue<E>,
     session_proposer: SessionProposer<E>,
@@ -121,6 +124,19 @@ impl<E: Environment> MetaGroup<E> {
     #[must_use]
     pub fn sessions(&self) -> Arc<SessionStore> {
         self.machine.sessions()
+    }
+
+    /// Where queued messages go that memory has no room for.
+    #[must_use]
+    pub const fn messages(&self) -> &E::Messages {
+        &self.messages
+    }
+
+    /// Whether this node's disk is so full that nothing should be proposed that can be turned down,
+    /// and changes of it.
+    #[must_use]
+    pub fn is_disk_low(&self) -> watch::Receiver<bool> {
+        self.writer.is_disk_low()
     }
 
     /// The cluster's secret, once it has one; may be read from any thread.

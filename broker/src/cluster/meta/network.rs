@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use broker_core::types::NodeId;
-use bytes::Bytes;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -17,6 +16,7 @@ use super::type_config::{Entry, MemberNode, Snapshot, TypeConfig, Vote};
 use crate::cluster::environment::{Environment, PeerLinks};
 use crate::cluster::frame::FRAME_BODY_BYTES_MAX;
 use crate::cluster::link_types::LinkError;
+use crate::storage::SnapshotContent;
 
 /// Kinds of the frames that carry consensus.
 pub(super) mod kind {
@@ -114,28 +114,30 @@ impl<E: Environment> Network<E> {
         vote: Vote,
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
-        let content: Bytes = snapshot.snapshot;
+        let content = snapshot.snapshot.range();
         let mut offset = 0;
         loop {
-            let end = (offset + SNAPSHOT_PART_BYTES).min(content.len());
+            let range = content.clone();
+            let read = E::blocking(move || range.read(offset, SNAPSHOT_PART_BYTES)).await;
+            let read = read.map_err(|error| unreachable(&error.to_string()))?;
             let part = SnapshotPart {
                 vote: vote.to_form(),
                 meta: snapshot.meta.to_form(),
-                total_bytes: content.len() as u64,
-                offset: offset as u64,
-                content_bytes: (end - offset) as u32,
+                total_bytes: content.bytes(),
+                offset,
+                content_bytes: read.len() as u32,
             };
             let mut body =
                 encode_form(&part).map_err(|error| unreachable(&error.to_string()))?.to_vec();
-            body.extend_from_slice(&content[offset..end]);
+            body.extend_from_slice(&read);
             let timeout = SNAPSHOT_PART_TIMEOUT;
             let answer: Option<SnapshotResponse<TypeConfig<E>>> =
                 self.call(kind::SNAPSHOT, &body, timeout, RPCTypes::InstallSnapshot).await?;
-            offset = end;
+            offset += read.len() as u64;
             // An answer before the last part turns the snapshot down for its vote.
             match answer {
                 Some(response) => return Ok(response),
-                None if offset < content.len() => {}
+                None if offset < content.bytes() => {}
                 None => return Err(unreachable("snapshot was taken but not installed")),
             }
         }
@@ -167,7 +169,7 @@ fn cut_to_frame(entries: &mut Vec<Entry>) -> bool {
 }
 
 impl<E: Environment> RaftNetworkV2<TypeConfig<E>> for Network<E> {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotContent;
 
     async fn append_entries(
         &mut self,

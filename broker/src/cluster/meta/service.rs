@@ -6,29 +6,30 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker_core::types::NodeId;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use openraft::Instant;
 use openraft::raft::SnapshotResponse;
 
-use super::layout::{Layout, decode, decode_form, encode};
+use super::layout::{Layout, VoteForm, decode, decode_form, encode};
 use super::network::{SnapshotPart, kind};
 use super::proposals::{InstantOf, ProposalQueue};
 use super::sessions::Applied;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::connection::Replier;
-use crate::cluster::environment::{Environment, spawn};
+use crate::cluster::environment::{Environment, SnapshotStorage, spawn};
 use crate::cluster::link_types::{LinkEvent, PeerHandler};
+use crate::storage::{GroupId, NewSnapshot};
 use crate::sync::lock;
 
-/// Largest snapshot taken from a peer.
-const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+/// Largest snapshot taken from a peer: it goes to disk, not to memory.
+const SNAPSHOT_BYTES_MAX: u64 = 256 << 30;
 
 /// Answers what other nodes' consensus asks.
 pub(super) struct RaftService<E: Environment> {
     pub(super) raft: Raft<E>,
     pub(super) proposals: ProposalQueue<E>,
     pub(super) applied: Arc<Applied>,
-    pub(super) incoming: Arc<Mutex<BTreeMap<NodeId, BytesMut>>>,
+    pub(super) incoming: Arc<IncomingSnapshots<E>>,
     pub(super) heard: Heard<E>,
 }
 
@@ -82,14 +83,14 @@ impl<E: Environment> PeerHandler for RaftService<E> {
 
     fn link_event(&self, event: &LinkEvent) {
         if let LinkEvent::AcceptedClosed { node, .. } = event {
-            lock(&self.incoming).remove(node);
+            self.incoming.drop_from(*node);
         }
     }
 }
 
 async fn answer<E: Environment>(
     raft: &Raft<E>,
-    incoming: &Mutex<BTreeMap<NodeId, BytesMut>>,
+    incoming: &IncomingSnapshots<E>,
     from: NodeId,
     kind: u8,
     body: &Bytes,
@@ -113,11 +114,9 @@ async fn answer<E: Environment>(
         }
         kind::SNAPSHOT => {
             let answer: Option<SnapshotResponse<TypeConfig<E>>> =
-                match take_part(incoming, from, body)? {
-                    Some((part, content)) => {
-                        let vote = Vote::from_form(part.vote)?;
-                        let meta = SnapshotMeta::from_form(part.meta)?;
-                        let snapshot = Snapshot { meta, snapshot: content };
+                match incoming.take_part(from, body).await? {
+                    Some((vote, snapshot)) => {
+                        let vote = Vote::from_form(vote)?;
                         let installed = raft.install_full_snapshot(vote, snapshot).await;
                         Some(installed.map_err(io::Error::other)?)
                     }
@@ -129,36 +128,78 @@ async fn answer<E: Environment>(
     }
 }
 
-/// Adds a part to the snapshot on its way from that node; returns it once it is whole.
-fn take_part(
-    incoming: &Mutex<BTreeMap<NodeId, BytesMut>>,
-    from: NodeId,
-    body: &Bytes,
-) -> io::Result<Option<(SnapshotPart, Bytes)>> {
-    let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
-    // The content stands behind the encoded part; postcard leaves it alone.
-    let part: SnapshotPart = decode_form("snapshot part", body)?;
-    let content_bytes = part.content_bytes as usize;
-    let Some(start) = body.len().checked_sub(content_bytes) else {
-        return Err(invalid("snapshot part is shorter than it says"));
-    };
-    if part.total_bytes > SNAPSHOT_BYTES_MAX {
-        return Err(invalid("snapshot is too large"));
+/// Snapshots on their way from other nodes, each in a file of its own.
+pub(super) struct IncomingSnapshots<E: Environment> {
+    store: E::Snapshots,
+    snapshots: Mutex<BTreeMap<NodeId, Incoming>>,
+}
+
+struct Incoming {
+    meta: SnapshotMeta,
+    file: Box<dyn NewSnapshot>,
+    bytes: u64,
+}
+
+impl<E: Environment> IncomingSnapshots<E> {
+    pub(super) fn new(store: E::Snapshots) -> Arc<Self> {
+        Arc::new(Self { store, snapshots: Mutex::default() })
     }
-    let mut incoming = lock(incoming);
-    if part.offset == 0 {
-        incoming.insert(from, BytesMut::new());
+
+    fn drop_from(&self, node: NodeId) {
+        lock(&self.snapshots).remove(&node);
     }
-    let Some(gathered) = incoming.get_mut(&from) else {
-        return Err(invalid("snapshot part comes without those before it"));
-    };
-    if gathered.len() as u64 != part.offset {
-        return Err(invalid("snapshot part does not follow the one before it"));
+
+    /// Adds a part to the snapshot on its way from that node; gives it once it is whole.
+    async fn take_part(
+        &self,
+        from: NodeId,
+        body: &Bytes,
+    ) -> io::Result<Option<(VoteForm, Snapshot)>> {
+        // The content stands behind the encoded part; postcard leaves it alone.
+        let part: SnapshotPart = decode_form("snapshot part", body)?;
+        let SnapshotPart { vote, meta, total_bytes, offset, content_bytes } = part;
+        let Some(start) = body.len().checked_sub(content_bytes as usize) else {
+            return Err(invalid("snapshot part is shorter than it says"));
+        };
+        if total_bytes > SNAPSHOT_BYTES_MAX {
+            return Err(invalid("snapshot is too large"));
+        }
+        let earlier = lock(&self.snapshots).remove(&from).filter(|_| offset > 0);
+        if offset > 0 && earlier.is_none() {
+            return Err(invalid("snapshot part comes without those before it"));
+        }
+        if earlier.as_ref().is_some_and(|earlier| earlier.bytes != offset) {
+            return Err(invalid("snapshot part does not follow the one before it"));
+        }
+        let (store, meta) = (self.store.clone(), SnapshotMeta::from_form(meta)?);
+        let content = body.slice(start..);
+        let is_last = offset + u64::from(content_bytes) >= total_bytes;
+        let (incoming, whole) = E::blocking(move || {
+            let mut incoming = match earlier {
+                Some(earlier) => earlier,
+                None => {
+                    let encoded = encode(&meta)?;
+                    let file = store.begin(GroupId::META, &encoded).map_err(io::Error::other)?;
+                    Incoming { meta, file, bytes: 0 }
+                }
+            };
+            incoming.file.write_all(&content)?;
+            incoming.bytes += content.len() as u64;
+            if !is_last {
+                return Ok((Some(incoming), None));
+            }
+            let snapshot = incoming.file.finish().map_err(io::Error::other)?;
+            Ok((None, Some(Snapshot { meta: incoming.meta, snapshot })))
+        })
+        .await?;
+        if let Some(incoming) = incoming {
+            // One that was begun meanwhile goes on instead.
+            lock(&self.snapshots).entry(from).or_insert(incoming);
+        }
+        Ok(whole.map(|snapshot| (vote, snapshot)))
     }
-    gathered.extend_from_slice(&body[start..]);
-    if (gathered.len() as u64) < part.total_bytes {
-        return Ok(None);
-    }
-    let content = incoming.remove(&from).unwrap_or_default().freeze();
-    Ok(Some((part, content)))
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
 }

@@ -3,17 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
+use broker_core::cluster_state::ClusterState;
+use broker_core::stored::MessageStore;
 use broker_core::types::NodeId;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::config::{MetaConfig, MetaError, MetaTiming, raft_config};
+use super::disk::follow_disk;
 use super::joint::finish_joint;
 use super::layout::decode;
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::proposer::Proposer;
-use super::service::{Heard, RaftService};
+use super::service::{Heard, IncomingSnapshots, RaftService};
 use super::sessions::SessionProposer;
 use super::state_machine::StateMachine;
 use super::type_config::{Raft, Vote};
@@ -27,7 +30,7 @@ use crate::cluster::links::Links;
 use crate::node::Clock;
 use crate::storage::{
     DataDirectory, GroupId, LogWriter, LogWriterStats, RecoveredGroup, RecoveryReport,
-    SnapshotStore,
+    SnapshotStore, SpillStore,
 };
 
 /// Longest silence, in times of the longest election timeout, of a leader that counts as heard.
@@ -44,6 +47,8 @@ pub struct MetaParts<E: Environment> {
     pub recovered: RecoveredGroup,
     /// The snapshots.
     pub snapshots: E::Snapshots,
+    /// Where queued messages go that memory has no room for.
+    pub messages: E::Messages,
     /// Tells when sessions and messages expire.
     pub clock: E::Clock,
     /// Number of this process among those that had the disk, above all before it.
@@ -67,11 +72,13 @@ impl MetaGroup {
         let (writer, mut recovered, report) =
             LogWriter::open(&directory.log_path()).map_err(|source| MetaError::Log { source })?;
         log_recovery(&report);
+        let messages = SpillStore::open(&directory.queues_path(), config.cache_bytes_max);
         let parts = MetaParts {
             links,
             writer,
             recovered: recovered.remove(&GroupId::META).unwrap_or_default(),
             snapshots: SnapshotStore::new(&directory.snapshots_path()),
+            messages: messages.map_err(|source| MetaError::State { source })?,
             clock: Clock::start(),
             start: directory.count_start().map_err(|source| MetaError::Start { source })?,
             seed: seed().map_err(|source| MetaError::State { source })?,
@@ -84,6 +91,12 @@ impl MetaGroup {
     pub fn log_stats(&self) -> &LogWriterStats {
         self.writer.stats()
     }
+
+    /// Free bytes of the data directory's disk as of the last write; `None`: not known.
+    #[must_use]
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        self.writer.free_bytes()
+    }
 }
 
 impl<E: Environment> MetaGroup<E> {
@@ -93,11 +106,14 @@ impl<E: Environment> MetaGroup<E> {
     /// `State`, `SnapshotMissing`, `Raft`.
     pub async fn start_with(config: MetaConfig, parts: MetaParts<E>) -> Result<Self, MetaError> {
         let group = GroupId::META;
-        let MetaParts { links, writer, recovered, snapshots, clock, start, seed } = parts;
+        let MetaParts { links, writer, recovered, snapshots, messages, clock, start, seed } = parts;
         let failed = |source| MetaError::State { source };
         let log = LogStore::open(writer.clone(), group, &recovered).map_err(failed)?;
         let this = links.node_id();
-        let machine = StateMachine::open(snapshots, group, (this, start), seed).map_err(failed)?;
+        let kept: Arc<dyn MessageStore> = Arc::new(messages.clone());
+        let (state, incoming) =
+            (ClusterState::new(seed, kept), IncomingSnapshots::new(snapshots.clone()));
+        let machine = StateMachine::open(snapshots, group, (this, start), state).map_err(failed)?;
         let first = recovered.purged.as_ref().map_or(0, |(purged, _)| purged + 1);
         let applied = machine.applied_index();
         if recovered.purged.is_some() && applied.is_none_or(|applied| applied + 1 < first) {
@@ -118,6 +134,7 @@ impl<E: Environment> MetaGroup<E> {
             links,
             log,
             writer,
+            messages,
             machine,
             proposals,
             session_proposer,
@@ -130,7 +147,7 @@ impl<E: Environment> MetaGroup<E> {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
             applied: meta.machine.applied(),
-            incoming: Arc::default(),
+            incoming,
             heard: meta.heard.clone(),
         };
         let kinds = FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST;
@@ -143,7 +160,9 @@ impl<E: Environment> MetaGroup<E> {
         spawn::<E>(finish_joint(raft.clone()));
         spawn::<E>(give_secret(raft.clone(), machine.secret(), self.proposals.clone()));
         let entries = timing.snapshot_entries;
-        spawn::<E>(make_snapshots(raft.clone(), machine.clone(), self.log.clone(), entries));
+        let log = (self.log.clone(), self.writer.clone());
+        spawn::<E>(make_snapshots(raft.clone(), machine.clone(), log, entries));
+        spawn::<E>(follow_disk(self.clone()));
         spawn::<E>(expire_retained(
             raft.clone(),
             clock,

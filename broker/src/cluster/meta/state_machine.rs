@@ -1,20 +1,24 @@
-//! openraft's state machine around [`ClusterState`]: in memory, with snapshots on disk.
+//! openraft's state machine around [`ClusterState`]: in memory, but for what [`MessageStore`] moves
+//! from it, with snapshots on disk.
+//!
+//! [`MessageStore`]: broker_core::stored::MessageStore
 //!
 //! A restart rebuilds it from the snapshot and the log behind it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use broker_core::cluster_state::{
     ClusterState, Effect, RetainedStore, SharedSecret, StateSnapshot,
 };
 use broker_core::shard::SessionStore;
+use broker_core::stored::Placed;
 use broker_core::types::NodeId;
 use broker_policy::Policy;
-use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{EntryPayload, Membership, OptionalSend, RaftSnapshotBuilder};
+use openraft::{AsyncRuntime, EntryPayload, Membership, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
 use super::layout::{decode, encode};
@@ -23,7 +27,7 @@ use super::type_config::{
     BatchOutcome, LogId, MemberNode, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
 use crate::cluster::environment::{Environment, Process, SnapshotStorage};
-use crate::storage::{GroupId, SnapshotFile};
+use crate::storage::{GroupId, SnapshotContent, SnapshotFile};
 use crate::sync::lock;
 
 /// The policy as of an applied log entry.
@@ -39,8 +43,8 @@ struct Inner {
     state: ClusterState,
     applied: Option<LogId>,
     membership: StoredMembership,
-    /// What the snapshot on disk covers.
-    snapshot: Option<SnapshotMeta>,
+    /// The snapshot on disk and what it covers.
+    snapshot: Option<Snapshot>,
     growth: Growth,
 }
 
@@ -76,19 +80,19 @@ pub(super) struct StateMachine<E: Environment = Process> {
 }
 
 impl<E: Environment> StateMachine<E> {
-    /// The state as of the snapshot on disk. `seed` is a number that clients can't foresee. Blocks.
+    /// The state as of the snapshot on disk; `state` is what all begins with. Blocks.
     pub(super) fn open(
         store: E::Snapshots,
         group: GroupId,
         this: (NodeId, u64),
-        seed: u64,
+        state: ClusterState,
     ) -> io::Result<Self> {
         let found = store.read(group).map_err(io::Error::other)?;
         let machine = Self {
             group,
             store,
             inner: Arc::new(Mutex::new(Inner {
-                state: ClusterState::with_seed(seed),
+                state,
                 applied: None,
                 membership: StoredMembership::default(),
                 snapshot: None,
@@ -102,9 +106,8 @@ impl<E: Environment> StateMachine<E> {
         };
         if let Some(SnapshotFile { meta, content }) = found {
             let meta: SnapshotMeta = decode("snapshot meta", &meta)?;
-            let bytes = content.len() as u64;
-            let state = StateSnapshot::decode(content).map_err(io::Error::other)?;
-            machine.install(meta, state, bytes);
+            let state = StateSnapshot::read(content.range()).map_err(io::Error::other)?;
+            machine.install(Snapshot { meta, snapshot: content }, state);
         }
         Ok(machine)
     }
@@ -154,18 +157,19 @@ impl<E: Environment> StateMachine<E> {
         lock(&self.inner).growth
     }
 
-    fn install(&self, meta: SnapshotMeta, state: StateSnapshot, bytes: u64) {
+    fn install(&self, snapshot: Snapshot, state: StateSnapshot) {
+        let meta = &snapshot.meta;
         let mut inner = lock(&self.inner);
         inner.state.install(state);
         inner.applied = meta.last_log_id;
         inner.membership = meta.last_membership.clone();
         inner.growth = Growth {
-            snapshot_bytes: bytes,
+            snapshot_bytes: snapshot.snapshot.range().bytes(),
             snapshot_index: meta.last_log_id.map(|last| last.index),
             is_snapshot_being_made: inner.growth.is_snapshot_being_made,
             ..Growth::default()
         };
-        inner.snapshot = Some(meta);
+        inner.snapshot = Some(snapshot);
         self.announce_policy(&inner);
         self.events.everything();
         self.applied.set(inner.applied.map_or(0, |applied| applied.index));
@@ -229,7 +233,7 @@ impl<E: Environment> StateMachine<E> {
 }
 
 impl<E: Environment> RaftStateMachine<TypeConfig<E>> for StateMachine<E> {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotContent;
     type SnapshotBuilder = SnapshotBuilder<E>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -264,35 +268,25 @@ impl<E: Environment> RaftStateMachine<TypeConfig<E>> for StateMachine<E> {
         }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Bytes) -> io::Result<()> {
-        let (store, group, meta) = (self.store.clone(), self.group, meta.clone());
-        let bytes = content.len() as u64;
-        let for_disk = meta.clone();
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        content: SnapshotContent,
+    ) -> io::Result<()> {
+        let snapshot = Snapshot { meta: meta.clone(), snapshot: content.clone() };
         let _file = self.file.lock().await;
         let state = E::blocking(move || {
-            let state = StateSnapshot::decode(content.clone()).map_err(io::Error::other)?;
-            let encoded = encode(&for_disk)?;
-            store.write(group, &encoded, &content).map_err(io::Error::other)?;
+            let state = StateSnapshot::read(content.range()).map_err(io::Error::other)?;
+            content.replace_earlier().map_err(io::Error::other)?;
             Ok(state)
         })
         .await?;
-        self.install(meta, state, bytes);
+        self.install(snapshot, state);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        if lock(&self.inner).snapshot.is_none() {
-            return Ok(None);
-        }
-        let (store, group) = (self.store.clone(), self.group);
-        let found = E::blocking(move || store.read(group).map_err(io::Error::other)).await?;
-        match found {
-            Some(SnapshotFile { meta, content }) => {
-                let meta = decode("snapshot meta", &meta)?;
-                Ok(Some(Snapshot { meta, snapshot: content }))
-            }
-            None => Ok(None),
-        }
+        Ok(lock(&self.inner).snapshot.clone())
     }
 }
 
@@ -306,7 +300,7 @@ pub(super) struct SnapshotBuilder<E: Environment> {
 }
 
 impl<E: Environment> RaftSnapshotBuilder<TypeConfig<E>> for SnapshotBuilder<E> {
-    type SnapshotData = Bytes;
+    type SnapshotData = SnapshotContent;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let built = self.build().await;
@@ -317,32 +311,74 @@ impl<E: Environment> RaftSnapshotBuilder<TypeConfig<E>> for SnapshotBuilder<E> {
 
 impl<E: Environment> SnapshotBuilder<E> {
     async fn build(&self) -> io::Result<Snapshot> {
-        let (store, group) = (self.machine.store.clone(), self.machine.group);
-        let (meta, state) = (self.meta.clone(), self.state.clone());
-        let content =
-            E::blocking(move || state.encode().map(Bytes::from).map_err(io::Error::other)).await?;
+        let (content, placed) = self.write().await?;
+        let snapshot = Snapshot { meta: self.meta.clone(), snapshot: content.clone() };
         let _file = self.machine.file.lock().await;
-        let on_disk = lock(&self.machine.inner).snapshot.as_ref().and_then(|s| s.last_log_id);
-        if on_disk > meta.last_log_id {
-            return Ok(Snapshot { meta, snapshot: content });
+        let on_disk = {
+            let inner = lock(&self.machine.inner);
+            inner.snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id)
+        };
+        if on_disk > self.meta.last_log_id {
+            return Ok(snapshot);
         }
-        let for_disk = content.clone();
+        let in_place = content.clone();
         E::blocking(move || {
-            let meta = encode(&meta)?;
-            store.write(group, &meta, &for_disk).map_err(io::Error::other)
+            in_place.replace_earlier().map_err(io::Error::other)?;
+            placed.take_over(in_place.range());
+            Ok(())
         })
         .await?;
-        let last = self.meta.last_log_id.map(|last| last.index);
+        let (last, bytes) = (self.meta.last_log_id.map(|last| last.index), content.range().bytes());
         {
             let mut inner = lock(&self.machine.inner);
-            inner.snapshot = Some(self.meta.clone());
+            inner.snapshot = Some(snapshot.clone());
             let growth = &mut inner.growth;
             growth.entries = growth.entries.saturating_sub(self.replaced.entries);
             growth.bytes = growth.bytes.saturating_sub(self.replaced.bytes);
-            growth.snapshot_bytes = content.len() as u64;
+            growth.snapshot_bytes = bytes;
             growth.snapshot_index = last;
         }
-        tracing::info!(log_index = last, bytes = content.len(), "snapshot written");
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: content })
+        tracing::info!(log_index = last, bytes, "snapshot written");
+        Ok(snapshot)
     }
+
+    /// Writes the state to a file that is not in the place of the one before yet. While the disk has
+    /// no room, it waits: there is nothing else that the log could be cut by.
+    async fn write(&self) -> io::Result<(SnapshotContent, Placed)> {
+        let mut has_told = false;
+        loop {
+            let (store, group) = (self.machine.store.clone(), self.machine.group);
+            let (meta, state) = (encode(&self.meta)?, self.state.clone());
+            let written = E::blocking(move || {
+                let mut file = store.begin(group, &meta).map_err(into_io)?;
+                let placed = state.write(&mut file).map_err(into_io)?;
+                Ok((file.finish().map_err(into_io)?, placed))
+            });
+            match written.await {
+                Err(error) if is_full(&error) => {
+                    if !std::mem::replace(&mut has_told, true) {
+                        tracing::warn!(%error, "the disk has no room for a snapshot: it has to wait");
+                    }
+                    E::Runtime::sleep(FULL_PAUSE).await;
+                }
+                written => return written,
+            }
+        }
+    }
+}
+
+/// Wait before another try to write a snapshot where the disk was full.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+
+/// An error as what the disk said, where it was the disk.
+fn into_io(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match source.map(io::Error::kind) {
+        Some(kind) => io::Error::new(kind, error),
+        None => io::Error::other(error),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

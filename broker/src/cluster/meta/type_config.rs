@@ -60,4 +60,4 @@ pub(super) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(super) type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub(super) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(super) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
-pub(super) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, bytes::Bytes>;
+pub(super) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, crate::storage::SnapshotContent>;

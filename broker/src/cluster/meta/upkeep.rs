@@ -20,18 +20,24 @@ use super::proposals::ProposalQueue;
 use super::sessions::SessionProposer;
 use super::state_machine::{Growth, StateMachine};
 use super::type_config::Raft;
-use crate::cluster::environment::{Environment, PeerLinks, WallClock};
+use crate::cluster::environment::{Environment, GroupLog, PeerLinks, WallClock};
 
-/// Bytes of log entries since the last snapshot that are always too many: they are in memory,
-/// and are read again at the next start.
+/// Bytes of log entries since the last snapshot that are always too many: they are read again at the
+/// next start.
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 /// A large state may have so many times the entries between two snapshots.
 const LARGE_STATE_FACTOR: u64 = 100;
 
-/// Bytes of the log in memory beyond which what the snapshot covers is not kept for followers
-/// that lag: they get the snapshot.
+/// Bytes of the log beyond which what the snapshot covers is not kept for followers that lag: they
+/// get the snapshot.
 const KEPT_BYTES_MAX: u64 = 2 * SNAPSHOT_BYTES;
+
+/// The same while the disk is nearly full, and the bytes of entries that are worth a snapshot then.
+const SCARCE_BYTES: u64 = 4 << 20;
+
+/// What a session takes of a snapshot beside its messages, about.
+const SESSION_BYTES: u64 = 256;
 
 /// Retained messages dropped by one command, which holds up readers for as long.
 const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
@@ -63,29 +69,44 @@ pub(super) async fn follow_leadership<E: Environment>(
 }
 
 /// Makes snapshots when the log has grown by enough. openraft would count entries alone; here a
-/// few large ones count for many, and a large state is not written again for a few small ones.
+/// few large ones count for many, and a large state is not written again for a few small ones. While
+/// the disk is nearly full, the log is cut as soon as that sets anything free.
 pub(super) async fn make_snapshots<E: Environment>(
     raft: Raft<E>,
     machine: StateMachine<E>,
-    log: LogStore<E>,
+    (log, writer): (LogStore<E>, E::Log),
     snapshot_entries: u64,
 ) {
+    let is_low = writer.is_disk_low();
     loop {
         E::Runtime::sleep(SNAPSHOT_CHECK).await;
         if raft.metrics().borrow_watched().running_state.is_err() {
             return;
         }
         let growth = machine.growth();
-        if is_snapshot_due(&growth, snapshot_entries) && raft.trigger().snapshot().await.is_err() {
+        writer.reserve(snapshot_estimate(&machine, &growth));
+        let is_low = *is_low.borrow();
+        let is_scarce = is_low && growth.bytes >= SCARCE_BYTES && !growth.is_snapshot_being_made;
+        let is_due = is_scarce || is_snapshot_due(&growth, snapshot_entries);
+        if is_due && raft.trigger().snapshot().await.is_err() {
             return;
         }
+        let kept_max = if is_low { SCARCE_BYTES } else { KEPT_BYTES_MAX };
         if let Some(covered) = growth.snapshot_index
-            && log.bytes() > KEPT_BYTES_MAX
+            && log.bytes() > kept_max
             && raft.trigger().purge_log(covered).await.is_err()
         {
             return;
         }
     }
+}
+
+/// About what the next snapshot takes, at most.
+fn snapshot_estimate<E: Environment>(machine: &StateMachine<E>, growth: &Growth) -> u64 {
+    let totals = machine.sessions().totals();
+    let sessions = totals.bytes + totals.delayed_bytes + totals.sessions * SESSION_BYTES;
+    let state = sessions + machine.retained().totals().bytes;
+    state.min(growth.snapshot_bytes + growth.bytes)
 }
 
 /// A snapshot may cost as much again as the entries that it replaces, not many times as much.

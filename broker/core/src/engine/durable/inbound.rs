@@ -64,6 +64,12 @@ impl Engine {
         if shards == 0 && left.is_empty() && !is_remembered {
             return (None, is_full);
         }
+        if let Some(proposal) = self.turn_down(now) {
+            if let Some(durable) = &mut self.durable {
+                durable.left.clear();
+            }
+            return (Some(proposal), is_full);
+        }
         // One message is retained and queued: the lesser time holds for both.
         let expires_at = match published.is_retained {
             true => self.retained_expiry(now, publish),
@@ -84,10 +90,14 @@ impl Engine {
     /// Has the state keep a delayed message, which is under its real topic.
     pub(in crate::engine) fn propose_delay(
         &mut self,
+        now: Millis,
         slot: SessionSlot,
         (message, packet_id): (&Message, Option<PacketId>),
         seconds: u32,
     ) -> Option<ProposalId> {
+        if let Some(proposal) = self.turn_down(now) {
+            return Some(proposal);
+        }
         let session = self.sessions.get(slot)?;
         let (client_id, username) = (session.client_id.clone(), session.identity.username.clone());
         let key = self.durable_key(slot);

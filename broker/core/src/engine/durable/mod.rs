@@ -18,11 +18,11 @@ pub(super) use inbound::Published;
 pub(crate) use outbound::DurableView;
 pub(super) use settle::Wait;
 
-use super::{Effect, Engine, ProposalId};
+use super::{DropReason, Effect, Engine, ProposalId};
 use crate::router::Route;
 use crate::session::SessionSlot;
 use crate::shard::{Operation, Outbound, Pick, SessionStore};
-use crate::types::QoS;
+use crate::types::{Millis, QoS};
 
 /// Bytes of operations that are proposed together; a longer one is proposed alone.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -67,6 +67,8 @@ pub(super) struct Durable {
     buffer: Vec<Outbound>,
     /// Groups of which the state is to choose a member for the message that is being published.
     left: Vec<Left>,
+    /// Messages of this pass that would have to be kept, and the disk is nearly full.
+    turned_down: Vec<(Millis, ProposalId)>,
 }
 
 #[cfg(test)]
@@ -91,6 +93,7 @@ impl Engine {
             marked: Vec::new(),
             buffer: Vec::new(),
             left: Vec::new(),
+            turned_down: Vec::new(),
         }));
         self
     }
@@ -126,6 +129,7 @@ impl Engine {
             return;
         }
         self.flush_marked();
+        self.settle_turned_down();
         let Some(durable) = &mut self.durable else { return };
         durable.sealed.extend(durable.open.take());
         for batch in durable.sealed.drain(..) {
@@ -135,6 +139,17 @@ impl Engine {
             let Batch { operations, reach, .. } = batch;
             self.effects.push(Effect::ProposeSessions { proposal, operations, reach });
         }
+    }
+
+    /// Whether nothing is to be kept that can be turned down: the disk is nearly full. Then gives a
+    /// proposal that is refused at the end of the pass.
+    pub(super) fn turn_down(&mut self, now: Millis) -> Option<ProposalId> {
+        let durable = self.durable.as_mut().filter(|durable| durable.store.is_disk_low())?;
+        self.proposal_count += 1;
+        let proposal = ProposalId(self.proposal_count);
+        durable.turned_down.push((now, proposal));
+        self.counters.dropped.count(DropReason::DiskFull);
+        Some(proposal)
     }
 
     /// Brings what the route knows of durable sessions up to date, for a message that they keep.

@@ -14,6 +14,7 @@ use crate::retained::RetainedMessage;
 use crate::router::Message;
 use crate::session::{Delivery, SessionSlot};
 use crate::shard::{MessageForm, Operation, Outbound, SessionRef, packet_id_of, seq_of};
+use crate::stored::MessageLost;
 use crate::types::{ClientId, ConnectionId, Millis, PacketId, QoS, SubscriptionId};
 
 /// Messages read from the state at a time.
@@ -119,11 +120,14 @@ impl Engine {
             };
             view.next_seq = next.max(from);
             view.has_more = buffer.len() == room;
-            for outbound in buffer.drain(..) {
-                self.send_outbound(now, slot, connection, outbound);
-            }
+            let mut outbound = buffer.drain(..);
+            let lost = outbound.find_map(|one| self.send_outbound(now, slot, connection, one));
+            drop(outbound);
             if let Some(durable) = &mut self.durable {
                 durable.buffer = buffer;
+            }
+            if let Some(lost) = lost {
+                return self.close_unreadable(now, connection, &lost);
             }
         }
     }
@@ -136,29 +140,52 @@ impl Engine {
         }
     }
 
+    /// This node has lost a message of the session. It sends nothing that stands behind it: another
+    /// broker has them all.
+    fn close_unreadable(&mut self, now: Millis, connection: ConnectionSlot, lost: &MessageLost) {
+        self.message_lost(lost);
+        if let Some(id) = self.connections.at(connection).map(|state| state.id) {
+            let fault = Some(ReasonCode::ImplementationSpecificError.into());
+            self.close(now, id, fault, WillFate::Published);
+        }
+    }
+
+    /// A message of the replicated state can't be read back.
+    pub(in crate::engine) fn message_lost(&self, lost: &MessageLost) {
+        if let Some(durable) = &self.durable {
+            durable.store.messages().lost(lost);
+        }
+    }
+
     fn send_outbound(
         &mut self,
         now: Millis,
         slot: SessionSlot,
         connection: ConnectionSlot,
         outbound: Outbound,
-    ) {
+    ) -> Option<MessageLost> {
         let Outbound { seq, message, qos, retain, subscription_ids } = outbound;
         let packet_id = packet_id_of(seq);
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let session = self.sessions.get_mut(slot)?;
         let Some(message) = message else {
             session.in_flight.push_received(packet_id);
             self.send_ack(connection, AckPacket::Rel, packet_id, ReasonCode::Success);
-            return;
+            return None;
         };
         let dup = session.durable.as_ref().is_some_and(|view| seq <= view.sent_to);
         if message.expires_at() <= now && !dup {
             self.counters.dropped.count(DropReason::Expired);
-            return self.finish_seq(slot, seq);
+            self.finish_seq(slot, seq);
+            return None;
         }
+        let message = match message.load() {
+            Ok(message) => message,
+            Err(lost) => return Some(lost),
+        };
         if !session.authorizer.allows(Action::Receive, message.topic()) {
             self.counters.dropped.receive_denied += 1;
-            return self.finish_seq(slot, seq);
+            self.finish_seq(slot, seq);
+            return None;
         }
         session.in_flight.push_at(packet_id, qos);
         let delivery = Delivery { message, qos, retain, subscription_ids, share: None };
@@ -169,6 +196,7 @@ impl Engine {
             }
             self.finish_seq(slot, seq);
         }
+        None
     }
 
     /// The client is done with a message.

@@ -155,6 +155,14 @@ impl Engine {
         false
     }
 
+    /// Answers messages that the disk has no room for as those that were not proposed.
+    pub(super) fn settle_turned_down(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        for (now, proposal) in std::mem::take(&mut durable.turned_down) {
+            self.settle_publish(now, proposal, Verdict::Refused);
+        }
+    }
+
     /// A PUBLISH that waited. What may or may not be kept is told by closing the connection where
     /// the protocol has no word for it: the client sends it again.
     fn settle_publish(&mut self, now: Millis, proposal: ProposalId, verdict: Verdict) {
