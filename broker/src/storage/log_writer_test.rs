@@ -177,7 +177,8 @@ fn a_sync_that_fails_is_not_tried_again_even_for_want_of_room() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let refused = runtime.block_on(writer.append_durably(Vec::new())).unwrap_err();
     assert!(refused.to_string().contains("an earlier log write failed"), "{refused}");
-    assert_eq!((lock(&disk.state).syncs, lock(&disk.state).written.len()), (1, 1));
+    let state = lock(&disk.state);
+    assert_eq!((state.syncs, state.written.len()), (1, 1));
 }
 
 #[test]

@@ -119,7 +119,12 @@ async fn damage_before_the_last_batch_is_refused() {
         damaged[position] ^= 0x10;
         fs::write(&path, &damaged).unwrap();
         let error = refusal(directory.path());
-        assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+        let LogError::Damaged { path: named, offset } = &error else { panic!("{error}") };
+        assert!(*named == path && *offset < position as u64, "{error}");
+        let text = error.to_string();
+        for said in [path.to_str().unwrap(), &format!("byte {offset}"), "empty data directory"] {
+            assert!(text.contains(said), "{text}");
+        }
         assert_eq!(fs::read(&path).unwrap(), damaged, "evidence must stay");
     }
 }
@@ -262,4 +267,36 @@ fn what_was_acknowledged_survives_kill_9() {
         }
         writer.close();
     }
+}
+
+#[tokio::test]
+async fn entries_are_read_where_they_lie_until_they_are_purged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, _, _) = open(directory.path());
+    let large = |index: u64| {
+        let payload = Bytes::from(vec![index as u8; 1 << 20]);
+        Record { group: GROUP, kind: RecordKind::Entry, index, payload }
+    };
+    for index in 1..=33 {
+        writer.append_durably(vec![large(index)]).await.unwrap();
+    }
+    let check =
+        |writer: &LogWriter, range: std::ops::Range<u64>, expected: std::ops::Range<u64>| {
+            let found = writer.read_entries(GROUP, range).unwrap();
+            let expected: Vec<Bytes> = expected.map(|index| large(index).payload).collect();
+            assert!(found == expected);
+        };
+    check(&writer, 3..28, 3..28);
+    writer.close();
+    let (writer, group, _) = open(directory.path());
+    assert!(
+        group.entries[0].1.is_none() && group.entries[32].1.is_some(),
+        "the last are in memory"
+    );
+    check(&writer, 1..99, 1..34);
+    writer.append_durably(vec![purge(20)]).await.unwrap();
+    assert!(writer.read_entries(GROUP, 20..22).unwrap().is_empty());
+    check(&writer, 21..23, 21..23);
+    assert!(directory.path().join("spare").exists(), "the next segment is ready");
+    writer.close();
 }

@@ -59,6 +59,17 @@ impl Alone {
         child.wait().unwrap();
     }
 
+    /// Waits until the process has ended by itself, having said this.
+    pub(crate) fn wait_for_end(&mut self, said: &str) {
+        let child = self.child.as_mut().unwrap();
+        let status = super::eventually("the broker ends", || child.try_wait().unwrap());
+        assert!(!status.success(), "{status}");
+        super::eventually(said, || {
+            let lines = self.lines.lock().unwrap();
+            lines.iter().any(|line| line.contains(said)).then_some(())
+        });
+    }
+
     pub(crate) fn role(&self, client_id: &'static str, stop: &Arc<AtomicBool>) -> Role {
         let places = Places::new(Mutex::new(vec![self.address]));
         Role { client_id, username: None, places, stop: Arc::clone(stop) }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use broker_core::cluster_state::ClusterState;
+use broker_core::cluster_state::{ClusterState, CommandBatch, RetainedLimits};
 use broker_core::types::NodeId;
 use openraft::entry::RaftEntry;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -76,4 +76,53 @@ async fn a_restart_finds_entries_vote_truncation_and_purge() {
     assert_eq!(log.get_log_state().await.unwrap(), state);
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(3, 7)));
     assert_eq!(log.read_committed().await.unwrap(), Some(log_id(4, 9)));
+}
+
+/// Entries of half a mebibyte each.
+fn large(ids: impl Iterator<Item = u64>) -> Vec<Entry> {
+    let entry = |index: u64| {
+        let items = bytes::Bytes::from(vec![index as u8; 512 << 10]);
+        Entry::new_normal(log_id(1, index), CommandBatch::new(RetainedLimits::default(), [&items]))
+    };
+    ids.map(entry).collect()
+}
+
+async fn append_large(log: &mut LogStore, ids: impl Iterator<Item = u64>) {
+    for entry in large(ids) {
+        log.append([entry], IOFlushed::noop()).await.unwrap();
+    }
+    // Behind all entries: they are durable then.
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_larger_than_its_memory_is_read_back_whole_and_by_the_piece() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path());
+    append_large(&mut log, 1..=60).await;
+    append_large(&mut log, 61..=61).await;
+    let (elsewhere, cached) = lock(&log.tail).find(0..u64::MAX);
+    assert!(elsewhere.len() >= 28 && cached.len() >= 20, "{} {}", elsewhere.len(), cached.len());
+    let expected = large(1..=61);
+    let check = async |log: &mut LogStore| {
+        assert!(log.try_get_log_entries(0..).await.unwrap() == expected);
+        assert!(log.try_get_log_entries(5..7).await.unwrap() == expected[4..6]);
+        let some = log.limited_get_log_entries(3, 50).await.unwrap();
+        assert!(some.len() < 10 && some == expected[2..2 + some.len()]);
+        let stream = log.entries_stream(2..).await;
+        let all: Vec<Entry> = futures::TryStreamExt::try_collect(stream).await.unwrap();
+        assert!(all == expected[1..]);
+    };
+    check(&mut log).await;
+    log.writer.close();
+    drop(log);
+
+    let mut log = open(directory.path());
+    check(&mut log).await;
+    log.purge(log_id(1, 20)).await.unwrap();
+    assert!(log.try_get_log_entries(0..23).await.unwrap() == expected[20..22]);
+    log.truncate_after(Some(log_id(1, 30))).await.unwrap();
+    append_large(&mut log, 31..=31).await;
+    assert!(log.try_get_log_entries(..).await.unwrap() == expected[20..31]);
+    log.writer.close();
 }

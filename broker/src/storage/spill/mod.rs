@@ -137,7 +137,7 @@ impl MessageStore for SpillStore {
             self.shared.wake.notify_one();
             if bytes > self.shared.cache_bytes_max + MARGIN_BYTES {
                 // What fails stays in memory.
-                let _ = self.shared.spill();
+                let _ = self.shared.spill_batch();
             }
         }
     }
@@ -167,58 +167,54 @@ impl Drop for Thread {
 impl Shared {
     /// Moves messages to disk until the cache has some room again.
     fn spill(&self) -> io::Result<()> {
-        let mut writer = lock(&self.writer);
-        if writer.paused_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(());
-        }
-        if lock(&self.queue).bytes() <= self.cache_bytes_max {
-            return Ok(());
-        }
         let mut swept = lock(&self.queue).take();
         swept.sweep();
         lock(&self.queue).put_back(swept);
+        while self.spill_batch()? {}
+        let bytes = lock(&self.queue).bytes();
+        self.stats.cached_bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Moves some messages to disk; false when there is nothing to do.
+    fn spill_batch(&self) -> io::Result<bool> {
+        let mut writer = lock(&self.writer);
+        if writer.paused_until.is_some_and(|until| Instant::now() < until) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         // Some more than must be, so that there is not always a little to do.
         let target = self.cache_bytes_max / 4 * 3;
-        loop {
-            let batch = lock(&self.queue).next_batch(target, BATCH_BYTES);
-            if batch.is_empty() {
-                writer.paused_until = None;
-                let bytes = lock(&self.queue).bytes();
-                self.stats.cached_bytes.store(bytes, Ordering::Relaxed);
-                return Ok(());
-            }
-            if let Err(error) = writer.segments.write(&batch) {
-                lock(&self.queue).unread(batch);
-                if writer.paused_until.is_none() {
-                    tracing::warn!(%error, "queued messages stay in memory: they can't be written");
-                }
-                writer.paused_until = Some(Instant::now() + RETRY_PAUSE);
-                self.stats.failures.fetch_add(1, Ordering::Relaxed);
-                return Err(error);
-            }
+        let batch = lock(&self.queue).next_batch(target, BATCH_BYTES);
+        if batch.is_empty() {
+            return Ok(false);
         }
+        let Err(error) = writer.segments.write(&batch) else {
+            writer.paused_until = None;
+            return Ok(true);
+        };
+        lock(&self.queue).unread(batch);
+        if writer.paused_until.is_none() {
+            tracing::warn!(%error, "queued messages stay in memory: they can't be written");
+        }
+        writer.paused_until = Some(Instant::now() + RETRY_PAUSE);
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        Err(error)
     }
 }
 
 fn run(shared: &Shared) {
-    let mut has_failed = false;
     loop {
-        {
-            let mut queue = lock(&shared.queue);
-            while !queue.is_closed() && (has_failed || queue.bytes() <= shared.cache_bytes_max) {
-                if has_failed {
-                    let waited = shared.wake.wait_timeout(queue, RETRY_PAUSE);
-                    (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-                    has_failed = false;
-                } else {
-                    queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-            if queue.is_closed() {
-                return;
-            }
+        let is_idle =
+            |queue: &mut Queue| !queue.is_closed() && queue.bytes() <= shared.cache_bytes_max;
+        let woken = shared.wake.wait_while(lock(&shared.queue), is_idle);
+        if woken.unwrap_or_else(PoisonError::into_inner).is_closed() {
+            return;
         }
-        has_failed = shared.spill().is_err();
+        if shared.spill().is_err() {
+            let is_open = |queue: &mut Queue| !queue.is_closed();
+            let queue = lock(&shared.queue);
+            drop(shared.wake.wait_timeout_while(queue, RETRY_PAUSE, is_open));
+        }
     }
 }
 

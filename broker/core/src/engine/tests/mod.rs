@@ -7,6 +7,7 @@ mod dawdling;
 mod delayed;
 mod deliver;
 mod describe;
+mod disk_low;
 mod durable;
 mod durable_delayed;
 mod durable_forward;

@@ -60,3 +60,55 @@ impl SessionsSnapshot {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use crate::shard::testing::{Machine, session};
+    use crate::stored::{FileRange, Sink};
+    use crate::types::QoS;
+
+    /// Two sessions with messages, one of them for both, that lie in a file.
+    fn machine() -> Machine {
+        let mut machine = Machine::new();
+        for client in ["a", "b"] {
+            let attachment = machine.attach(client);
+            machine.subscribe(session(client, attachment), "both", QoS::AtLeastOnce);
+            machine.subscribe(session(client, attachment), client, QoS::AtLeastOnce);
+        }
+        for topic in ["a", "both", "b", "a"] {
+            machine.publish(topic, topic, QoS::AtLeastOnce);
+        }
+        machine.restore();
+        machine
+    }
+
+    #[test]
+    fn a_message_of_several_sessions_stands_in_a_snapshot_once() {
+        let machine = machine();
+        let written = machine.encoded();
+        let count = written.windows(4).filter(|bytes| bytes == b"both").count();
+        // Topic and payload, and what both sessions have subscribed to.
+        assert_eq!(count, 2 + 2);
+    }
+
+    #[test]
+    fn messages_in_files_are_read_from_the_snapshot_that_takes_them_over() {
+        let machine = machine();
+        let mut written = Vec::new();
+        let mut sink = Sink::new(&mut written);
+        machine.store.snapshot().write(&mut sink).unwrap();
+        let placed = sink.finish();
+        // Behind something else, in a file that says another thing where it is not read.
+        let mut file = vec![0; 100];
+        file.extend_from_slice(&written);
+        let range = FileRange::new(Arc::new(Bytes::from(file)), 100, written.len() as u64);
+        placed.take_over(&range);
+        assert_eq!(machine.payloads("a"), ["a", "both", "a"]);
+        assert_eq!(machine.payloads("b"), ["both", "b"]);
+        assert_eq!(machine.encoded(), written);
+    }
+}
