@@ -93,7 +93,7 @@ fn a_full_disk_refuses_what_must_be_kept_and_all_else_goes_on_until_there_is_roo
         reason_code
     };
     assert_eq!(publish(&mut publisher), 0);
-    let metric = |name: &str| number(broker.metrics, &format!("mqtt_broker_{name}"));
+    let metric = |name: &str| number(broker.metrics, name);
     assert_eq!(metric("disk_low"), 0);
 
     disk.fill();
@@ -105,7 +105,7 @@ fn a_full_disk_refuses_what_must_be_kept_and_all_else_goes_on_until_there_is_roo
     // A session is found, and what it fetches is done with.
     let mut durable = client(&broker, "durable");
     assert_eq!(durable.acknowledged_message(), b"message 0");
-    durable.ping();
+    durable.ping_behind_messages();
     drop(durable);
 
     disk.empty();

@@ -61,7 +61,7 @@ fn messages_on_the_disk_come_in_order_and_survive_kill_9() {
     }
     let mut publisher = returning(&broker, "publisher");
     fill(&mut publisher, 0..MESSAGES);
-    let metric = |name: &str| number(broker.metrics, &format!("mqtt_broker_{name}"));
+    let metric = |name: &str| number(broker.metrics, name);
     eventually("the cache is within its limit", || {
         (metric("durable_cache_bytes") <= 300_000).then_some(())
     });
@@ -69,7 +69,7 @@ fn messages_on_the_disk_come_in_order_and_survive_kill_9() {
     // Some of them at once, from the files.
     let mut client = returning_with(&broker, "s-3");
     fetch(&mut client, 3, 0..MESSAGES / 2);
-    client.ping();
+    client.ping_behind_messages();
     drop(client);
 
     broker.kill();

@@ -8,13 +8,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::output::OutputArgs;
 use crate::process::usage;
 use broker::Broker;
 use client::Client;
+
+/// Sessions that are made at a time.
+const CONNECTING: usize = 32;
 
 /// How long the broker's files may take to become steady.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
@@ -146,11 +149,23 @@ fn topic(number: usize) -> String {
 
 /// Makes the sessions, and leaves them; gives the broker's memory then.
 fn make_sessions(broker: &Broker, sessions: usize) -> Result<u64> {
-    for number in 0..sessions {
-        let mut client = Client::connect(broker.address(), &session(number), true)?;
-        client.subscribe(&topic(number)).with_context(|| session(number))?;
-        client.disconnect()?;
-    }
+    let address = broker.address();
+    let make = |first: usize| {
+        for number in (first..sessions).step_by(CONNECTING) {
+            let mut client = Client::connect(address, &session(number), true)?;
+            client.subscribe(&topic(number)).with_context(|| session(number))?;
+            client.disconnect()?;
+        }
+        anyhow::Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..CONNECTING).map(|first| scope.spawn(move || make(first))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended
+            .map(|made| made.unwrap_or_else(|_| bail!("a thread panicked")))
+            .collect::<Result<()>>()
+    })?;
     Ok(usage(broker.pid()?)?.resident_bytes)
 }
 
