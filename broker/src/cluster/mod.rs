@@ -19,7 +19,7 @@ mod version;
 
 pub use broker_core::types::NodeId;
 pub use connection::{AnswerSink, Replier};
-pub use discovery::Discovery;
+pub use discovery::{Discovery, Found};
 pub(crate) use environment::spawn;
 pub use environment::{Environment, GroupLog, PeerLinks, Process, SnapshotStorage, WallClock};
 pub use frame::{FRAME_BODY_BYTES_MAX, FrameKind};

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod discovery;
+mod discovery_api_server;
 mod faults;
 mod links;
 mod meta;
