@@ -69,6 +69,8 @@ pub struct Cluster {
     pub name: String,
     /// Issued once by the operator: 1 to 63 ASCII letters and digits.
     pub id: String,
+    /// The cluster's feature level is not raised above this; `None`: as far as all brokers know.
+    pub feature_level_max: Option<u16>,
     /// Links between brokers.
     pub peers: Peers,
     /// Address and port of the admin API.

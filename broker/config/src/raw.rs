@@ -96,6 +96,10 @@ pub struct RawCluster {
     pub name: String,
     /// Issued once by the operator; a broker whose data folder holds another one does not start.
     pub id: String,
+    /// The cluster's feature level is not raised above this, so that its brokers can go back to a
+    /// version that knows no higher one; absent: it is raised once every broker knows the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_level_max: Option<u16>,
 }
 
 /// `[peers]`.

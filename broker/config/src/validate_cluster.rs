@@ -39,9 +39,13 @@ pub(crate) fn cluster(raw: &RawConfig) -> Result<Option<Cluster>, ConfigError> {
     if !is_cluster_id(&cluster.id) {
         return Err(ConfigError::ClusterId { value: cluster.id.clone() });
     }
+    if let Some(level) = cluster.feature_level_max {
+        range("cluster.feature_level_max", level, 1, u16::MAX)?;
+    }
     Ok(Some(Cluster {
         name: cluster.name.clone(),
         id: cluster.id.clone(),
+        feature_level_max: cluster.feature_level_max,
         peers: self::peers(peers.clone())?,
         admin_listen: admin.listen,
         tls: ClusterTlsPaths {

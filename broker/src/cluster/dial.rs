@@ -70,7 +70,7 @@ async fn dial_for_ever(shared: Arc<Shared>, address: SocketAddr, forget: Arc<Not
         let greeted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = forget.notified() => return,
-            greeted = handshake::dial(&shared.config, &tls, address) => greeted,
+            greeted = handshake::dial(&shared, &tls, address) => greeted,
         };
         match greeted {
             Ok(greeted) => {
@@ -108,10 +108,11 @@ async fn serve(shared: &Arc<Shared>, greeted: handshake::Greeted) -> bool {
     }
     let _registered = Registered { shared, connection: &connection };
     let peer = connection.peer();
-    tracing::info!(node_id = %peer.node, name = peer.name, address = %peer.address, "link up");
+    tracing::info!(node_id = %peer.node, name = peer.name, address = %peer.address, version = peer.version, "link up");
     let handlers = shared.handlers();
     let timing = &shared.config.timing;
-    let reason = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
+    let end = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
+    let reason = shared.ended(peer, end);
     tracing::info!(node_id = %peer.node, name = peer.name, reason, "link down");
     true
 }

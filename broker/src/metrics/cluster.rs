@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Metrics;
 use super::page::{Kind, Page, Written};
+use crate::cluster::RefusalKind;
 use crate::cluster::meta::MetaRole;
 
 impl Metrics {
@@ -56,6 +57,20 @@ impl Metrics {
             "Links closed to a slow peer.",
             overloaded,
         )?;
+        let refused: Vec<_> = RefusalKind::ALL
+            .into_iter()
+            .zip(links.refused)
+            .map(|(kind, count)| (kind.as_str(), count))
+            .collect();
+        page.family(
+            Kind::Counter,
+            "peer_refusals_total",
+            "Peers that were refused, or refused this broker, each try counted.",
+            "reason",
+            &refused,
+        )?;
+        let level = u64::from(*self.0.meta.feature_level().borrow());
+        page.single(Kind::Gauge, "feature_level", "What the cluster's brokers write.", level)?;
         let log = self.0.meta.log_stats();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         page.single(

@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::config::{command_bytes_max, discovery, durable_sessions, retained};
+use super::config::{command_bytes_max, discovery, durable_sessions, feature_level_max, retained};
 use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
-use crate::cluster::{LinkTiming, Links, LinksConfig};
+use crate::cluster::{LinkTiming, Links, LinksConfig, Speaks};
 use crate::hub::{Hub, HubParts};
 use crate::identity::Identity;
 use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
@@ -141,6 +141,7 @@ async fn open(
         discovery: discovery(&config, &identity.name),
         name: identity.name,
         cluster_id: identity.cluster_id.clone(),
+        speaks: Speaks::default(),
         timing: LinkTiming::default(),
     };
     let links = match tls.peer() {
@@ -151,6 +152,7 @@ async fn open(
         cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
         session_limits: durable_sessions(&config),
+        feature_level_max: feature_level_max(&config),
         command_bytes_max: command_bytes_max(&config),
         timing: MetaTiming::default(),
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use broker_config::{
     Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
 };
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{FEATURE_LEVEL_MAX, RetainedLimits};
 use broker_core::codec::packet::{RetainHandling, SubscriptionOptions};
 use broker_core::engine::{
     AutoSubscription, DelayedLimits, EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX,
@@ -262,6 +262,12 @@ pub(super) fn discovery(config: &Config, name: &str) -> Discovery {
                 .collect(),
         },
     }
+}
+
+/// What the cluster's feature level may rise to.
+pub(super) fn feature_level_max(config: &Config) -> u16 {
+    let configured = config.cluster.as_ref().and_then(|cluster| cluster.feature_level_max);
+    configured.unwrap_or(FEATURE_LEVEL_MAX).min(FEATURE_LEVEL_MAX)
 }
 
 /// Limits of the retained messages.

@@ -9,3 +9,5 @@ mod meta;
 mod node;
 mod retained;
 mod storage;
+mod strangers;
+mod versions;

@@ -8,6 +8,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::config::{MetaConfig, MetaError, MetaTiming, raft_config};
+use super::features::{FeatureLevel, announce};
 use super::joint::finish_joint;
 use super::layout::decode;
 use super::log_store::LogStore;
@@ -110,7 +111,7 @@ impl<E: Environment> MetaGroup<E> {
         let (proposer, proposals) = Proposer::new(raft.clone(), links.clone(), retained, longest);
         spawn::<E>(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
-        spawn::<E>(follow_leadership(raft.clone(), sender));
+        spawn::<E>(follow_leadership(raft.clone(), links.clone(), sender));
         let session_proposer =
             SessionProposer::new(this, start, config.session_limits, proposals.clone());
         let meta = Self {
@@ -124,8 +125,10 @@ impl<E: Environment> MetaGroup<E> {
             leadership,
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
+            steps: Arc::default(),
         };
         meta.spawn_upkeep(&config.timing, clock);
+        meta.spawn_features(&config);
         let service = RaftService {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
@@ -136,6 +139,20 @@ impl<E: Environment> MetaGroup<E> {
         let kinds = FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST;
         meta.links.serve(kinds, Arc::new(service));
         Ok(meta)
+    }
+
+    fn spawn_features(&self, config: &MetaConfig) {
+        let level = FeatureLevel {
+            raft: self.raft.clone(),
+            links: self.links.clone(),
+            steps: Arc::clone(&self.steps),
+            current: self.machine.watch_feature_level(),
+            interval: config.timing.feature_interval,
+            highest: config.feature_level_max,
+            retained_limits: config.retained_limits,
+        };
+        spawn::<E>(announce::<E>(self.links.clone(), level.current.clone()));
+        spawn::<E>(level.raise());
     }
 
     fn spawn_upkeep(&self, timing: &MetaTiming, clock: E::Clock) {

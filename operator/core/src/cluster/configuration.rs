@@ -130,7 +130,11 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             api::PartitionPolicy::Fence => broker_config::PartitionPolicy::Fence,
             api::PartitionPolicy::Serve => broker_config::PartitionPolicy::Serve,
         },
-        cluster: Some(RawCluster { name: cluster.name.clone(), id: cluster.cluster_id.clone() }),
+        cluster: Some(RawCluster {
+            name: cluster.name.clone(),
+            id: cluster.cluster_id.clone(),
+            feature_level_max: None,
+        }),
         peers: Some(RawPeers {
             listen: placement.peer_listen,
             discovery: placement.discovery.clone(),
