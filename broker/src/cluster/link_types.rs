@@ -236,6 +236,8 @@ pub struct LinksStatus {
     pub refusals: Vec<Refusal>,
     /// How often each kind was met, since the start, in the order of [`RefusalKind::ALL`].
     pub refused: [u64; RefusalKind::ALL.len()],
+    /// Names, or watches, that the last round of discovery got nothing from.
+    pub discovery_problems: u64,
     /// Droppable frames that were dropped because a peer read too slowly, since the start.
     pub frames_dropped: u64,
     /// Links closed because a peer read too slowly, since the start.

@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) discovery: Mutex<Discovery>,
     pub(super) discovery_changed: Notify,
+    /// What the last round of discovery could not look at.
+    pub(super) discovery_problems: AtomicU64,
     pub(super) stop: watch::Sender<bool>,
     handlers: Mutex<Handlers>,
     registry: Mutex<Registry>,
@@ -87,6 +89,7 @@ impl Links {
             tls,
             counters: Arc::default(),
             discovery_changed: Notify::new(),
+            discovery_problems: AtomicU64::new(0),
             stop: watch::Sender::new(false),
             handlers: Mutex::default(),
             registry: Mutex::default(),
@@ -224,6 +227,7 @@ impl Links {
             accepted: registry.accepted.keys().copied().collect(),
             refusals: refusals.kept(),
             refused: refusals.counts(),
+            discovery_problems: self.shared.discovery_problems.load(Ordering::Relaxed),
             frames_dropped: self.shared.counters.frames_dropped.load(Ordering::Relaxed),
             links_overloaded: self.shared.counters.links_overloaded.load(Ordering::Relaxed),
         }

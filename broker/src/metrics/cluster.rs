@@ -43,6 +43,12 @@ impl Metrics {
             "direction",
             &[("dialled", links.live.len() as u64), ("accepted", links.accepted.len() as u64)],
         )?;
+        page.single(
+            Kind::Gauge,
+            "peer_discovery_problems",
+            "Names of peers that do not resolve, or a watch for them that broke.",
+            links.discovery_problems,
+        )?;
         let dropped = links.frames_dropped;
         page.single(
             Kind::Counter,

@@ -58,13 +58,23 @@ impl Broker {
         Self::cluster_of(Path::new(PROGRAM), size)
     }
 
+    /// The same, with another configuration.
+    pub(crate) fn cluster_with(size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
+        Self::cluster_from(Path::new(PROGRAM), size, change)
+    }
+
     /// The same, of another program.
     pub(crate) fn cluster_of(program: &Path, size: usize) -> Vec<Self> {
+        Self::cluster_from(program, size, |_| {})
+    }
+
+    fn cluster_from(program: &Path, size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let pki = Arc::new(Pki::new(folder.path(), size));
         let mut raws: Vec<RawConfig> = (0..size).map(|_| config(&pki)).collect();
         let peers: Vec<RawStaticPeer> = (0..).zip(&raws).map(peer).collect();
         for (ordinal, raw) in raws.iter_mut().enumerate() {
+            change(raw);
             raw.data_dir = folder.path().join(format!("data-{ordinal}"));
             raw.peers.as_mut().unwrap().discovery = RawDiscovery::Static(peers.clone());
         }

@@ -73,6 +73,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         limits: Default::default(),
         sys: Default::default(),
         redirect: Default::default(),
+        durability_rules: Vec::new(),
         rewrites: Vec::new(),
         auto_subscriptions: Vec::new(),
         delayed: Default::default(),
