@@ -1,6 +1,7 @@
 //! A load generator for MQTT brokers that costs little beside them, and the comparison of this broker with Mosquitto.
 #![expect(clippy::print_stdout, reason = "reports go to standard output")]
 
+pub mod brokers;
 pub mod compare;
 pub mod connection;
 pub mod idle;

@@ -226,6 +226,11 @@ pub enum SessionKeeping {
         /// Session Expiry Interval.
         seconds: u32,
     },
+    /// As `Kept`, and one that there is goes on. In 3.1.1 both are the same.
+    Resumed {
+        /// Session Expiry Interval.
+        seconds: u32,
+    },
 }
 
 /// Appends CONNECT.
@@ -240,7 +245,11 @@ pub fn connect(
     put_text(&mut body, "MQTT");
     let password = login.and_then(|login| login.password.as_deref());
     // In 5.0 Clean Start says nothing of the end.
-    let is_clean = keeping == SessionKeeping::Clean || version == Version::V5;
+    let is_clean = match keeping {
+        SessionKeeping::Clean => true,
+        SessionKeeping::Kept { .. } => version == Version::V5,
+        SessionKeeping::Resumed { .. } => false,
+    };
     let flags = (u8::from(is_clean) << 1)
         | (u8::from(login.is_some()) << 7)
         | (u8::from(password.is_some()) << 6);
@@ -249,7 +258,7 @@ pub fn connect(
     match keeping {
         _ if version != Version::V5 => {}
         SessionKeeping::Clean => body.push(0),
-        SessionKeeping::Kept { seconds } => {
+        SessionKeeping::Kept { seconds } | SessionKeeping::Resumed { seconds } => {
             body.extend([5, 0x11]);
             body.extend(seconds.to_be_bytes());
         }

@@ -38,8 +38,11 @@ impl FrameKind {
     pub const CONSENSUS_FIRST: u8 = 16;
     /// Last kind that belongs to consensus.
     pub const CONSENSUS_LAST: u8 = 31;
-    /// First kind that belongs to the hub: publishes, interest, claims. All above are its own.
+    /// First kind that belongs to the hub: publishes, interest, claims.
     pub const HUB_FIRST: u8 = 32;
+    /// What a broker does and holds, for the sums of the cluster. Whoever does not know it passes
+    /// over it.
+    pub const TOTALS: u8 = 64;
 }
 
 /// One frame as it was read.

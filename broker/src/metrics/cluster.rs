@@ -96,6 +96,34 @@ impl Metrics {
         self.policy(page)
     }
 
+    /// The sums over all brokers that are heard: any one of them tells of the whole cluster.
+    pub(super) fn cluster_totals(&self, page: &mut Page) -> Written {
+        let all = self.0.totals.cluster();
+        let members = self.0.meta.status().members.len() as u64;
+        page.family(
+            Kind::Gauge,
+            "cluster_nodes",
+            "Brokers of the cluster.",
+            "state",
+            &[("member", members), ("heard", all.nodes)],
+        )?;
+        let clients = all.sum.clients_connected;
+        page.single(Kind::Gauge, "cluster_clients_connected", "Clients of all brokers.", clients)?;
+        let away = self.0.meta.sessions().totals().away;
+        page.single(
+            Kind::Gauge,
+            "cluster_sessions",
+            "Sessions of all brokers, those whose clients are away included.",
+            all.sum.sessions + away.sessions,
+        )?;
+        page.single(
+            Kind::Gauge,
+            "cluster_subscriptions",
+            "Subscriptions of all brokers.",
+            all.sum.subscriptions + away.subscriptions,
+        )
+    }
+
     fn durable_sessions(&self, page: &mut Page) -> Written {
         let totals = self.0.meta.sessions().totals();
         page.single(

@@ -17,6 +17,7 @@ use crate::identity::Identity;
 use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
 use crate::storage::DataDirectory;
 use crate::tls::TlsStore;
+use crate::totals::Totals;
 
 /// What the thread needs.
 pub(super) struct ClusterParts {
@@ -35,6 +36,7 @@ pub(super) struct Cluster {
     pub(super) meta: MetaGroup,
     pub(super) links: Links,
     pub(super) hub: Hub,
+    pub(super) totals: Totals,
     /// Where peers dial; `None`: this broker stands alone.
     pub(super) peer_address: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
@@ -50,8 +52,8 @@ pub(super) async fn start(parts: ClusterParts) -> Result<Cluster, StartError> {
         .spawn(move || run(parts, ready, stopped))
         .map_err(|source| StartError::Thread { name: "cluster", source })?;
     let started = started.await.unwrap_or(Err(StartError::Ended { name: "cluster" }));
-    let (meta, links, hub, peer_address) = started?;
-    Ok(Cluster { meta, links, hub, peer_address, stop, thread })
+    let Started { meta, links, hub, totals, peer_address } = started?;
+    Ok(Cluster { meta, links, hub, totals, peer_address, stop, thread })
 }
 
 impl Cluster {
@@ -63,7 +65,13 @@ impl Cluster {
     }
 }
 
-type Started = (MetaGroup, Links, Hub, Option<SocketAddr>);
+struct Started {
+    meta: MetaGroup,
+    links: Links,
+    hub: Hub,
+    totals: Totals,
+    peer_address: Option<SocketAddr>,
+}
 
 fn run(
     parts: ClusterParts,
@@ -94,7 +102,7 @@ fn run(
         )
         .await;
         let (meta, links) = match &started {
-            Ok((meta, links, ..)) => (meta.clone(), links.clone()),
+            Ok(started) => (started.meta.clone(), started.links.clone()),
             Err(_) => {
                 let _ = ready.send(started);
                 return;
@@ -149,6 +157,7 @@ async fn open(
         timing: MetaTiming::default(),
     };
     let meta = start_meta(meta_config, &links, directory, config.cluster.is_none()).await?;
+    let totals = Totals::new(Arc::clone(&hub.workers), &links);
     let hub = Hub::start(HubParts {
         config,
         links: links.clone(),
@@ -162,7 +171,7 @@ async fn open(
         links.start(listener);
         address
     });
-    Ok((meta, links, hub, peer_address))
+    Ok(Started { meta, links, hub, totals, peer_address })
 }
 
 /// Consensus, with what is on the disk. A broker that stands alone sets aside what is damaged and
