@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use broker_core::types::NodeId;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::config::{MetaConfig, MetaError, MetaTiming, raft_config};
@@ -21,7 +20,7 @@ use super::upkeep::{
     expire_retained, follow_leadership, give_secret, keep_sessions, make_snapshots,
 };
 use super::{Leadership, MetaGroup};
-use crate::cluster::environment::{Environment, PeerLinks, spawn};
+use crate::cluster::environment::{Environment, PeerLinks, Process, spawn};
 use crate::cluster::frame::FrameKind;
 use crate::cluster::links::Links;
 use crate::node::Clock;
@@ -164,9 +163,7 @@ impl<E: Environment> MetaGroup<E> {
 /// A number that clients can't foresee.
 fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Process::fill_random(&mut bytes)?;
     Ok(u64::from_be_bytes(bytes))
 }
 
