@@ -11,6 +11,7 @@ use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 
 use crate::cluster::Cluster;
+use crate::count::Tally;
 use crate::environment::{sleep, spawn};
 use crate::history::History;
 use crate::liveness::within;
@@ -22,8 +23,8 @@ use crate::random::Random;
 const TIME: Duration = Duration::from_secs(30);
 
 async fn brokers(count: usize) -> (Cluster, Vec<Arc<Node>>) {
-    let network = Network::new(Random::new(1, "network"));
-    let history = History::new(Vec::new());
+    let network = Network::new(Random::new(1, "network"), Tally::default());
+    let history = History::new(Vec::new(), Tally::default());
     let cluster = Cluster::new(network, history, count, &mut Random::new(1, "places"));
     for place in 0..count {
         start(&cluster, place).await;
