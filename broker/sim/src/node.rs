@@ -175,6 +175,7 @@ fn meta_config(random: &mut Random) -> MetaConfig {
         retained_limits: RetainedLimits::default(),
         session_limits: SessionLimits::default(),
         command_bytes_max: COMMAND_BYTES_MAX,
+        is_view_followed: true,
         timing,
     }
 }

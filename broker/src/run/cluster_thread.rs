@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use broker_config::Config;
+use broker_config::{Config, PartitionPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -144,9 +144,13 @@ async fn open(
         retained_limits: retained(&config),
         session_limits: durable_sessions(&config),
         command_bytes_max: command_bytes_max(&config),
+        // A broker alone has the only copy; one that is to serve while it is cut off can't ask.
+        is_view_followed: config.cluster.is_some()
+            && config.partition_policy == PartitionPolicy::Fence,
         timing: MetaTiming::default(),
     };
-    let meta = start_meta(meta_config, &links, directory, config.cluster.is_none()).await?;
+    let is_alone = config.cluster.is_none();
+    let meta = start_meta(meta_config, &links, directory, (hub.clock, is_alone)).await?;
     let hub = Hub::start(HubParts {
         config,
         links: links.clone(),
@@ -170,9 +174,9 @@ async fn start_meta(
     config: MetaConfig,
     links: &Links,
     directory: &DataDirectory,
-    is_alone: bool,
+    (clock, is_alone): (Clock, bool),
 ) -> Result<MetaGroup, StartError> {
-    let started = match MetaGroup::start(config.clone(), links.clone(), directory).await {
+    let started = match MetaGroup::start(config.clone(), links.clone(), directory, clock).await {
         Err(error) if is_alone && error.is_damage() => {
             let aside =
                 directory.set_aside().map_err(|source| StartError::DataDirectory { source })?;
@@ -182,7 +186,7 @@ async fn start_meta(
                 set_aside = %aside.display(),
                 "what is on the disk is damaged and set aside: sessions and retained messages are lost"
             );
-            MetaGroup::start(config, links.clone(), directory).await
+            MetaGroup::start(config, links.clone(), directory, clock).await
         }
         started => started,
     };

@@ -4,7 +4,7 @@
 
 use broker_policy::{Action, Authorizer};
 
-use super::durable::Published;
+use super::durable::{ALL_SHARDS, Published};
 use super::output::AckPacket;
 use super::reason::{self, Fault};
 use super::route::{Publisher, Scope};
@@ -177,10 +177,14 @@ impl Engine {
             let publisher = Publisher::Session(session);
             let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
             let published = Published { publisher, packet_id, is_retained: publish.retain };
-            let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            let mut is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            let mut shards = route.durable.shards;
+            if !self.knows_durable(now, publish.qos) {
+                // Whoever wants it is found where it is applied.
+                (is_wanted, shards) = (true, ALL_SHARDS);
+            }
             let is_full;
-            (proposal, is_full) =
-                self.propose_publish(now, publish, published, route.durable.shards);
+            (proposal, is_full) = self.propose_publish(now, publish, published, shards);
             match is_wanted {
                 _ if is_full && !publish.retain => ReasonCode::QuotaExceeded,
                 true => ReasonCode::Success,

@@ -19,6 +19,7 @@ use super::type_config::{Raft, Vote};
 use super::upkeep::{
     expire_retained, follow_leadership, give_secret, keep_sessions, make_snapshots,
 };
+use super::view::Views;
 use super::{Leadership, MetaGroup};
 use crate::cluster::environment::{Environment, PeerLinks, Process, spawn};
 use crate::cluster::frame::FrameKind;
@@ -53,8 +54,8 @@ pub struct MetaParts<E: Environment> {
 
 impl MetaGroup {
     /// Recovers the node's state and joins in: serves other nodes' consensus on `links`, which
-    /// must not have been started yet. Runs on the current runtime; reads the disk before it
-    /// returns.
+    /// must not have been started yet. `clock` is the workers'. Runs on the current runtime; reads
+    /// the disk before it returns.
     ///
     /// # Errors
     /// As [`MetaError`] says. None of them is healed by another try.
@@ -62,6 +63,7 @@ impl MetaGroup {
         config: MetaConfig,
         links: Links,
         directory: &DataDirectory,
+        clock: Clock,
     ) -> Result<Self, MetaError> {
         let (writer, mut recovered, report) =
             LogWriter::open(&directory.log_path()).map_err(|source| MetaError::Log { source })?;
@@ -71,7 +73,7 @@ impl MetaGroup {
             writer,
             recovered: recovered.remove(&GroupId::META).unwrap_or_default(),
             snapshots: SnapshotStore::new(&directory.snapshots_path()),
-            clock: Clock::start(),
+            clock,
             start: directory.count_start().map_err(|source| MetaError::Start { source })?,
             seed: seed().map_err(|source| MetaError::State { source })?,
         };
@@ -112,6 +114,7 @@ impl<E: Environment> MetaGroup<E> {
         spawn::<E>(follow_leadership(raft.clone(), sender));
         let session_proposer =
             SessionProposer::new(this, start, config.session_limits, proposals.clone());
+        let views = Views::new(raft.clone(), links.clone(), machine.applied());
         let meta = Self {
             raft,
             links,
@@ -123,7 +126,13 @@ impl<E: Environment> MetaGroup<E> {
             leadership,
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
+            views,
         };
+        if config.is_view_followed {
+            let sessions = meta.sessions();
+            sessions.count_no_longer();
+            spawn::<E>(meta.views.clone().follow(clock, sessions));
+        }
         meta.spawn_upkeep(&config.timing, clock);
         let service = RaftService {
             raft: meta.raft.clone(),
@@ -131,6 +140,7 @@ impl<E: Environment> MetaGroup<E> {
             applied: meta.machine.applied(),
             incoming: Arc::default(),
             heard: meta.heard.clone(),
+            views: meta.views.clone(),
         };
         let kinds = FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST;
         meta.links.serve(kinds, Arc::new(service));
