@@ -11,7 +11,7 @@ use broker::node::{
     Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId,
 };
 use broker_config::Config;
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{FEATURE_LEVEL_MAX, RetainedLimits};
 use broker_core::shard::SessionLimits;
 use broker_core::types::NodeId;
 use tokio::sync::mpsc;
@@ -174,6 +174,7 @@ fn meta_config(random: &mut Random) -> MetaConfig {
         cluster_id: "simulated".to_owned(),
         retained_limits: RetainedLimits::default(),
         session_limits: SessionLimits::default(),
+        feature_level_max: FEATURE_LEVEL_MAX,
         command_bytes_max: COMMAND_BYTES_MAX,
         is_view_followed: true,
         timing,

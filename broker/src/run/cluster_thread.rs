@@ -9,14 +9,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::config::{command_bytes_max, discovery, durable_sessions, retained};
+use super::config::{command_bytes_max, discovery, durable_sessions, feature_level_max, retained};
 use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
-use crate::cluster::{LinkTiming, Links, LinksConfig};
+use crate::cluster::{LinkTiming, Links, LinksConfig, Speaks};
 use crate::hub::{Hub, HubParts};
 use crate::identity::Identity;
 use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
 use crate::storage::DataDirectory;
 use crate::tls::TlsStore;
+use crate::totals::Totals;
 
 /// What the thread needs.
 pub(super) struct ClusterParts {
@@ -35,6 +36,7 @@ pub(super) struct Cluster {
     pub(super) meta: MetaGroup,
     pub(super) links: Links,
     pub(super) hub: Hub,
+    pub(super) totals: Totals,
     /// Where peers dial; `None`: this broker stands alone.
     pub(super) peer_address: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
@@ -50,8 +52,8 @@ pub(super) async fn start(parts: ClusterParts) -> Result<Cluster, StartError> {
         .spawn(move || run(parts, ready, stopped))
         .map_err(|source| StartError::Thread { name: "cluster", source })?;
     let started = started.await.unwrap_or(Err(StartError::Ended { name: "cluster" }));
-    let (meta, links, hub, peer_address) = started?;
-    Ok(Cluster { meta, links, hub, peer_address, stop, thread })
+    let Started { meta, links, hub, totals, peer_address } = started?;
+    Ok(Cluster { meta, links, hub, totals, peer_address, stop, thread })
 }
 
 impl Cluster {
@@ -63,7 +65,13 @@ impl Cluster {
     }
 }
 
-type Started = (MetaGroup, Links, Hub, Option<SocketAddr>);
+struct Started {
+    meta: MetaGroup,
+    links: Links,
+    hub: Hub,
+    totals: Totals,
+    peer_address: Option<SocketAddr>,
+}
 
 fn run(
     parts: ClusterParts,
@@ -94,7 +102,7 @@ fn run(
         )
         .await;
         let (meta, links) = match &started {
-            Ok((meta, links, ..)) => (meta.clone(), links.clone()),
+            Ok(started) => (started.meta.clone(), started.links.clone()),
             Err(_) => {
                 let _ = ready.send(started);
                 return;
@@ -133,6 +141,7 @@ async fn open(
         discovery: discovery(&config, &identity.name),
         name: identity.name,
         cluster_id: identity.cluster_id.clone(),
+        speaks: Speaks::default(),
         timing: LinkTiming::default(),
     };
     let links = match tls.peer() {
@@ -143,6 +152,7 @@ async fn open(
         cluster_id: identity.cluster_id,
         retained_limits: retained(&config),
         session_limits: durable_sessions(&config),
+        feature_level_max: feature_level_max(&config),
         command_bytes_max: command_bytes_max(&config),
         // A broker alone has the only copy; one that is to serve while it is cut off can't ask.
         is_view_followed: config.cluster.is_some()
@@ -151,6 +161,7 @@ async fn open(
     };
     let is_alone = config.cluster.is_none();
     let meta = start_meta(meta_config, &links, directory, (hub.clock, is_alone)).await?;
+    let totals = Totals::new(Arc::clone(&hub.workers), &links);
     let hub = Hub::start(HubParts {
         config,
         links: links.clone(),
@@ -164,7 +175,7 @@ async fn open(
         links.start(listener);
         address
     });
-    Ok((meta, links, hub, peer_address))
+    Ok(Started { meta, links, hub, totals, peer_address })
 }
 
 /// Consensus, with what is on the disk. A broker that stands alone sets aside what is damaged and

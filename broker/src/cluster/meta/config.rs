@@ -17,6 +17,8 @@ pub struct MetaConfig {
     pub retained_limits: RetainedLimits,
     /// Most that durable sessions may hold; each node's own are in force for what it proposes.
     pub session_limits: SessionLimits,
+    /// The feature level is not raised above this.
+    pub feature_level_max: u16,
     /// Longest encoded command: with [`COMMAND_BYTES_MAX`](super::COMMAND_BYTES_MAX) it goes to
     /// other brokers in one frame.
     pub command_bytes_max: usize,
@@ -46,6 +48,8 @@ pub struct MetaTiming {
     /// How often the leader looks for wills that are due, expired sessions, and sessions whose
     /// broker has gone.
     pub session_interval: Duration,
+    /// How often the leader looks whether all members know the next feature level.
+    pub feature_interval: Duration,
 }
 
 impl Default for MetaTiming {
@@ -58,6 +62,7 @@ impl Default for MetaTiming {
             kept_entries: 1000,
             expiry_interval: Duration::from_secs(10),
             session_interval: Duration::from_millis(500),
+            feature_interval: Duration::from_secs(1),
         }
     }
 }

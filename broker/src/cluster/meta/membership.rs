@@ -56,6 +56,19 @@ pub enum MembershipError {
         /// The node.
         node: NodeId,
     },
+    /// The node can't read what the cluster writes.
+    #[error(
+        "node {node} knows feature levels up to {known}, the cluster is at {level}: run the version \
+         there that the other brokers run"
+    )]
+    TooOld {
+        /// The node.
+        node: NodeId,
+        /// Highest level that it knows.
+        known: u16,
+        /// The cluster's level.
+        level: u16,
+    },
     /// The node's log is too far behind.
     #[error("node {node} is {lag} entries behind")]
     NotCaughtUp {
@@ -112,19 +125,24 @@ impl<E: Environment> MetaGroup<E> {
     /// Adds a linked node without a vote. Adding a member again changes nothing.
     ///
     /// # Errors
-    /// `NotLeader`, `NotLinked`, `Changed`, `Unsettled`, `TimedOut`, `Stopped`.
+    /// `NotLeader`, `NotLinked`, `TooOld`, `Changed`, `Unsettled`, `TimedOut`, `Stopped`.
     pub async fn add_learner(
         &self,
         node: NodeId,
         name: &str,
         expected: Option<u64>,
     ) -> Result<MetaStatus, MembershipError> {
+        let _step = self.steps.lock().await;
         let status = self.check_leading(expected)?;
         if status.member(node).is_some() {
             return Ok(status);
         }
-        if !self.links.is_live(node) {
+        let Some(known) = self.links.feature_level_max(node) else {
             return Err(MembershipError::NotLinked { node });
+        };
+        let level = *self.feature_level().borrow();
+        if known < level {
+            return Err(MembershipError::TooOld { node, known, level });
         }
         let member = MemberNode { name: name.to_owned() };
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), false).await

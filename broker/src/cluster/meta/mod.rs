@@ -5,6 +5,7 @@
 //! empty disk waits to be added.
 
 mod config;
+mod features;
 mod joint;
 mod layout;
 mod log_store;
@@ -41,6 +42,7 @@ pub use state_machine::AppliedPolicy;
 pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 
 use super::environment::{Environment, GroupLog, PeerLinks, Process};
+use features::Steps;
 use log_store::LogStore;
 use proposals::{InstantOf, ProposalQueue};
 use service::Heard;
@@ -78,6 +80,7 @@ pub struct MetaGroup<E: Environment = Process> {
     heard: Heard<E>,
     heard_within: Duration,
     views: Views<E>,
+    steps: Steps,
 }
 
 impl<E: Environment> MetaGroup<E> {
@@ -155,6 +158,12 @@ impl<E: Environment> MetaGroup<E> {
     #[must_use]
     pub fn policy(&self) -> watch::Receiver<AppliedPolicy> {
         self.machine.watch_policy()
+    }
+
+    /// What the members have agreed to write, and its changes.
+    #[must_use]
+    pub fn feature_level(&self) -> watch::Receiver<u16> {
+        self.machine.watch_feature_level()
     }
 
     /// The retained messages as of the last applied entry; may be read from any thread.

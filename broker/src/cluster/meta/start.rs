@@ -7,6 +7,7 @@ use broker_core::types::NodeId;
 use tokio::sync::watch;
 
 use super::config::{MetaConfig, MetaError, MetaTiming, raft_config};
+use super::features::{FeatureLevel, announce};
 use super::joint::finish_joint;
 use super::layout::decode;
 use super::log_store::LogStore;
@@ -111,7 +112,7 @@ impl<E: Environment> MetaGroup<E> {
         let (proposer, proposals) = Proposer::new(raft.clone(), links.clone(), retained, longest);
         spawn::<E>(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
-        spawn::<E>(follow_leadership(raft.clone(), sender));
+        spawn::<E>(follow_leadership(raft.clone(), links.clone(), sender));
         let session_proposer =
             SessionProposer::new(this, start, config.session_limits, proposals.clone());
         let views = Views::new(raft.clone(), links.clone(), machine.applied());
@@ -127,6 +128,7 @@ impl<E: Environment> MetaGroup<E> {
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
             views,
+            steps: Arc::default(),
         };
         if config.is_view_followed {
             let sessions = meta.sessions();
@@ -134,6 +136,7 @@ impl<E: Environment> MetaGroup<E> {
             spawn::<E>(meta.views.clone().follow(clock, sessions));
         }
         meta.spawn_upkeep(&config.timing, clock);
+        meta.spawn_features(&config);
         let service = RaftService {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
@@ -145,6 +148,20 @@ impl<E: Environment> MetaGroup<E> {
         let kinds = FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST;
         meta.links.serve(kinds, Arc::new(service));
         Ok(meta)
+    }
+
+    fn spawn_features(&self, config: &MetaConfig) {
+        let level = FeatureLevel {
+            raft: self.raft.clone(),
+            links: self.links.clone(),
+            steps: Arc::clone(&self.steps),
+            current: self.machine.watch_feature_level(),
+            interval: config.timing.feature_interval,
+            highest: config.feature_level_max,
+            retained_limits: config.retained_limits,
+        };
+        spawn::<E>(announce::<E>(self.links.clone(), level.current.clone()));
+        spawn::<E>(level.raise());
     }
 
     fn spawn_upkeep(&self, timing: &MetaTiming, clock: E::Clock) {

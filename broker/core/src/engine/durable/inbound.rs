@@ -29,6 +29,8 @@ pub(in crate::engine) struct Published {
     pub(in crate::engine) packet_id: Option<PacketId>,
     /// Whether the state is to retain it, should it be proposed.
     pub(in crate::engine) is_retained: bool,
+    /// Whether somebody waits for what becomes of it.
+    pub(in crate::engine) is_awaited: bool,
 }
 
 impl Engine {
@@ -79,7 +81,11 @@ impl Engine {
         });
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
-        let (wait, is_retained) = (Wait::Ack(proposal), published.is_retained);
+        let wait = match published.is_awaited {
+            true => Wait::Ack(proposal),
+            false => Wait::Nothing,
+        };
+        let is_retained = published.is_retained;
         self.push_publish(&message, publisher, (shards, left), is_retained, wait);
         (Some(proposal), is_full)
     }
