@@ -94,9 +94,10 @@ fn work(args: &Args, next: &AtomicU64, outcome: &Mutex<Outcome>) {
         let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
         outcome.run += 1;
         outcome.counts.add(&report.counts);
-        if report.violation.is_some() {
-            if !args.keep_going {
-                next.store(end, Ordering::Relaxed);
+        if let Some(violation) = &report.violation {
+            match args.keep_going {
+                true => eprintln!("seed {seed}: {violation}"),
+                false => next.store(end, Ordering::Relaxed),
             }
             outcome.failed.insert(seed, report);
         }
