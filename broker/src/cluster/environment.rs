@@ -14,6 +14,7 @@ use broker_core::types::{Millis, NodeId};
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft::impls::TokioRuntime;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::link_types::{LinkError, PeerHandler};
 use super::links::Links;
@@ -34,6 +35,12 @@ pub trait Environment: Debug + Clone + Copy + Default + Ord + Send + Sync + 'sta
     type Snapshots: SnapshotStorage;
     /// Tells what time it is.
     type Clock: WallClock;
+
+    /// Fills `bytes` with what nobody can foresee.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    fn fill_random(bytes: &mut [u8]) -> io::Result<()>;
 
     /// Does work that may block, apart from the runtime's tasks.
     fn blocking<T: Send + 'static>(
@@ -151,6 +158,11 @@ impl Environment for Process {
     type Log = LogWriter;
     type Snapshots = SnapshotStore;
     type Clock = Clock;
+
+    fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+        let filled = SystemRandom::new().fill(bytes);
+        filled.map_err(|_| io::Error::other("the system gives no random bytes"))
+    }
 
     async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use broker_config::Config;
+use broker_config::{Config, PartitionPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -154,9 +154,13 @@ async fn open(
         session_limits: durable_sessions(&config),
         feature_level_max: feature_level_max(&config),
         command_bytes_max: command_bytes_max(&config),
+        // A broker alone has the only copy; one that is to serve while it is cut off can't ask.
+        is_view_followed: config.cluster.is_some()
+            && config.partition_policy == PartitionPolicy::Fence,
         timing: MetaTiming::default(),
     };
-    let meta = start_meta(meta_config, &links, directory, config.cluster.is_none()).await?;
+    let is_alone = config.cluster.is_none();
+    let meta = start_meta(meta_config, &links, directory, (hub.clock, is_alone)).await?;
     let totals = Totals::new(Arc::clone(&hub.workers), &links);
     let hub = Hub::start(HubParts {
         config,
@@ -181,9 +185,9 @@ async fn start_meta(
     config: MetaConfig,
     links: &Links,
     directory: &DataDirectory,
-    is_alone: bool,
+    (clock, is_alone): (Clock, bool),
 ) -> Result<MetaGroup, StartError> {
-    let started = match MetaGroup::start(config.clone(), links.clone(), directory).await {
+    let started = match MetaGroup::start(config.clone(), links.clone(), directory, clock).await {
         Err(error) if is_alone && error.is_damage() => {
             let aside =
                 directory.set_aside().map_err(|source| StartError::DataDirectory { source })?;
@@ -193,7 +197,7 @@ async fn start_meta(
                 set_aside = %aside.display(),
                 "what is on the disk is damaged and set aside: sessions and retained messages are lost"
             );
-            MetaGroup::start(config, links.clone(), directory).await
+            MetaGroup::start(config, links.clone(), directory, clock).await
         }
         started => started,
     };

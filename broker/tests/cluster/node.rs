@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use broker::cluster::meta::{COMMAND_BYTES_MAX, MetaConfig, MetaGroup, MetaStatus, MetaTiming};
 use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId, Speaks};
 use broker::identity::Identity;
+use broker::node::Clock;
 use broker::storage::DataDirectory;
 use broker::tls::PeerTls;
 use broker_core::cluster_state::RetainedLimits;
@@ -136,10 +137,12 @@ impl Node {
             session_limits: SessionLimits::default(),
             feature_level_max: config.speaks.feature_level_max,
             command_bytes_max: COMMAND_BYTES_MAX,
+            is_view_followed: true,
             timing,
         };
         let links = Links::new(config, Arc::new(ArcSwap::from_pointee(tls)));
-        let meta = MetaGroup::start(meta_config, links.clone(), &directory).await.unwrap();
+        let meta =
+            MetaGroup::start(meta_config, links.clone(), &directory, Clock::start()).await.unwrap();
         links.start(listener);
         Self { id: identity.node_id, links, meta, _directory: Arc::new(directory) }
     }

@@ -4,7 +4,7 @@
 
 use broker_policy::{Action, Authorizer};
 
-use super::durable::Published;
+use super::durable::{ALL_SHARDS, Published};
 use super::output::AckPacket;
 use super::reason::{self, Fault};
 use super::route::{Publisher, Scope};
@@ -193,10 +193,14 @@ impl Engine {
             let is_awaited = !route.is_acknowledged_at_once;
             let is_retained = publish.retain;
             let published = Published { publisher, packet_id, is_retained, is_awaited };
-            let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            let mut is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            let mut shards = route.durable.shards;
+            if !self.knows_durable(now, publish.qos) {
+                // Whoever wants it is found where it is applied.
+                (is_wanted, shards) = (true, ALL_SHARDS);
+            }
             let is_full;
-            (proposal, is_full) =
-                self.propose_publish(now, publish, published, route.durable.shards);
+            (proposal, is_full) = self.propose_publish(now, publish, published, shards);
             match is_wanted {
                 _ if is_full && !publish.retain => ReasonCode::QuotaExceeded,
                 true => ReasonCode::Success,

@@ -22,6 +22,10 @@ pub struct MetaConfig {
     /// Longest encoded command: with [`COMMAND_BYTES_MAX`](super::COMMAND_BYTES_MAX) it goes to
     /// other brokers in one frame.
     pub command_bytes_max: usize,
+    /// Whether a message that no durable session is known to want is acknowledged by a copy of the
+    /// state only that the leader has confirmed of late, and proposed otherwise. Without, a node
+    /// that is cut off acknowledges it.
+    pub is_view_followed: bool,
     /// Intervals; the default is the production setting.
     pub timing: MetaTiming,
 }

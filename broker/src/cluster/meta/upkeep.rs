@@ -11,7 +11,6 @@ use broker_core::shard::{Operation, SessionStore};
 use broker_core::types::NodeId;
 use openraft::AsyncRuntime;
 use openraft::async_runtime::WatchReceiver;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::Leadership;
@@ -159,8 +158,8 @@ pub(super) async fn give_secret<E: Environment>(
             continue;
         }
         let mut bytes = [0; CLUSTER_SECRET_BYTES];
-        if SystemRandom::new().fill(&mut bytes).is_err() {
-            return tracing::error!("the system gives no random bytes: nobody comes in by SCRAM");
+        if let Err(error) = E::fill_random(&mut bytes) {
+            return tracing::error!(%error, "the cluster has no secret: nobody comes in by SCRAM");
         }
         if let Err(error) = proposals.propose(&Command::SetSecret(ClusterSecret(bytes))).await {
             tracing::debug!(%error, "the cluster has no secret yet");

@@ -18,6 +18,9 @@ use crate::shard::{
 };
 use crate::types::{ConnectionId, Millis, PacketId, QoS};
 
+/// Every shard.
+pub(in crate::engine) const ALL_SHARDS: u16 = u16::MAX;
+
 /// What a publisher waits for.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Published {
@@ -175,6 +178,12 @@ impl Engine {
         if let Some(durable) = &mut self.durable {
             durable.left = left;
         }
+    }
+
+    /// Whether this node would know of durable sessions that want a message.
+    pub(in crate::engine) fn knows_durable(&self, now: Millis, qos: QoS) -> bool {
+        qos == QoS::AtMostOnce
+            || self.durable.as_ref().is_none_or(|durable| durable.store.counts_at(now))
     }
 
     /// Whether durable sessions have subscribed to what a message is about.
