@@ -21,6 +21,7 @@ enum Command {
     Idle(mqtt_bench::idle::IdleArgs),
     Subscribe(mqtt_bench::subscribe::SubscribeArgs),
     Compare(mqtt_bench::compare::CompareArgs),
+    Cluster(mqtt_bench::cluster::ClusterArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Idle(args) => mqtt_bench::idle::main(&args),
         Command::Subscribe(args) => mqtt_bench::subscribe::main(&args),
         Command::Compare(args) => mqtt_bench::compare::main(&args),
+        Command::Cluster(args) => mqtt_bench::cluster::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
