@@ -15,4 +15,5 @@ mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
+pub mod totals;
 pub mod worker;

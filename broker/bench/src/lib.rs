@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod compare;
 pub mod connection;
 pub mod idle;
+pub mod interest;
 pub mod load;
 pub mod output;
 pub mod process;

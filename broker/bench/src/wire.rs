@@ -21,6 +21,8 @@ pub const PUBREL: u8 = 0x62;
 pub const PUBCOMP: u8 = 0x70;
 /// First byte of SUBACK.
 pub const SUBACK: u8 = 0x90;
+/// First byte of UNSUBACK.
+pub const UNSUBACK: u8 = 0xB0;
 /// First byte of PINGRESP.
 pub const PINGRESP: u8 = 0xD0;
 /// First byte of DISCONNECT.
@@ -288,6 +290,23 @@ pub fn subscribe<'f>(
         body.push(qos);
     }
     put_frame(0x82, &body, out);
+}
+
+/// Appends UNSUBSCRIBE.
+pub fn unsubscribe<'f>(
+    version: Version,
+    packet_id: u16,
+    filters: impl IntoIterator<Item = &'f str>,
+    out: &mut Vec<u8>,
+) {
+    let mut body = Vec::from(packet_id.to_be_bytes());
+    if version == Version::V5 {
+        body.push(0);
+    }
+    for filter in filters {
+        put_text(&mut body, filter);
+    }
+    put_frame(0xA2, &body, out);
 }
 
 /// Appends PUBACK, PUBREC, PUBREL or PUBCOMP, which are the same four bytes in both versions.
