@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod device;
+pub mod exactly_once;
 pub mod kind;
 pub mod local;
 pub mod optional;

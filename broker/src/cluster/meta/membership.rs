@@ -95,6 +95,7 @@ impl<E: Environment> MetaGroup<E> {
     /// # Errors
     /// `AlreadyInitialised` when the node has ever voted or written a log entry.
     pub async fn bootstrap(&self) -> Result<MetaStatus, MembershipError> {
+        let _alone = self.founding.lock().await;
         if !self.log.is_pristine() {
             return Err(MembershipError::AlreadyInitialised);
         }
@@ -127,7 +128,7 @@ impl<E: Environment> MetaGroup<E> {
             return Err(MembershipError::NotLinked { node });
         }
         let member = MemberNode { name: name.to_owned() };
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)]))).await
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), false).await
     }
 
     /// Gives a learner its vote.
@@ -151,7 +152,7 @@ impl<E: Environment> MetaGroup<E> {
         if lag > PROMOTION_LAG_MAX {
             return Err(MembershipError::NotCaughtUp { node, lag });
         }
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0]))).await
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), false).await
     }
 
     /// Takes a member out, voter or learner. Removing what is no member changes nothing.
@@ -170,18 +171,50 @@ impl<E: Environment> MetaGroup<E> {
             return Err(MembershipError::IsLeader { node });
         }
         if !member.is_voter {
-            return self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0]))).await;
+            return self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), false).await;
         }
-        let staying: Vec<_> =
-            status.members.iter().filter(|m| m.is_voter && m.node != node).collect();
+        self.check_quorum_without(&status, node)?;
+        // Not retained as a learner: it is out once this is committed.
+        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), false).await
+    }
+
+    /// Takes a voter's vote; it follows on as a learner. Demoting a learner changes nothing.
+    ///
+    /// # Errors
+    /// As `remove`, and `NotMember`.
+    pub async fn demote(
+        &self,
+        node: NodeId,
+        expected: Option<u64>,
+    ) -> Result<MetaStatus, MembershipError> {
+        let status = self.check_leading(expected)?;
+        let Some(member) = status.member(node) else {
+            return Err(MembershipError::NotMember { node, role: "a member" });
+        };
+        if !member.is_voter {
+            return Ok(status);
+        }
+        if node == self.links.node_id() {
+            return Err(MembershipError::IsLeader { node });
+        }
+        self.check_quorum_without(&status, node)?;
+        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), true).await
+    }
+
+    /// Of the voters that stay without `node`, most must be linked.
+    fn check_quorum_without(
+        &self,
+        status: &MetaStatus,
+        node: NodeId,
+    ) -> Result<(), MembershipError> {
+        let staying = status.members.iter().filter(|m| m.is_voter && m.node != node);
         let this = self.links.node_id();
         let is_reachable = |node| node == this || self.links.is_live(node);
-        let reachable = staying.iter().filter(|m| is_reachable(m.node)).count();
-        if reachable * 2 <= staying.len() {
+        let reachable = staying.clone().filter(|m| is_reachable(m.node)).count();
+        if reachable * 2 <= staying.count() {
             return Err(MembershipError::WouldLoseQuorum { node });
         }
-        // Not retained as a learner: it is out once this is committed.
-        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0]))).await
+        Ok(())
     }
 
     /// Asks a voter to stand for election: `to`, or the one whose log is furthest. Who leads
@@ -241,11 +274,12 @@ impl<E: Environment> MetaGroup<E> {
         }
     }
 
-    async fn change(&self, change: Change) -> Result<MetaStatus, MembershipError> {
+    /// Makes a change; voters that it removes become learners where `retains` says so.
+    async fn change(&self, change: Change, retains: bool) -> Result<MetaStatus, MembershipError> {
         let last_membership_log_id =
             *self.raft.metrics().borrow_watched().membership_config.log_id();
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
-        let changed = self.raft.change_membership_if(change, false, [unchanged]);
+        let changed = self.raft.change_membership_if(change, retains, [unchanged]);
         match E::Runtime::timeout(super::proposals::PROPOSE_TIMEOUT, changed).await {
             Ok(Ok(_)) => Ok(self.status()),
             Ok(Err(error)) => Err(self.explain(error)),

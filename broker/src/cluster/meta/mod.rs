@@ -12,6 +12,7 @@ mod membership;
 mod network;
 mod proposals;
 mod proposer;
+mod restore;
 mod service;
 mod sessions;
 mod start;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 pub use config::{MetaConfig, MetaError, MetaTiming};
 pub use membership::MembershipError;
 pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
+pub use restore::{CheckedState, StateCopy};
 pub use sessions::{SessionEvents, SessionNews, SessionsProposed};
 pub use start::{MetaParts, node_of_log};
 pub use state_machine::AppliedPolicy;
@@ -75,6 +77,8 @@ pub struct MetaGroup<E: Environment = Process> {
     leadership: watch::Receiver<Leadership>,
     heard: Heard<E>,
     heard_within: Duration,
+    /// Held by whoever founds the cluster here.
+    founding: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<E: Environment> MetaGroup<E> {

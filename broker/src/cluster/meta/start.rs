@@ -124,6 +124,7 @@ impl<E: Environment> MetaGroup<E> {
             leadership,
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
+            founding: Arc::default(),
         };
         meta.spawn_upkeep(&config.timing, clock);
         let service = RaftService {
