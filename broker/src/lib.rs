@@ -16,4 +16,5 @@ mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
+pub mod totals;
 pub mod worker;

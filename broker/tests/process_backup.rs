@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::path::Path;
+
 use broker_admin_api::{BrokerState, ErrorBody, Reason, Restored, Role, path};
 
 use support::broker::Broker;
 use support::client::{CONNACK, Client, connect};
 use support::eventually;
 use support::pki::Pki;
+use support::process::PROGRAM;
 
 const FOREIGN_ALLOWED: &str = "/v1/cluster/restore?allow_foreign=true";
 
@@ -149,7 +152,7 @@ fn a_backup_of_another_cluster_is_restored_only_where_that_is_asked_for() {
     let backup = backup(&full());
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::new(folder.path(), 1);
-    let other = Broker::stranger(folder, pki, 0, "01KANOTHER", &[]);
+    let other = Broker::stranger(Path::new(PROGRAM), folder, pki, 0, "01KANOTHER", &[]);
     let body = refused(&other, path::RESTORE, &backup);
     assert_eq!(body.reason, Reason::ForeignBackup);
     assert!(body.message.contains("01KANOTHER") && body.message.contains("allow_foreign=true"));

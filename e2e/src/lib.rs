@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the report of a test run goes to standard output")]
 
 pub mod bench;
+pub mod chaos;
 pub mod device;
 pub mod exactly_once;
 pub mod kind;

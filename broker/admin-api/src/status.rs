@@ -15,8 +15,11 @@ pub struct BrokerStatus {
     pub cluster_id: String,
     /// Version of the running binary, e.g. `0.1.0`.
     pub version: String,
-    /// Highest wire and disk format generation this binary speaks.
+    /// Highest feature level that this binary knows: what it can read of log, snapshots and links.
     pub feature_level: u32,
+    /// The cluster's feature level, what its brokers write; 0: an older broker that does not say.
+    #[serde(default)]
+    pub cluster_feature_level: u32,
     /// Where the broker stands in its life.
     pub state: BrokerState,
     /// Whether `/readyz` answers 200.

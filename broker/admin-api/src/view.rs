@@ -23,6 +23,8 @@ pub struct ClusterView {
     pub last_log_index: Option<u64>,
     /// Index of the last entry that it has applied.
     pub last_applied_index: Option<u64>,
+    /// The feature level that the cluster has agreed on.
+    pub feature_level: u32,
     /// Voters that may be lost before nothing can be acknowledged any more.
     pub losses_tolerated: u64,
     /// The members, sorted by name.

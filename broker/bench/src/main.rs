@@ -20,6 +20,7 @@ enum Command {
     Load(mqtt_bench::load::LoadArgs),
     Idle(mqtt_bench::idle::IdleArgs),
     Subscribe(mqtt_bench::subscribe::SubscribeArgs),
+    Interest(mqtt_bench::interest::InterestArgs),
     Compare(mqtt_bench::compare::CompareArgs),
 }
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Load(args) => mqtt_bench::load::main(&args),
         Command::Idle(args) => mqtt_bench::idle::main(&args),
         Command::Subscribe(args) => mqtt_bench::subscribe::main(&args),
+        Command::Interest(args) => mqtt_bench::interest::main(&args),
         Command::Compare(args) => mqtt_bench::compare::main(&args),
     };
     match result {

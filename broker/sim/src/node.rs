@@ -11,12 +11,13 @@ use broker::node::{
     Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId,
 };
 use broker_config::Config;
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{FEATURE_LEVEL_MAX, RetainedLimits};
 use broker_core::shard::SessionLimits;
 use broker_core::types::NodeId;
 use tokio::sync::mpsc;
 
 use crate::cluster::Cluster;
+use crate::count::Count;
 use crate::disk::Disk;
 use crate::environment::{SimClock, Simulated, elapsed, sleep, spawn};
 use crate::event::Event;
@@ -48,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) node: Option<Arc<Node>>,
     /// When the next process starts, where none runs.
     pub(crate) starts_at: Duration,
+    /// Whether its first disk was lost.
+    pub(crate) is_replaced: bool,
 }
 
 /// A running process of a broker.
@@ -80,6 +83,7 @@ impl Place {
             random,
             node: None,
             starts_at: Duration::ZERO,
+            is_replaced: false,
         }
     }
 
@@ -87,6 +91,7 @@ impl Place {
     pub(crate) fn lose_disk(&mut self) {
         self.disk = Disk::new(Random::new(self.random.number(), "disk"));
         self.id = NodeId(self.random.number());
+        self.is_replaced = true;
     }
 }
 
@@ -100,6 +105,9 @@ pub(crate) async fn start(cluster: &Cluster, place: usize) {
     let links = cluster.network.join(id, &name, &life);
     let (writer, recovered, snapshots, start) = disk.open();
     cluster.history.note(Event::Started { node: id, start });
+    if start == 1 && cluster.place(place, |place| place.is_replaced) {
+        cluster.history.count(Count::StartedEmpty);
+    }
     let seed = random.number();
     let parts =
         MetaParts { links: links.clone(), writer, recovered, snapshots, clock, start, seed };
@@ -166,7 +174,9 @@ fn meta_config(random: &mut Random) -> MetaConfig {
         cluster_id: "simulated".to_owned(),
         retained_limits: RetainedLimits::default(),
         session_limits: SessionLimits::default(),
+        feature_level_max: FEATURE_LEVEL_MAX,
         command_bytes_max: COMMAND_BYTES_MAX,
+        is_view_followed: true,
         timing,
     }
 }
@@ -204,6 +214,7 @@ async fn watch(cluster: Cluster, place: usize, node: Arc<Node>) {
         }
         if status.failure.is_some() {
             // By then its disk has been seen to.
+            cluster.history.count(Count::ConsensusStopped);
             crash(&cluster, place, true, "its consensus has stopped", Duration::from_secs(1));
             return;
         }

@@ -32,6 +32,7 @@ use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsParts};
 use crate::node::{Admission, Gate, ListenerCounters, MemoryCounters, WorkerHandle};
 use crate::tls::TlsStore;
+use crate::totals::Totals;
 
 use serve::{serve, serve_open};
 
@@ -53,6 +54,8 @@ pub struct AdminParts {
     pub links: Links,
     /// The hub.
     pub hub: Hub,
+    /// What all brokers do together.
+    pub totals: Totals,
     /// The workers.
     pub workers: Arc<[WorkerHandle]>,
     /// The listeners' counters.
@@ -106,6 +109,7 @@ fn context(parts: AdminParts) -> AdminContext {
         meta: parts.meta.clone(),
         links: parts.links.clone(),
         hub: parts.hub.clone(),
+        totals: parts.totals,
         workers: Arc::clone(&parts.workers),
         listeners: parts.listeners,
         admission: parts.admission,

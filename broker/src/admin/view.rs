@@ -27,6 +27,7 @@ pub(super) async fn cluster(State(context): State<AdminContext>) -> Json<Cluster
         membership_settled: meta.is_membership_settled,
         last_log_index: meta.last_log_index,
         last_applied_index: meta.last_applied_index,
+        feature_level: (*context.meta.feature_level().borrow()).into(),
         losses_tolerated: voters.saturating_sub(1) / 2,
         members,
     })

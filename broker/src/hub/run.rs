@@ -64,6 +64,7 @@ pub(super) fn start<E: Environment>(parts: HubParts<E>) -> Hub<E> {
         enforced: enforced.clone(),
         drain: drain.subscribe(),
         is_fenced: false,
+        is_alone: false,
         currency: Currency::new(parts.config.durability != Durability::Memory),
         workers: u32::try_from(parts.workers.len()).unwrap_or(u32::MAX).max(1),
         told: (0, None),
@@ -82,6 +83,7 @@ struct HubTask<E: Environment> {
     enforced: watch::Receiver<Option<broker_policy::Revision>>,
     drain: watch::Receiver<Option<Drain>>,
     is_fenced: bool,
+    is_alone: bool,
     currency: Currency,
     workers: u32,
     /// What the workers were told last: clients that each moves away a second, and where to.
@@ -197,6 +199,16 @@ impl<E: Environment> HubTask<E> {
             tracing::debug!(reason, "clients are not let in");
         }
         self.gate.set(verdict.gate);
+        lock(&self.core).set_alone(verdict.is_alone);
+        if verdict.is_alone != self.is_alone {
+            match verdict.is_alone {
+                true => tracing::warn!(
+                    "no leader is heard: this broker serves what needs no quorum (partition_policy)"
+                ),
+                false => tracing::info!("this broker serves with the cluster again"),
+            }
+        }
+        self.is_alone = verdict.is_alone;
         if verdict.is_fenced && !self.is_fenced {
             tracing::warn!("this broker may not speak for the cluster: disconnecting its clients");
         }

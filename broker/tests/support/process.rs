@@ -44,7 +44,11 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         pid_file: None,
         durability: Default::default(),
         partition_policy: Default::default(),
-        cluster: Some(RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() }),
+        cluster: Some(RawCluster {
+            name: "fleet".to_owned(),
+            id: CLUSTER_ID.to_owned(),
+            feature_level_max: None,
+        }),
         peers: Some(RawPeers {
             listen: local(free_port()),
             discovery: RawDiscovery::Static(Vec::<RawStaticPeer>::new()),
@@ -69,6 +73,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         limits: Default::default(),
         sys: Default::default(),
         redirect: Default::default(),
+        durability_rules: Vec::new(),
         rewrites: Vec::new(),
         auto_subscriptions: Vec::new(),
         delayed: Default::default(),
@@ -110,9 +115,17 @@ pub(crate) fn write_config(pki: &Pki, config: &RawConfig, name: &str) -> PathBuf
     path
 }
 
+/// Today's program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mqtt-broker");
+
 /// The program, to be called with arguments.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-broker"));
+    program_at(Path::new(PROGRAM))
+}
+
+/// Another one.
+fn program_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
     for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME", "DUNLIN_METRICS_ADDRESS"] {
         command.env_remove(name);
     }
@@ -129,14 +142,28 @@ pub(crate) struct Process {
 impl Process {
     /// Starts broker `name` and waits until its admin API answers.
     pub(crate) fn start(config: &RawConfig, path: &Path, name: &str) -> Self {
-        let process = Self::spawn(config, path, name);
+        Self::start_program(Path::new(PROGRAM), config, path, name)
+    }
+
+    /// The same with another program.
+    pub(crate) fn start_program(
+        program: &Path,
+        config: &RawConfig,
+        path: &Path,
+        name: &str,
+    ) -> Self {
+        let process = Self::spawn_program(program, config, path, name);
         process.log("started");
         process
     }
 
     /// Starts it without waiting.
     pub(crate) fn spawn(config: &RawConfig, path: &Path, name: &str) -> Self {
-        let mut child = program()
+        Self::spawn_program(Path::new(PROGRAM), config, path, name)
+    }
+
+    fn spawn_program(program: &Path, config: &RawConfig, path: &Path, name: &str) -> Self {
+        let mut child = program_at(program)
             .args(["run", "--name", name, "--config"])
             .arg(path)
             .stderr(Stdio::piped())

@@ -1,7 +1,10 @@
 use broker_policy::{PolicyChange, Record, Settings};
 
 use super::*;
-use crate::cluster_state::{CLUSTER_SECRET_BYTES, ClusterSecret, RetainedLimits, StateSnapshot};
+use crate::cluster_state::{
+    CLUSTER_SECRET_BYTES, ClusterSecret, FEATURE_LEVEL_FIRST, FEATURE_LEVEL_MAX, RetainedLimits,
+    StateSnapshot,
+};
 
 fn batch(commands: &[Command]) -> CommandBatch {
     let items: Vec<_> = commands.iter().map(|command| command.encode().unwrap()).collect();
@@ -134,4 +137,44 @@ fn the_first_secret_stays_and_goes_along_with_a_snapshot() {
     assert_eq!(reader.get(), Some(&secret(1)));
     assert!(StateSnapshot::decode(written[..20].to_vec().into()).is_err());
     assert!(!format!("{:?}", Command::SetSecret(secret(77))).contains("77"));
+}
+
+#[test]
+fn a_snapshot_of_the_first_feature_level_is_as_it_was_before_there_were_levels() {
+    let written = ClusterState::default().snapshot().encode().unwrap();
+    assert_eq!(written[..2], [3, 0], "the version that has no level, and no secret");
+    let read = StateSnapshot::decode(written.into()).unwrap();
+    let mut state = ClusterState::default();
+    state.install(read);
+    assert_eq!(state.feature_level(), FEATURE_LEVEL_FIRST);
+}
+
+#[test]
+fn a_feature_level_rises_never_falls_and_goes_along_with_a_snapshot() {
+    let mut state = ClusterState::default();
+    let raise = |level| batch(&[Command::RaiseFeatureLevel { level }]);
+    let applied = state.apply(1, &raise(FEATURE_LEVEL_MAX)).unwrap();
+    assert_eq!(applied.outcomes, [Outcome::FeatureLevel { level: FEATURE_LEVEL_MAX }]);
+    assert!(matches!(applied.effects[..], [Effect::FeatureLevelRaised { .. }]));
+    let again = state.apply(2, &raise(FEATURE_LEVEL_FIRST)).unwrap();
+    assert_eq!(again.outcomes, [Outcome::FeatureLevel { level: FEATURE_LEVEL_MAX }]);
+    assert!(again.effects.is_empty());
+    let mut other = ClusterState::default();
+    let written = state.snapshot().encode().unwrap();
+    assert_eq!(written[..3], [4, FEATURE_LEVEL_MAX as u8, 0]);
+    other.install(StateSnapshot::decode(written.into()).unwrap());
+    assert_eq!(other.feature_level(), FEATURE_LEVEL_MAX);
+}
+
+#[test]
+fn a_level_that_this_broker_does_not_know_is_refused_with_both_levels_named() {
+    let level = FEATURE_LEVEL_MAX + 1;
+    let both = |text: String| {
+        assert!(text.contains(&format!("level {level}")), "{text}");
+        assert!(text.contains(&format!("up to {FEATURE_LEVEL_MAX}: run a newer one")), "{text}");
+    };
+    let entry = batch(&[Command::RaiseFeatureLevel { level }]);
+    both(ClusterState::default().apply(1, &entry).unwrap_err().to_string());
+    let snapshot = [&[4][..], &level.to_le_bytes(), &[0; 16]].concat();
+    both(StateSnapshot::decode(snapshot.into()).unwrap_err().to_string());
 }

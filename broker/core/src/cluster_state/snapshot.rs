@@ -1,9 +1,10 @@
 //! The whole replicated state as bytes. Pure.
 //!
-//! Layout, little endian: `[u8 version][u8 number of secrets, 0 or 1][secret][u32 length]
-//! [policy records as JSON][u64 messages]`, then per message `[u32 length][topic and message as
-//! postcard]`, then the durable sessions in a layout of their own. Version 2 had no secret and no
-//! delayed messages with the sessions, version 1 no sessions.
+//! Layout, little endian: `[u8 version][u16 feature level][u8 number of secrets, 0 or 1][secret]
+//! [u32 length][policy records as JSON][u64 messages]`, then per message `[u32 length][topic and
+//! message as postcard]`, then the durable sessions in a layout of their own. Version 3 has no feature
+//! level and is written while that is 1, as then members may know no other; version 2 had no secret
+//! and no delayed messages with the sessions, version 1 no sessions.
 
 use std::sync::Arc;
 
@@ -11,13 +12,17 @@ use broker_policy::{Policy, Record};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::apply::ClusterState;
+use super::feature_level::{FEATURE_LEVEL_FIRST, FEATURE_LEVEL_MAX};
 use super::retained_store::{Chunks, ChunksBuilder, Item};
 use super::secret::{CLUSTER_SECRET_BYTES, ClusterSecret};
 use crate::retained::RetainedMessage;
 use crate::shard::SessionsSnapshot;
 
-/// Version of the layout.
-const VERSION: u8 = 3;
+/// Newest version of the layout.
+const VERSION: u8 = 4;
+
+/// The one that is written at the first feature level.
+const FIRST_LEVEL_VERSION: u8 = 3;
 
 /// The state as of one moment: cheap to take, expensive to encode, so that another thread can.
 #[derive(Debug, Clone)]
@@ -26,6 +31,7 @@ pub struct StateSnapshot {
     chunks: Chunks,
     sessions: SessionsSnapshot,
     secret: Option<ClusterSecret>,
+    feature_level: u16,
 }
 
 /// The bytes hold no state that this version can read.
@@ -38,6 +44,15 @@ pub enum SnapshotError {
     NewerVersion {
         /// Its version.
         found: u8,
+    },
+    /// The cluster writes what this version does not know.
+    #[error(
+        "the cluster is at feature level {level}, this broker knows up to {FEATURE_LEVEL_MAX}: run a \
+         newer one"
+    )]
+    NewerFeatureLevel {
+        /// The cluster's level.
+        level: u16,
     },
     /// They are not what was written.
     #[error("state snapshot is damaged: {what}")]
@@ -62,6 +77,7 @@ impl ClusterState {
             chunks: self.retained().chunks(),
             sessions: self.sessions().snapshot(),
             secret: self.secret().get().copied(),
+            feature_level: self.feature_level(),
         }
     }
 
@@ -71,6 +87,7 @@ impl ClusterState {
         self.retained().replace(snapshot.chunks);
         self.sessions().install(snapshot.sessions);
         self.set_policy(snapshot.policy);
+        self.set_feature_level(snapshot.feature_level);
         if let Some(secret) = snapshot.secret {
             self.secret().get_or_init(|| secret);
         }
@@ -87,8 +104,14 @@ impl StateSnapshot {
         let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
         let records = serde_json::to_vec(&records).map_err(|e| failed(e.to_string()))?;
         let length = u32::try_from(records.len()).map_err(|e| failed(e.to_string()))?;
-        let mut out = Vec::with_capacity(records.len() + CLUSTER_SECRET_BYTES + 14);
-        out.put_u8(VERSION);
+        let mut out = Vec::with_capacity(records.len() + CLUSTER_SECRET_BYTES + 16);
+        match self.feature_level {
+            FEATURE_LEVEL_FIRST => out.put_u8(FIRST_LEVEL_VERSION),
+            level => {
+                out.put_u8(VERSION);
+                out.put_u16_le(level);
+            }
+        }
         out.put_u8(u8::from(self.secret.is_some()));
         if let Some(secret) = &self.secret {
             out.put_slice(secret.as_bytes());
@@ -117,6 +140,13 @@ impl StateSnapshot {
         let version = bytes.try_get_u8().map_err(|_| damaged("no version"))?;
         if version > VERSION {
             return Err(SnapshotError::NewerVersion { found: version });
+        }
+        let feature_level = match version {
+            ..4 => FEATURE_LEVEL_FIRST,
+            _ => bytes.try_get_u16_le().map_err(|_| damaged("feature level"))?,
+        };
+        if feature_level > FEATURE_LEVEL_MAX {
+            return Err(SnapshotError::NewerFeatureLevel { level: feature_level });
         }
         let secret = match version {
             ..3 => None,
@@ -147,7 +177,10 @@ impl StateSnapshot {
                 .ok_or_else(|| damaged("session"))?,
         };
         match bytes.is_empty() {
-            true => Ok(Self { policy, chunks: builder.finish(), sessions, secret }),
+            true => {
+                let chunks = builder.finish();
+                Ok(Self { policy, chunks, sessions, secret, feature_level })
+            }
             false => Err(damaged("bytes behind the last session")),
         }
     }

@@ -56,6 +56,19 @@ pub enum MembershipError {
         /// The node.
         node: NodeId,
     },
+    /// The node can't read what the cluster writes.
+    #[error(
+        "node {node} knows feature levels up to {known}, the cluster is at {level}: run the version \
+         there that the other brokers run"
+    )]
+    TooOld {
+        /// The node.
+        node: NodeId,
+        /// Highest level that it knows.
+        known: u16,
+        /// The cluster's level.
+        level: u16,
+    },
     /// The node's log is too far behind.
     #[error("node {node} is {lag} entries behind")]
     NotCaughtUp {
@@ -95,7 +108,7 @@ impl<E: Environment> MetaGroup<E> {
     /// # Errors
     /// `AlreadyInitialised` when the node has ever voted or written a log entry.
     pub async fn bootstrap(&self) -> Result<MetaStatus, MembershipError> {
-        let _alone = self.founding.lock().await;
+        let _alone = self.steps.lock().await;
         if !self.log.is_pristine() {
             return Err(MembershipError::AlreadyInitialised);
         }
@@ -113,19 +126,24 @@ impl<E: Environment> MetaGroup<E> {
     /// Adds a linked node without a vote. Adding a member again changes nothing.
     ///
     /// # Errors
-    /// `NotLeader`, `NotLinked`, `Changed`, `Unsettled`, `TimedOut`, `Stopped`.
+    /// `NotLeader`, `NotLinked`, `TooOld`, `Changed`, `Unsettled`, `TimedOut`, `Stopped`.
     pub async fn add_learner(
         &self,
         node: NodeId,
         name: &str,
         expected: Option<u64>,
     ) -> Result<MetaStatus, MembershipError> {
+        let _step = self.steps.lock().await;
         let status = self.check_leading(expected)?;
         if status.member(node).is_some() {
             return Ok(status);
         }
-        if !self.links.is_live(node) {
+        let Some(known) = self.links.feature_level_max(node) else {
             return Err(MembershipError::NotLinked { node });
+        };
+        let level = *self.feature_level().borrow();
+        if known < level {
+            return Err(MembershipError::TooOld { node, known, level });
         }
         let member = MemberNode { name: name.to_owned() };
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), false).await
@@ -178,10 +196,10 @@ impl<E: Environment> MetaGroup<E> {
         self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), false).await
     }
 
-    /// Takes a voter's vote; it follows on as a learner. Demoting a learner changes nothing.
+    /// Takes a voter's vote; it goes on as a learner. A learner is left as it is.
     ///
     /// # Errors
-    /// As `remove`, and `NotMember`.
+    /// As `remove`, with `NotMember` for a node that is none.
     pub async fn demote(
         &self,
         node: NodeId,
@@ -191,27 +209,28 @@ impl<E: Environment> MetaGroup<E> {
         let Some(member) = status.member(node) else {
             return Err(MembershipError::NotMember { node, role: "a member" });
         };
-        if !member.is_voter {
-            return Ok(status);
-        }
         if node == self.links.node_id() {
             return Err(MembershipError::IsLeader { node });
+        }
+        if !member.is_voter {
+            return Ok(status);
         }
         self.check_quorum_without(&status, node)?;
         self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), true).await
     }
 
-    /// Of the voters that stay without `node`, most must be linked.
+    /// Of the voters that stay, a quorum must be linked.
     fn check_quorum_without(
         &self,
         status: &MetaStatus,
         node: NodeId,
     ) -> Result<(), MembershipError> {
-        let staying = status.members.iter().filter(|m| m.is_voter && m.node != node);
+        let staying: Vec<_> =
+            status.members.iter().filter(|m| m.is_voter && m.node != node).collect();
         let this = self.links.node_id();
         let is_reachable = |node| node == this || self.links.is_live(node);
-        let reachable = staying.clone().filter(|m| is_reachable(m.node)).count();
-        if reachable * 2 <= staying.count() {
+        let reachable = staying.iter().filter(|m| is_reachable(m.node)).count();
+        if reachable * 2 <= staying.len() {
             return Err(MembershipError::WouldLoseQuorum { node });
         }
         Ok(())
@@ -274,12 +293,15 @@ impl<E: Environment> MetaGroup<E> {
         }
     }
 
-    /// Makes a change; voters that it removes become learners where `retains` says so.
-    async fn change(&self, change: Change, retains: bool) -> Result<MetaStatus, MembershipError> {
+    async fn change(
+        &self,
+        change: Change,
+        is_retained: bool,
+    ) -> Result<MetaStatus, MembershipError> {
         let last_membership_log_id =
             *self.raft.metrics().borrow_watched().membership_config.log_id();
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
-        let changed = self.raft.change_membership_if(change, retains, [unchanged]);
+        let changed = self.raft.change_membership_if(change, is_retained, [unchanged]);
         match E::Runtime::timeout(super::proposals::PROPOSE_TIMEOUT, changed).await {
             Ok(Ok(_)) => Ok(self.status()),
             Ok(Err(error)) => Err(self.explain(error)),

@@ -74,7 +74,7 @@ impl<E: Environment> MetaGroup<E> {
     /// `AlreadyInitialised` when the node has ever voted or written a log entry; `Stopped`;
     /// `TimedOut` when it does not lead in time.
     pub async fn restore(&self, restored: CheckedState) -> Result<MetaStatus, MembershipError> {
-        let _alone = self.founding.lock().await;
+        let _alone = self.steps.lock().await;
         if !self.log.is_pristine() {
             return Err(MembershipError::AlreadyInitialised);
         }

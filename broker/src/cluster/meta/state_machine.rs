@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use broker_core::cluster_state::{
-    ClusterState, Effect, RetainedStore, SharedSecret, StateSnapshot,
+    ClusterState, Effect, FEATURE_LEVEL_FIRST, RetainedStore, SharedSecret, StateSnapshot,
 };
 use broker_core::shard::SessionStore;
 use broker_core::types::NodeId;
@@ -69,6 +69,7 @@ pub(super) struct StateMachine<E: Environment = Process> {
     /// newer one that the leader sent meanwhile, as the log before that one is gone.
     file: Arc<tokio::sync::Mutex<()>>,
     policy: watch::Sender<AppliedPolicy>,
+    feature_level: watch::Sender<u16>,
     applied: Arc<Applied>,
     /// This node and its process.
     this: (NodeId, u64),
@@ -96,6 +97,7 @@ impl<E: Environment> StateMachine<E> {
             })),
             file: Arc::default(),
             policy: watch::Sender::new(AppliedPolicy::default()),
+            feature_level: watch::Sender::new(FEATURE_LEVEL_FIRST),
             applied: Arc::default(),
             this,
             events: Arc::default(),
@@ -112,6 +114,11 @@ impl<E: Environment> StateMachine<E> {
     /// The policy as of the last applied entry, and its changes from now on.
     pub(super) fn watch_policy(&self) -> watch::Receiver<AppliedPolicy> {
         self.policy.subscribe()
+    }
+
+    /// What may be written, and its changes from now on.
+    pub(super) fn watch_feature_level(&self) -> watch::Receiver<u16> {
+        self.feature_level.subscribe()
     }
 
     /// The retained messages; the store stays the same over restores.
@@ -172,6 +179,7 @@ impl<E: Environment> StateMachine<E> {
             ..Growth::default()
         };
         inner.snapshot = Some(meta);
+        self.feature_level.send_replace(inner.state.feature_level());
         self.announce_policy(&inner);
         self.events.everything();
         self.applied.set(inner.applied.map_or(0, |applied| applied.index));
@@ -205,6 +213,9 @@ impl<E: Environment> StateMachine<E> {
                 for effect in applied.effects {
                     match effect {
                         Effect::PolicyChanged { .. } => has_new_policy = true,
+                        Effect::FeatureLevelRaised { level } => {
+                            self.feature_level.send_replace(level);
+                        }
                         Effect::SessionsReady { sessions } => {
                             let (node, start) = self.this;
                             self.events.sessions_ready(node, start, sessions);

@@ -251,6 +251,7 @@ impl SimulatedCluster {
             cluster_id: CLUSTER_ID.to_owned(),
             version: "0.1.0".to_owned(),
             feature_level: 1,
+            cluster_feature_level: 1,
             state: match (broker.has_state, is_serving) {
                 _ if broker.is_draining => BrokerState::Draining,
                 (false, _) => BrokerState::Uninitialised,

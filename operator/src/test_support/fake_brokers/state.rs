@@ -109,6 +109,7 @@ impl State {
             cluster_id: self.cluster_id.clone(),
             version: broker.version.clone(),
             feature_level: 1,
+            cluster_feature_level: 1,
             state,
             ready: state == BrokerState::Serving,
             ready_message: String::new(),
