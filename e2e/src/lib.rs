@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod device;
+pub mod exactly_once;
 pub mod kind;
 pub mod local;
 pub mod optional;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{DrainStatus, NodeId};
 
 /// Answer to `GET /v1/status`. Facts of one moment, as this broker sees them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct BrokerStatus {
     pub connections: u64,
     /// Sessions held here, connected or not.
     pub sessions: u64,
+    /// How far a drain has come.
+    #[serde(default)]
+    pub drain: DrainStatus,
     /// SHA-256 of the configuration file in force, as the operator rendered it.
     pub config_digest: String,
     /// Certificates and trust in force.

@@ -37,6 +37,7 @@ pub(super) fn read(context: &AdminContext) -> BrokerStatus {
         policy: policy(context),
         connections: readings().map(|engine| engine.connections).sum(),
         sessions: readings().map(|engine| engine.sessions).sum(),
+        drain: super::drain::read(context),
         config_digest: context.facts.config_digest.clone(),
         certificates: context.tls.status(),
         peers: peers(context, &meta),

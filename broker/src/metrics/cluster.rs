@@ -23,6 +23,14 @@ impl Metrics {
                 ("learner", is(MetaRole::Learner)),
             ],
         )?;
+        let voters = meta.members.iter().filter(|member| member.is_voter).count() as u64;
+        page.family(
+            Kind::Gauge,
+            "raft_members",
+            "Members of the meta group.",
+            "part",
+            &[("voter", voters), ("learner", meta.members.len() as u64 - voters)],
+        )?;
         page.single(Kind::Gauge, "raft_term", "Current term of the meta group.", meta.term)?;
         let index = |index: Option<u64>| index.unwrap_or(0);
         let last = index(meta.last_log_index);

@@ -14,7 +14,7 @@ use super::client::Client;
 use super::eventually;
 use super::node::policy;
 use super::pki::{CLUSTER_ID, Pki};
-use super::process::{PROGRAM, Process, config, request, write_config};
+use super::process::{PROGRAM, Process, config, request, request_bytes, write_config};
 
 /// One broker of a cluster called `fleet`.
 pub(crate) struct Broker {
@@ -60,15 +60,28 @@ impl Broker {
 
     /// The same, with another configuration.
     pub(crate) fn cluster_with(size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
-        Self::cluster_from(Path::new(PROGRAM), size, change)
+        Self::founded_from(Self::unfounded(Path::new(PROGRAM), size, change), size)
     }
 
     /// The same, of another program.
     pub(crate) fn cluster_of(program: &Path, size: usize) -> Vec<Self> {
-        Self::cluster_from(program, size, |_| {})
+        Self::founded_from(Self::unfounded(program, size, |_| {}), size)
     }
 
-    fn cluster_from(program: &Path, size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
+    /// The same; the last ones stay without a vote.
+    pub(crate) fn cluster_with_voters(size: usize, voters: usize) -> Vec<Self> {
+        Self::founded_from(Self::unfounded(Path::new(PROGRAM), size, |_| {}), voters)
+    }
+
+    /// Brokers whose first one makes itself a cluster as it is told; the others become voters.
+    pub(crate) fn cluster_founded_by(size: usize, found: impl FnOnce(&Self)) -> Vec<Self> {
+        let brokers = Self::unfounded(Path::new(PROGRAM), size, |_| {});
+        found(&brokers[0]);
+        brokers[0].admit_all(&brokers[1..], size);
+        brokers
+    }
+
+    fn unfounded(program: &Path, size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let pki = Arc::new(Pki::new(folder.path(), size));
         let mut raws: Vec<RawConfig> = (0..size).map(|_| config(&pki)).collect();
@@ -78,15 +91,13 @@ impl Broker {
             raw.data_dir = folder.path().join(format!("data-{ordinal}"));
             raw.peers.as_mut().unwrap().discovery = RawDiscovery::Static(peers.clone());
         }
-        let brokers: Vec<Self> = raws
-            .into_iter()
-            .enumerate()
-            .map(|(ordinal, raw)| Self::spawn(program, &folder, &pki, raw, ordinal))
-            .collect();
+        let raws = raws.into_iter().enumerate();
+        raws.map(|(ordinal, raw)| Self::spawn(program, &folder, &pki, raw, ordinal)).collect()
+    }
+
+    fn founded_from(brokers: Vec<Self>, voters: usize) -> Vec<Self> {
         brokers[0].found();
-        for broker in &brokers[1..] {
-            brokers[0].admit(broker);
-        }
+        brokers[0].admit_all(&brokers[1..], voters);
         brokers[0].set_policy(&policy(&["pump"]));
         let wanted = policy(&["pump"]).revision().to_string();
         for broker in &brokers {
@@ -97,6 +108,12 @@ impl Broker {
             });
         }
         brokers
+    }
+
+    fn admit_all(&self, others: &[Self], voters: usize) {
+        for (number, other) in (1..).zip(others) {
+            self.admit(other, number < voters);
+        }
     }
 
     /// A broker that doesn't belong to the cluster whose brokers' addresses it is given: its
@@ -152,6 +169,11 @@ impl Broker {
         request(self.process.admin, &self.administrator, method, path, body).unwrap()
     }
 
+    /// The same for bodies of any bytes.
+    pub(crate) fn call_bytes(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        request_bytes(self.process.admin, &self.administrator, method, path, body).unwrap()
+    }
+
     /// The value of a metric, with its labels.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let (code, text) = self.call("GET", "/metrics", "");
@@ -175,12 +197,15 @@ impl Broker {
         assert_eq!(code, 200, "{answer}");
     }
 
-    /// Makes `other` a voter; this broker leads.
-    fn admit(&self, other: &Self) {
+    /// Makes `other` a member, and a voter where it is to vote; this broker leads.
+    fn admit(&self, other: &Self, votes: bool) {
         let status = other.status();
         let (node_id, name) = (status.node_id, status.name);
         let learner = AddLearnerRequest { node_id, name, expected_membership_log_index: None };
         self.until_accepted(path::LEARNERS, &serde_json::to_string(&learner).unwrap());
+        if !votes {
+            return;
+        }
         let voter = PromoteRequest { node_id, expected_membership_log_index: None };
         self.until_accepted(path::VOTERS, &serde_json::to_string(&voter).unwrap());
     }

@@ -244,6 +244,18 @@ pub(crate) fn request(
     path: &str,
     body: &str,
 ) -> std::io::Result<(u16, String)> {
+    let (status, body) = request_bytes(address, config, method, path, body.as_bytes())?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The same for bodies of any bytes.
+pub(crate) fn request_bytes(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> std::io::Result<(u16, Vec<u8>)> {
     let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;
     tcp.set_read_timeout(Some(DEADLINE))?;
     let name = ServerName::try_from("localhost").unwrap();
@@ -252,9 +264,11 @@ pub(crate) fn request(
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )?;
+    // Who refuses a long body need not read all of it.
+    let _ = stream.write_all(body);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}
@@ -262,9 +276,27 @@ pub(crate) fn request(
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
         Err(error) => return Err(error),
     }
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let body = answer.get(end + 4..).unwrap_or_default();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no answer: {head:?}")))?;
-    Ok((status, body.to_owned()))
+    if head.contains("transfer-encoding: chunked") {
+        return Ok((status, joined(body).ok_or(std::io::ErrorKind::UnexpectedEof)?));
+    }
+    Ok((status, body.to_vec()))
+}
+
+/// The chunks of a body in one; `None` when the last one is missing.
+fn joined(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(all);
+        }
+        all.extend_from_slice(body.get(end + 2..end + 2 + length)?);
+        body = body.get(end + 4 + length..)?;
+    }
 }

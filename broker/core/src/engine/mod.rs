@@ -110,6 +110,8 @@ pub struct Engine {
     /// Quotas of all clients of a listener together, by its number.
     listener_limits: Vec<Option<Box<RateLimit>>>,
     pressure: pressure::PressureState,
+    /// Where clients are sent that a drain moves away.
+    drain_reference: Option<Arc<str>>,
     /// Where sessions that outlive their connections are kept by the replicated state.
     durable: Option<Box<durable::Durable>>,
     effects: Vec<Effect>,
@@ -137,6 +139,7 @@ impl Engine {
             random: random::Random::new(config.seed),
             listener_limits: rate::listener_limits(&config.listener_rates),
             pressure: pressure::PressureState::default(),
+            drain_reference: None,
             config,
             policy,
             retained,

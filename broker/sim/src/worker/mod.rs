@@ -182,7 +182,7 @@ impl Worker {
             }
             ToWorker::PublishLive(message) => engine.publish_live(now, &message),
             ToWorker::SessionDrops(drops) => engine.count_drops(&drops),
-            ToWorker::Drain { clients_per_second } => {
+            ToWorker::Drain { clients_per_second, .. } => {
                 self.drains_at = (clients_per_second > 0).then(instant);
             }
             ToWorker::Accept(_) | ToWorker::Sys(_) | ToWorker::Pressure(_) | ToWorker::Stop => {}

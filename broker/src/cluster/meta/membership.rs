@@ -108,6 +108,7 @@ impl<E: Environment> MetaGroup<E> {
     /// # Errors
     /// `AlreadyInitialised` when the node has ever voted or written a log entry.
     pub async fn bootstrap(&self) -> Result<MetaStatus, MembershipError> {
+        let _alone = self.steps.lock().await;
         if !self.log.is_pristine() {
             return Err(MembershipError::AlreadyInitialised);
         }

@@ -151,6 +151,12 @@ impl<E: Environment> StateMachine<E> {
         lock(&self.inner).applied.map(|applied| applied.index)
     }
 
+    /// The whole state, and the last entry that it holds the effect of.
+    pub(super) fn copy(&self) -> Option<(LogId, StateSnapshot)> {
+        let inner = lock(&self.inner);
+        Some((inner.applied?, inner.state.snapshot()))
+    }
+
     /// The membership as of the last applied entry.
     pub(super) fn membership(&self) -> Membership<u64, MemberNode> {
         lock(&self.inner).membership.membership().clone()

@@ -65,6 +65,7 @@ fn broker(ordinal: u64) -> Observed {
             },
             connections: 5,
             sessions: 5,
+            drain: Default::default(),
             config_digest: "d".into(),
             certificates: CertificateStatus {
                 server: Some(ServedCertificate {
