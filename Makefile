@@ -12,12 +12,14 @@ SECONDS ?= 60
 # How many seeds are simulated, from which on: make sim SEEDS=1000 SEED=5000.
 SEEDS ?= 1000
 SEED ?= 1
+# How many faults real brokers meet: make chaos FAULTS=300 SEED=7.
+FAULTS ?= 300
 # `make images VERSION=0.1.1` builds a broker that says 0.1.1, as the image's tag does.
 ifeq ($(origin VERSION),command line)
 export DUNLIN_VERSION := $(VERSION)
 endif
 
-.PHONY: help build run test sim fuzz e2e bench bench-micro verify fix crds images push clean
+.PHONY: help build run test sim chaos fuzz e2e bench bench-micro verify fix crds images push clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,13 +37,17 @@ sim: ## clusters under virtual time and seeded faults (SEEDS=1000 SEED=1)
 	$(CARGO) build --workspace --release --bins
 	$(TARGET)/release/broker-sim --seed $(SEED) --seeds $(SEEDS) --jobs $$(nproc)
 
+chaos: ## real brokers, partitions, kills and clients that count (FAULTS=300 SEED=1)
+	$(CARGO) build --workspace --release --bins
+	$(TARGET)/release/dunlin-e2e chaos --binaries $(TARGET)/release --faults $(FAULTS) --seed $(SEED)
+
 fuzz: ## every fuzz target for a minute (SECONDS=600), two at a time
 	FUZZ_SECONDS=$(SECONDS) ./broker/fuzz/fuzz.sh
 
 e2e: ## the tests on kind: images, chart, upgrade under traffic, node loss
 	./e2e/kind.sh
 
-bench: build ## the figures: CPU per message beside Mosquitto, edit to enforced, operator memory
+bench: build ## the figures: CPU per message beside Mosquitto, a cluster's costs and failover, edit to enforced
 	./e2e/bench.sh
 
 bench-micro: ## decode, encode, match, rights, without sockets (ARGS='-- decode' selects)

@@ -30,6 +30,12 @@ fi
 [ -n "${DUNLIN_TEST_NODE:-}" ] || echo "== no Node.js with MQTT.js: its tests are left out"
 command -v mosquitto_pub >/dev/null || echo "== mosquitto_pub, mosquitto_sub and mosquitto_rr are not installed: their tests are left out"
 
+if previous=$(./e2e/previous.sh); then
+	export DUNLIN_PREVIOUS_BROKER=$previous
+else
+	echo "== mqtt-broker of the version before could not be built: its test is left out"
+fi
+
 if ./e2e/apiserver.sh available; then
 	echo "== a real Kubernetes API server"
 	api=$(mktemp -d)

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod backup;
 pub mod cluster;
 pub mod hub;
 pub mod identity;
@@ -15,4 +16,5 @@ mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
+pub mod totals;
 pub mod worker;

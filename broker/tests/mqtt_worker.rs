@@ -359,20 +359,24 @@ fn a_worker_reads_nothing_while_the_hub_does_not_take_and_loses_nothing() {
     drop(newcomers);
 }
 
+fn drain_at(clients_per_second: u32) -> ToWorker {
+    ToWorker::Drain { clients_per_second, server_reference: None }
+}
+
 #[test]
 fn a_drain_moves_clients_away_at_its_pace_until_it_is_ended() {
     let node = Node::start(Options { workers: 1, ..Options::default() });
     let mut clients: Vec<_> = (0..20).map(|n| plain(&node, &format!("c{n}"))).collect();
     let gone = |node: &Node| 20 - node.plain_reading().connections;
-    node.tell_workers(|| ToWorker::Drain { clients_per_second: 2 });
+    node.tell_workers(|| drain_at(2));
     eventually("one has gone", || (gone(&node) >= 1).then_some(()));
-    node.tell_workers(|| ToWorker::Drain { clients_per_second: 0 });
+    node.tell_workers(|| drain_at(0));
     assert!(gone(&node) < 20, "ten seconds of clients are not gone at once");
-    node.tell_workers(|| ToWorker::Drain { clients_per_second: 10_000 });
+    node.tell_workers(|| drain_at(10_000));
     for client in &mut clients {
         assert_eq!(client.expect(DISCONNECT).body[0], 0x8B);
     }
-    node.tell_workers(|| ToWorker::Drain { clients_per_second: 0 });
+    node.tell_workers(|| drain_at(0));
     // The drain is over: who comes stays.
     plain(&node, "back").ping();
 }

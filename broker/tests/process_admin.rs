@@ -4,8 +4,8 @@
 mod support;
 
 use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, DrainRequest, ErrorBody,
-    NodeId, Reason, RemoveRequest, Role, TransferRequest, path,
+    AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, ClusterView, DrainRequest,
+    ErrorBody, NodeId, Reason, RemoveRequest, Role, ShardsView, TransferRequest, path,
 };
 use broker_policy::Policy;
 
@@ -46,6 +46,8 @@ fn only_probes_and_metrics_are_open_to_who_shows_no_certificate() {
     let (code, metrics) = ask("GET", path::METRICS);
     assert_eq!(code, 200);
     for name in [
+        "draining",
+        "raft_members",
         "raft_term",
         "connections",
         "listener_paused_total",
@@ -110,8 +112,16 @@ fn a_wrong_request_is_told_what_to_change() {
     let (code, body) = refusal(&broker, "GET", "/v1/policy/buckets/256", "");
     assert_eq!(code, 400);
     assert!(body.message.contains("255"), "{}", body.message);
-    let drain = DrainRequest { enabled: true, clients_per_second: 0 };
-    assert_eq!(refusal(&broker, "POST", path::DRAIN, &json(&drain)).0, 422);
+    let long = "b".repeat(1_025);
+    for (drain, named) in [
+        (DrainRequest { clients_per_second: 0, ..DrainRequest::begin(1) }, "clients_per_second"),
+        (DrainRequest { server_reference: Some(long), ..DrainRequest::begin(1) }, "1024 bytes"),
+        (DrainRequest { requested_by: Some(String::new()), ..DrainRequest::end() }, "requested_by"),
+    ] {
+        let (code, body) = refusal(&broker, "POST", path::DRAIN, &json(&drain));
+        assert_eq!(code, 422);
+        assert!(body.message.contains(named), "{}", body.message);
+    }
 }
 
 #[test]
@@ -158,9 +168,11 @@ fn a_follower_names_the_leader() {
 fn a_drain_moves_clients_away_lets_none_in_and_can_be_taken_back() {
     let broker = Broker::founded();
     let mut client = broker.plain("c");
-    let drain = |enabled| json(&DrainRequest { enabled, clients_per_second: 100 });
+    let drain = |enabled| json(&DrainRequest { enabled, ..DrainRequest::begin(100) });
     assert_eq!(broker.call("POST", path::DRAIN, &drain(true)).0, 200);
     assert_eq!(client.expect(DISCONNECT).body[0], 0x8B);
+    let drained = broker.status().drain;
+    assert!(drained.is_by_operator() && drained.clients_per_second == Some(100), "{drained:?}");
     let probe = || {
         let device = broker.pki.device();
         request(broker.process.admin, &device, "GET", path::READYZ, "").unwrap()
@@ -177,4 +189,82 @@ fn a_drain_moves_clients_away_lets_none_in_and_can_be_taken_back() {
         let mut client = support::client::Client::try_plain(address).ok()?;
         (client.connect("d", Some("pump"), b"secret") == 0).then_some(())
     });
+}
+
+#[test]
+fn a_drain_names_another_server_and_tells_how_far_it_is() {
+    let broker = Broker::founded();
+    let mut clients: Vec<_> = (0..20).map(|n| broker.plain(&format!("c{n}"))).collect();
+    let drain = DrainRequest {
+        server_reference: Some("other.example:8883".to_owned()),
+        requested_by: Some("a person".to_owned()),
+        ..DrainRequest::begin(1)
+    };
+    let (code, answer) = broker.call("POST", path::DRAIN, &json(&drain));
+    assert_eq!(code, 200, "{answer}");
+    let status = broker.status().drain;
+    assert!(status.draining && !status.is_by_operator(), "{status:?}");
+    assert_eq!(status.requested_by.as_deref(), Some("a person"));
+    assert!(status.seconds_left.unwrap() >= 15, "{status:?}");
+    let faster = DrainRequest { clients_per_second: 1_000, ..drain };
+    assert_eq!(broker.call("POST", path::DRAIN, &json(&faster)).0, 200);
+    for client in &mut clients {
+        let told = client.expect(DISCONNECT).body;
+        assert_eq!(told[0], 0x9C);
+        let name = b"other.example:8883";
+        assert!(told.windows(name.len()).any(|part| part == name), "{told:?}");
+    }
+    eventually("nobody is left", || (broker.status().drain.seconds_left == Some(0)).then_some(()));
+}
+
+#[test]
+fn the_view_of_a_cluster_shows_who_votes_and_who_is_behind() {
+    let brokers = Broker::cluster(3);
+    let view = |broker: &Broker| -> ClusterView {
+        let (code, answer) = broker.call("GET", path::CLUSTER, "");
+        assert_eq!(code, 200, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    };
+    let (at_leader, leader) = eventually("one leads and all have its log", || {
+        let views = brokers.iter().map(view);
+        let found = views.zip(&brokers).find(|(seen, broker)| {
+            seen.leader == Some(broker.status().node_id)
+                && seen.members.iter().all(|member| member.lag == Some(0))
+        });
+        found.map(|(seen, broker)| (seen, broker.status()))
+    });
+    assert_eq!((at_leader.losses_tolerated, at_leader.answered_by), (1, leader.name));
+    let names: Vec<&str> = at_leader.members.iter().map(|member| member.name.as_str()).collect();
+    assert_eq!(names, ["fleet-0", "fleet-1", "fleet-2"]);
+    assert!(at_leader.members.iter().all(|member| member.voter && member.linked));
+    let follower = brokers.iter().find(|broker| broker.status().node_id != leader.node_id);
+    let seen = view(follower.unwrap());
+    assert_eq!(seen.leader, Some(leader.node_id));
+    assert!(seen.members.iter().all(|member| member.lag.is_none()), "{seen:?}");
+}
+
+#[test]
+fn the_shards_of_durable_sessions_and_their_queues_are_told() {
+    let broker = Broker::founded();
+    let mut away = support::client::Client::plain(broker.process.listener("plain"));
+    away.send(&support::client::connect("away", Some("pump"), b"secret", false));
+    away.expect(support::client::CONNACK);
+    away.subscribe("news", 1);
+    drop(away);
+    let mut publisher = broker.plain("publisher");
+    let shards = || -> ShardsView {
+        let (code, answer) = broker.call("GET", path::SHARDS, "");
+        assert_eq!(code, 200, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    };
+    let of_away =
+        |view: &ShardsView| view.shards.iter().find(|shard| shard.sessions > 0).cloned().unwrap();
+    eventually("its client is away", || (of_away(&shards()).connected == 0).then_some(()));
+    assert_eq!(publisher.publish_acknowledged("news", b"hello"), 0);
+    let view = shards();
+    assert_eq!(view.shards.len(), 16);
+    let shard = of_away(&view);
+    assert_eq!((shard.sessions, shard.subscriptions, shard.queued_messages), (1, 1, 1));
+    assert!(shard.queued_bytes >= 5, "{shard:?}");
+    assert_eq!((shard.group.as_str(), shard.leader), ("meta", Some(broker.status().node_id)));
 }

@@ -8,6 +8,7 @@ use broker_admin_api::{Role, path};
 use support::broker::Broker;
 use support::client::{CONNACK, Client, DISCONNECT, connect};
 use support::eventually;
+use support::metrics::number_in;
 use support::node::policy;
 
 fn leader(brokers: &[Broker]) -> usize {
@@ -105,4 +106,22 @@ fn a_leader_that_is_told_to_stop_hands_over_first() {
     brokers.swap_remove(old);
     let status = brokers[leader(&brokers)].status();
     assert!(status.raft.leader.is_some());
+}
+
+#[test]
+fn every_broker_tells_of_the_whole_cluster() {
+    let brokers = Broker::cluster(3);
+    let _clients: Vec<Client> =
+        brokers.iter().enumerate().map(|(n, broker)| broker.plain(&format!("c{n}"))).collect();
+    for broker in &brokers {
+        let number = |name: &str| {
+            let (_, page) = broker.call("GET", path::METRICS, "");
+            number_in(&page, name)
+        };
+        eventually("it has heard the others' clients", || {
+            (number("cluster_clients_connected") == 3).then_some(())
+        });
+        assert_eq!(number("cluster_nodes{state=\"heard\"}"), 3);
+        assert_eq!(number("cluster_nodes{state=\"member\"}"), 3);
+    }
 }

@@ -5,9 +5,10 @@
 mod support;
 
 use broker_admin_api::path;
+use broker_config::{Durability, PartitionPolicy, RawDurabilityRule};
 
 use support::broker::Broker;
-use support::client::{CONNACK, Client, DISCONNECT, Packet, connect};
+use support::client::{CONNACK, Client, DISCONNECT, PUBACK, PUBLISH, Packet, connect, packet};
 use support::eventually;
 use support::process::request;
 
@@ -77,4 +78,90 @@ fn of_many_connections_with_one_client_id_one_stays() {
         }
     }
     assert_eq!(alive, 1);
+}
+
+/// A broker that serves whatever it may in a partition, alone for long enough.
+fn serving_alone() -> Vec<Broker> {
+    let brokers = Broker::cluster_with(3, |raw| raw.partition_policy = PartitionPolicy::Serve);
+    for other in &brokers[1..] {
+        other.process.signal("STOP");
+    }
+    brokers[0]
+        .process
+        .log("no leader is heard: this broker serves what needs no quorum (partition_policy)");
+    brokers
+}
+
+/// Connects; the reason code of the answer.
+fn enter(broker: &Broker, client_id: &str, clean: bool) -> (u8, Client) {
+    let mut client = Client::plain(broker.process.listener("plain"));
+    client.send(&connect(client_id, Some("pump"), b"secret", clean));
+    let connack = client.expect(CONNACK);
+    (connack.body[1], client)
+}
+
+/// PUBLISH of QoS 1 by a 5.0 client; the reason code of its PUBACK.
+fn publish(client: &mut Client, topic: &str, retain: bool) -> u8 {
+    let length = (topic.len() as u16).to_be_bytes();
+    let body = [&length[..], topic.as_bytes(), &[0, 1, 0], b"x"].concat();
+    client.send(&packet(0x32 | u8::from(retain), &body));
+    client.expect(PUBACK).body.get(2).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_broker_told_to_serve_lets_clients_in_that_need_no_quorum_and_no_others() {
+    let brokers = serving_alone();
+    let alone = &brokers[0];
+    let (code, mut subscriber) = enter(alone, "subscriber", true);
+    assert_eq!(code, 0);
+    subscriber.subscribe("news", 0);
+    let (code, mut first) = enter(alone, "device", true);
+    assert_eq!(code, 0);
+    let (code, mut publisher) = enter(alone, "device", true);
+    assert_eq!(code, 0);
+    assert_eq!(first.expect(DISCONNECT).body[0], 0x8E, "one connection per client id");
+    publisher.send(&packet(0x30, b"\0\x04news\0x"));
+    assert!(subscriber.expect(PUBLISH).body.ends_with(b"x"));
+    assert_eq!(enter(alone, "durable", false).0, 0x88, "its session could not be kept");
+    assert!(publish(&mut publisher, "kept", true) >= 0x80, "nothing can be retained");
+    for other in &brokers[1..] {
+        other.process.signal("CONT");
+    }
+    alone.process.log("this broker serves with the cluster again");
+    eventually("it serves with the cluster", || {
+        (enter(alone, "durable", false).0 == 0).then_some(())
+    });
+    // The cluster hears who is here: a newer connection elsewhere takes the identifier over.
+    eventually("the other broker lets clients in", || {
+        (enter(&brokers[1], "device", true).0 == 0).then_some(())
+    });
+    assert_eq!(publisher.expect(DISCONNECT).body[0], 0x8E);
+}
+
+#[test]
+fn without_a_quorum_a_topic_of_durability_memory_is_acknowledged_and_another_one_is_not() {
+    let brokers = Broker::cluster_with(3, |raw| {
+        raw.partition_policy = PartitionPolicy::Serve;
+        let (filter, durability) = ("telemetry/#".to_owned(), Durability::Memory);
+        raw.durability_rules = vec![RawDurabilityRule { filter, durability }];
+    });
+    let (code, mut reader) = enter(&brokers[0], "reader", false);
+    assert_eq!(code, 0);
+    reader.subscribe("#", 1);
+    drop(reader);
+    let (_, mut slow) = enter(&brokers[0], "slow", true);
+    let (_, mut quick) = enter(&brokers[0], "quick", true);
+    assert!(publish(&mut slow, "orders/1", false) < 0x80);
+    for other in &brokers[1..] {
+        other.process.signal("STOP");
+    }
+    assert!(publish(&mut quick, "telemetry/1", false) < 0x80);
+    assert!(publish(&mut quick, "telemetry/2", true) < 0x80, "a retained one, too");
+    assert!(publish(&mut slow, "orders/2", false) >= 0x80);
+    for other in &brokers[1..] {
+        other.process.signal("CONT");
+    }
+    eventually("a message is committed again", || {
+        (publish(&mut slow, "orders/3", false) < 0x80).then_some(())
+    });
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use broker_config::RawDiscovery;
 use serde_json::Value;
 
@@ -11,6 +13,7 @@ use support::client::Client;
 use support::eventually;
 use support::node::policy;
 use support::pki::{CLUSTER_ID, Pki};
+use support::process::PROGRAM;
 
 const OTHER_CLUSTER_ID: &str = "01KOTHER";
 
@@ -29,14 +32,14 @@ fn refusals(broker: &Broker, message: &str, common_name: &str) -> Vec<Value> {
 fn foreigner(cluster: &[Broker]) -> Broker {
     let folder = tempfile::tempdir().unwrap();
     let pki = cluster[0].pki.same_authority(folder.path());
-    Broker::stranger(folder, pki, 7, OTHER_CLUSTER_ID, &[&cluster[0]])
+    Broker::stranger(Path::new(PROGRAM), folder, pki, 7, OTHER_CLUSTER_ID, &[&cluster[0]])
 }
 
 /// Says that it is of this cluster, with certificates of another authority.
 fn impostor(cluster: &[Broker]) -> Broker {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::new(folder.path(), 0);
-    Broker::stranger(folder, pki, 8, CLUSTER_ID, &[&cluster[0]])
+    Broker::stranger(Path::new(PROGRAM), folder, pki, 8, CLUSTER_ID, &[&cluster[0]])
 }
 
 #[test]

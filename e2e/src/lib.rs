@@ -3,7 +3,9 @@
 #![expect(clippy::print_stdout, reason = "the report of a test run goes to standard output")]
 
 pub mod bench;
+pub mod chaos;
 pub mod device;
+pub mod exactly_once;
 pub mod kind;
 pub mod local;
 pub mod optional;

@@ -1,8 +1,10 @@
 //! Asks brokers for the change of the membership that the planner chose, the same on both platforms. IO; decides nothing.
 
 use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, NodeId, PromoteRequest, RemoveRequest, TransferRequest,
+    AddLearnerRequest, BootstrapRequest, DemoteRequest, DrainRequest, NodeId, PromoteRequest,
+    RemoveRequest, TransferRequest,
 };
+use operator_core::cluster::ValidatedCluster;
 use operator_core::membership::Step;
 
 use crate::broker_admin::{AdminError, BrokerAdmin, BrokerEndpoint};
@@ -23,14 +25,15 @@ pub(crate) struct Changed {
 pub(crate) async fn change(
     admin: &dyn BrokerAdmin,
     endpoint: impl Fn(&str) -> Result<BrokerEndpoint, String>,
-    cluster_id: &str,
+    cluster: &ValidatedCluster,
     step: &Step,
 ) -> Result<Option<Changed>, String> {
     let changed =
         |broker: &str, what: String| Ok(Some(Changed { broker: broker.to_owned(), what }));
     match step {
         Step::Bootstrap { broker, node_id } => {
-            let request = BootstrapRequest { cluster_id: cluster_id.to_owned(), node_id: *node_id };
+            let cluster_id = cluster.cluster_id.clone();
+            let request = BootstrapRequest { cluster_id, node_id: *node_id };
             admin.bootstrap(&endpoint(broker)?, &request).await.map_err(told)?;
             changed(broker, "founded the cluster".to_owned())
         }
@@ -50,6 +53,18 @@ pub(crate) async fn change(
             };
             admin.promote(&endpoint(leader)?, &request).await.map_err(told)?;
             changed(broker, "has a vote".to_owned())
+        }
+        Step::Demote { leader, broker, node_id, reason, expected_membership_log_index } => {
+            let request = DemoteRequest {
+                node_id: *node_id,
+                expected_membership_log_index: *expected_membership_log_index,
+            };
+            admin.demote(&endpoint(leader)?, &request).await.map_err(told)?;
+            changed(broker, format!("follows without a vote: {reason}"))
+        }
+        Step::Drain { broker } => {
+            let rate = cluster.rollout.clients_moved_per_second;
+            drain(admin, &endpoint(broker)?, Some(rate)).await.map(Some)
         }
         Step::Remove { leader, broker, node_id, reason, expected_membership_log_index } => {
             let request = RemoveRequest {
@@ -77,6 +92,24 @@ pub(crate) async fn transfer(
 ) -> Result<Changed, String> {
     admin.transfer(leader, &TransferRequest { to: Some(to) }).await.map_err(told)?;
     Ok(Changed { broker: leader.name.clone(), what: format!("hands leadership over to {to}") })
+}
+
+/// Has a broker move its clients to the others, so many a second, or let them in again.
+///
+/// # Errors
+/// Why it does not, in words.
+pub(crate) async fn drain(
+    admin: &dyn BrokerAdmin,
+    broker: &BrokerEndpoint,
+    clients_per_second: Option<u32>,
+) -> Result<Changed, String> {
+    let request = clients_per_second.map_or_else(DrainRequest::end, DrainRequest::begin);
+    let status = admin.drain(broker, &request).await.map_err(told)?;
+    let what = match clients_per_second {
+        Some(rate) => format!("moves its {} clients away, {rate} a second", status.connections),
+        None => "lets clients in again".to_owned(),
+    };
+    Ok(Changed { broker: broker.name.clone(), what })
 }
 
 fn told(error: AdminError) -> String {

@@ -1,4 +1,4 @@
-//! Membership, leadership and drain: one step a request, each refused when its precondition fails.
+//! Membership and leadership: one step a request, each refused when its precondition fails.
 //!
 //! The operator's planner decides from a status it has read. `expected_membership_log_index` names
 //! that reading ([`crate::RaftStatus::membership_log_index`]); when the membership has moved since, the
@@ -56,6 +56,18 @@ pub struct RemoveRequest {
     pub expected_membership_log_index: Option<u64>,
 }
 
+/// Takes a voter's vote away; it stays a member that follows. Refused with `WouldLoseQuorum` when of
+/// the voters that stay too few are reached, and with `IsLeader` for the leader itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoteRequest {
+    /// The voter.
+    pub node_id: NodeId,
+    /// Log index of the membership that the step was planned on.
+    #[serde(default)]
+    pub expected_membership_log_index: Option<u64>,
+}
+
 /// Hands leadership to another voter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,36 +91,4 @@ pub struct MembershipChanged {
 pub struct TransferAccepted {
     /// The voter that was asked to stand for election.
     pub to: NodeId,
-}
-
-/// Stops new connections, makes `/readyz` answer 503 and moves the clients away at a paced rate.
-/// `enabled: false` takes it back: clients that have gone are not called back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrainRequest {
-    /// Whether to drain.
-    pub enabled: bool,
-    /// Clients disconnected a second, 1 to 100,000, over all workers.
-    #[serde(default = "DrainRequest::default_rate")]
-    pub clients_per_second: u32,
-}
-
-impl DrainRequest {
-    /// Rate when none is given: what `rollout.clientsMovedPerSecond` defaults to.
-    pub const CLIENTS_PER_SECOND_DEFAULT: u32 = 200;
-    /// Highest rate taken.
-    pub const CLIENTS_PER_SECOND_MAX: u32 = 100_000;
-
-    const fn default_rate() -> u32 {
-        Self::CLIENTS_PER_SECOND_DEFAULT
-    }
-}
-
-/// How far a drain has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrainStatus {
-    /// Whether the broker drains.
-    pub draining: bool,
-    /// Client connections still open.
-    pub connections: u64,
 }

@@ -59,10 +59,14 @@ pub enum Reason {
     WouldLoseQuorum,
     /// 409: the member leads; transfer leadership first.
     IsLeader,
+    /// 409: the backup is of another cluster, and that was not allowed.
+    ForeignBackup,
     /// 413: the body is longer than the path takes.
     PayloadTooLarge,
     /// 422: well-formed, but a field's value can't be; the message names it.
     InvalidField,
+    /// 422: the body is no backup, a damaged one, or one of a newer version.
+    InvalidBackup,
     /// 429: too many requests wait already.
     Overloaded,
     /// 503: no leader or no quorum, or the broker is not initialised; try again.
@@ -94,9 +98,10 @@ impl Reason {
             | Self::NotMember
             | Self::NotCaughtUp
             | Self::WouldLoseQuorum
-            | Self::IsLeader => 409,
+            | Self::IsLeader
+            | Self::ForeignBackup => 409,
             Self::PayloadTooLarge => 413,
-            Self::InvalidField => 422,
+            Self::InvalidField | Self::InvalidBackup => 422,
             Self::Overloaded => 429,
             Self::Unavailable => 503,
             Self::Timeout => 504,

@@ -11,18 +11,23 @@
 //! - Every answer with a status of 400 or more holds an [`ErrorBody`].
 //! - Points in time are Unix seconds; digests and fingerprints are lower-case hexadecimal.
 
+mod backup;
 mod cluster;
+mod drain;
 mod error;
 mod node_id;
 mod policy;
 mod status;
+mod view;
 
 pub mod path;
 
+pub use backup::{BackupHeader, Restored};
 pub use cluster::{
-    AddLearnerRequest, BootstrapRequest, DrainRequest, DrainStatus, MembershipChanged,
-    PromoteRequest, RemoveRequest, TransferAccepted, TransferRequest,
+    AddLearnerRequest, BootstrapRequest, DemoteRequest, MembershipChanged, PromoteRequest,
+    RemoveRequest, TransferAccepted, TransferRequest,
 };
+pub use drain::{DrainRequest, DrainStatus};
 pub use error::{ErrorBody, LeaderHint, Reason};
 pub use node_id::{NodeId, NodeIdError};
 pub use policy::PolicyChangeApplied;
@@ -30,3 +35,4 @@ pub use status::{
     BrokerState, BrokerStatus, CertificateStatus, Member, PeerLink, PolicyCounts, PolicyStatus,
     RaftStatus, ReloadError, Role, ServedCertificate,
 };
+pub use view::{ClusterView, MemberView, ShardView, ShardsView};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{DrainStatus, NodeId};
 
 /// Answer to `GET /v1/status`. Facts of one moment, as this broker sees them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,11 @@ pub struct BrokerStatus {
     pub cluster_id: String,
     /// Version of the running binary, e.g. `0.1.0`.
     pub version: String,
-    /// Highest wire and disk format generation this binary speaks.
+    /// Highest feature level that this binary knows: what it can read of log, snapshots and links.
     pub feature_level: u32,
+    /// The cluster's feature level, what its brokers write; 0: an older broker that does not say.
+    #[serde(default)]
+    pub cluster_feature_level: u32,
     /// Where the broker stands in its life.
     pub state: BrokerState,
     /// Whether `/readyz` answers 200.
@@ -31,6 +34,9 @@ pub struct BrokerStatus {
     pub connections: u64,
     /// Sessions held here, connected or not.
     pub sessions: u64,
+    /// How far a drain has come.
+    #[serde(default)]
+    pub drain: DrainStatus,
     /// SHA-256 of the configuration file in force, as the operator rendered it.
     pub config_digest: String,
     /// Certificates and trust in force.

@@ -1,9 +1,12 @@
 //! A load generator for MQTT brokers that costs little beside them, and the comparison of this broker with Mosquitto.
 #![expect(clippy::print_stdout, reason = "reports go to standard output")]
 
+pub mod brokers;
+pub mod cluster;
 pub mod compare;
 pub mod connection;
 pub mod idle;
+pub mod interest;
 pub mod load;
 pub mod output;
 pub mod process;

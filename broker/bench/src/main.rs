@@ -21,7 +21,9 @@ enum Command {
     Idle(mqtt_bench::idle::IdleArgs),
     Subscribe(mqtt_bench::subscribe::SubscribeArgs),
     Queued(mqtt_bench::queued::QueuedArgs),
+    Interest(mqtt_bench::interest::InterestArgs),
     Compare(mqtt_bench::compare::CompareArgs),
+    Cluster(mqtt_bench::cluster::ClusterArgs),
 }
 
 fn main() -> ExitCode {
@@ -30,7 +32,9 @@ fn main() -> ExitCode {
         Command::Idle(args) => mqtt_bench::idle::main(&args),
         Command::Subscribe(args) => mqtt_bench::subscribe::main(&args),
         Command::Queued(args) => mqtt_bench::queued::main(&args),
+        Command::Interest(args) => mqtt_bench::interest::main(&args),
         Command::Compare(args) => mqtt_bench::compare::main(&args),
+        Command::Cluster(args) => mqtt_bench::cluster::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,9 +15,9 @@ use crate::target::{Target, TargetArgs};
 use crate::wire::{self, FAILURE, SUBACK, SessionKeeping};
 
 /// Connections that subscribe at a time.
-const SUBSCRIBING: usize = 16;
+pub(crate) const SUBSCRIBING: usize = 16;
 /// Filters of one SUBSCRIBE.
-const FILTERS_PER_PACKET: usize = 100;
+pub(crate) const FILTERS_PER_PACKET: usize = 100;
 /// How long the broker is waited for until it has no work left.
 const SETTLES_WITHIN: Duration = Duration::from_secs(20);
 /// Longest filter: its length has two bytes.
@@ -133,7 +133,8 @@ fn load_settings(settings: &Settings) -> load::Settings {
     load::Settings {
         is_durable: false,
         target: settings.target.clone(),
-        pid: settings.pid,
+        spread: None,
+        pids: settings.pid.into_iter().collect(),
         topology: Topology::Pairs,
         plan: Plan { groups: 10, publishers: 1, subscribers: 1 },
         qos: 0,
@@ -189,7 +190,8 @@ async fn subscribe_all(settings: &Settings) -> Result<(Vec<Connection>, Report)>
     Ok((connections, report))
 }
 
-async fn open(settings: &Settings, n: usize, scratch: Scratch) -> Result<Connection> {
+/// Opens connection `n`.
+pub(crate) async fn open(settings: &Settings, n: usize, scratch: Scratch) -> Result<Connection> {
     let client_id = format!("bench-{}-filters-{n}", std::process::id());
     let (connection, _) =
         settings.target.connect(n, &client_id, (0, SessionKeeping::Clean), &scratch).await?;
@@ -197,7 +199,11 @@ async fn open(settings: &Settings, n: usize, scratch: Scratch) -> Result<Connect
 }
 
 /// Subscribes connection `n` to its share of the filters, one packet after the other.
-async fn subscribe_one(settings: &Settings, n: usize, connection: &mut Connection) -> Result<()> {
+pub(crate) async fn subscribe_one(
+    settings: &Settings,
+    n: usize,
+    connection: &mut Connection,
+) -> Result<()> {
     let version = settings.target.version;
     let share = |n: usize| settings.filters * n / settings.connections;
     let (mut next, end) = (share(n), share(n + 1));

@@ -21,6 +21,8 @@ pub const PUBREL: u8 = 0x62;
 pub const PUBCOMP: u8 = 0x70;
 /// First byte of SUBACK.
 pub const SUBACK: u8 = 0x90;
+/// First byte of UNSUBACK.
+pub const UNSUBACK: u8 = 0xB0;
 /// First byte of PINGRESP.
 pub const PINGRESP: u8 = 0xD0;
 /// First byte of DISCONNECT.
@@ -224,6 +226,11 @@ pub enum SessionKeeping {
         /// Session Expiry Interval.
         seconds: u32,
     },
+    /// As `Kept`, and one that there is goes on. In 3.1.1 both are the same.
+    Resumed {
+        /// Session Expiry Interval.
+        seconds: u32,
+    },
 }
 
 /// Appends CONNECT.
@@ -238,7 +245,11 @@ pub fn connect(
     put_text(&mut body, "MQTT");
     let password = login.and_then(|login| login.password.as_deref());
     // In 5.0 Clean Start says nothing of the end.
-    let is_clean = keeping == SessionKeeping::Clean || version == Version::V5;
+    let is_clean = match keeping {
+        SessionKeeping::Clean => true,
+        SessionKeeping::Kept { .. } => version == Version::V5,
+        SessionKeeping::Resumed { .. } => false,
+    };
     let flags = (u8::from(is_clean) << 1)
         | (u8::from(login.is_some()) << 7)
         | (u8::from(password.is_some()) << 6);
@@ -247,7 +258,7 @@ pub fn connect(
     match keeping {
         _ if version != Version::V5 => {}
         SessionKeeping::Clean => body.push(0),
-        SessionKeeping::Kept { seconds } => {
+        SessionKeeping::Kept { seconds } | SessionKeeping::Resumed { seconds } => {
             body.extend([5, 0x11]);
             body.extend(seconds.to_be_bytes());
         }
@@ -279,6 +290,23 @@ pub fn subscribe<'f>(
         body.push(qos);
     }
     put_frame(0x82, &body, out);
+}
+
+/// Appends UNSUBSCRIBE.
+pub fn unsubscribe<'f>(
+    version: Version,
+    packet_id: u16,
+    filters: impl IntoIterator<Item = &'f str>,
+    out: &mut Vec<u8>,
+) {
+    let mut body = Vec::from(packet_id.to_be_bytes());
+    if version == Version::V5 {
+        body.push(0);
+    }
+    for filter in filters {
+        put_text(&mut body, filter);
+    }
+    put_frame(0xA2, &body, out);
 }
 
 /// Appends PUBACK, PUBREC, PUBREL or PUBCOMP, which are the same four bytes in both versions.

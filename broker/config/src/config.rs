@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{AutoSubscription, Delayed, Redirect, Rewrite};
+use crate::discovery::Discovery;
+use crate::features::{AutoSubscription, Delayed, DurabilityRule, Redirect, Rewrite};
 use crate::limits::{Limits, Retained, Sessions};
 use crate::listener::Listener;
 use crate::name::{ORDINAL_PLACEHOLDER, ordinal_of};
@@ -33,6 +34,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// When an acknowledgement of QoS 1 and 2 may leave.
     pub durability: Durability,
+    /// The same for the topics that a filter matches; the first that matches decides.
+    pub durability_rules: Vec<DurabilityRule>,
     /// What a broker without a quorum still serves.
     pub partition_policy: PartitionPolicy,
     /// Certificate, key and trust anchors of MQTT listeners that have no files of their own; `None`:
@@ -69,6 +72,8 @@ pub struct Cluster {
     pub name: String,
     /// Issued once by the operator: 1 to 63 ASCII letters and digits.
     pub id: String,
+    /// The cluster's feature level is not raised above this; `None`: as far as all brokers know.
+    pub feature_level_max: Option<u16>,
     /// Links between brokers.
     pub peers: Peers,
     /// Address and port of the admin API.
@@ -92,29 +97,6 @@ pub struct Peers {
     pub listen: SocketAddr,
     /// How the other brokers are found.
     pub discovery: Discovery,
-}
-
-/// How the other brokers are found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Discovery {
-    /// Every broker by name; a broker ignores its own entry.
-    Static(Vec<StaticPeer>),
-    /// The A and AAAA records of `host`, resolved again until every one is linked.
-    Dns {
-        /// Name that resolves to every broker.
-        host: String,
-        /// Port of the peers' listeners.
-        port: u16,
-    },
-}
-
-/// A broker named in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticPeer {
-    /// The broker's name, as in its certificate.
-    pub name: String,
-    /// `host:port` of its peer listener.
-    pub address: String,
 }
 
 /// PEM files of MQTT listeners, or of one, and of the admin API.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::validate_discovery::DiscoveryError;
 use crate::validate_features::FeatureError;
 use crate::validate_listener::ListenerError;
 
@@ -60,6 +61,9 @@ pub enum ConfigError {
     /// A table of what the broker does beside routing.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// How brokers find each other.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// What a listener has for itself.
     #[error(transparent)]
     Listener(#[from] ListenerError),

@@ -2,7 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::config::Durability;
+
 use serde::{Deserialize, Serialize};
+
+/// When messages of some topics are acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurabilityRule {
+    /// The Topic Filter.
+    pub filter: String,
+    /// What holds for the topics that it matches.
+    pub durability: Durability,
+}
 
 /// Another server for clients that this one does not keep.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,9 +33,9 @@ pub struct Sessions {
     pub durable_cache_bytes: Option<u64>,
 }
 
-/// Bytes of queued messages of durable sessions in memory, where there is that much: what a hundred
+/// Bytes of queued messages of durable sessions in memory, where there is that much: what fifty
 /// thousand messages of half a kilobyte take.
-pub const DURABLE_CACHE_BYTES: u64 = 64 << 20;
+pub const DURABLE_CACHE_BYTES: u64 = 32 << 20;
 
 /// Percent of the memory budget that they have at most, unless it is configured.
 const DURABLE_CACHE_PERCENT: u64 = 10;
@@ -139,7 +139,7 @@ mod tests {
             let messages = sessions.queued_messages_total_max.unwrap();
             assert_eq!(messages, queued / MESSAGE_BYTES_MIN);
             let cache = sessions.durable_cache_bytes.unwrap();
-            assert!(cache <= 64 << 20 && cache <= budget / 10 && cache > 6 << 20, "{cache}");
+            assert!(cache <= 32 << 20 && cache <= budget / 10 && cache > 6 << 20, "{cache}");
         }
     }
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::{
     Durability, LogFormat, LogLevel, PartitionPolicy, Profile, SharedSubscriptionStrategy,
 };
+use crate::raw_discovery::RawDiscovery;
 use crate::raw_features::{
-    RawAutoSubscription, RawDelayed, RawMetrics, RawRedirect, RawRewrite, RawSys,
+    RawAutoSubscription, RawDelayed, RawDurabilityRule, RawMetrics, RawRedirect, RawRewrite, RawSys,
 };
 use crate::raw_listener::RawListener;
 
@@ -30,6 +31,9 @@ pub struct RawConfig {
     /// When an acknowledgement of QoS 1 and 2 may leave.
     #[serde(default)]
     pub durability: Durability,
+    /// The same for the topics that a filter matches; the first rule that matches decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub durability_rules: Vec<RawDurabilityRule>,
     /// What a broker without a quorum still serves.
     #[serde(default)]
     pub partition_policy: PartitionPolicy,
@@ -96,6 +100,10 @@ pub struct RawCluster {
     pub name: String,
     /// Issued once by the operator; a broker whose data folder holds another one does not start.
     pub id: String,
+    /// The cluster's feature level is not raised above this, so that its brokers can go back to a
+    /// version that knows no higher one; absent: it is raised once every broker knows the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_level_max: Option<u16>,
 }
 
 /// `[peers]`.
@@ -106,36 +114,6 @@ pub struct RawPeers {
     pub listen: SocketAddr,
     /// How the other brokers are found.
     pub discovery: RawDiscovery,
-}
-
-/// `[peers.discovery]`: exactly one of the two.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum RawDiscovery {
-    /// `[[peers.discovery.static]]`: every broker by name; this broker's own entry is ignored.
-    Static(Vec<RawStaticPeer>),
-    /// `[peers.discovery.dns]`: the A and AAAA records of one name.
-    Dns(RawDnsPeers),
-}
-
-/// One entry of `[[peers.discovery.static]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawStaticPeer {
-    /// The broker's name, as in its certificate.
-    pub name: String,
-    /// `host:port` of its peer listener.
-    pub address: String,
-}
-
-/// `[peers.discovery.dns]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawDnsPeers {
-    /// Name that resolves to every broker, for example a headless Service.
-    pub host: String,
-    /// Port of the peers' listeners.
-    pub port: u16,
 }
 
 /// `[admin]`.
@@ -308,7 +286,7 @@ pub struct RawSessions {
     #[serde(skip_serializing_if = "is_default")]
     pub durable_bytes_max: u64,
     /// Bytes of those messages that each broker keeps in memory, as they are read from there at once;
-    /// the others are on its disk. 0 (default): 64 MiB, or a tenth of the memory budget if that is
+    /// the others are on its disk. 0 (default): 32 MiB, or a tenth of the memory budget if that is
     /// less.
     #[serde(skip_serializing_if = "is_default")]
     pub durable_cache_bytes: u64,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Durability;
 use crate::features::RewriteAction;
 
 /// `[metrics]`: `/metrics`, `/healthz` and `/readyz` of a broker that stands alone, over plain HTTP.
@@ -17,6 +18,17 @@ pub struct RawMetrics {
     /// Must be `true` on an address that other machines reach: everybody there reads the numbers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acknowledge_plaintext: bool,
+}
+
+/// One of `[[durability_rules]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDurabilityRule {
+    /// Topic Filter, without `$share`.
+    pub filter: String,
+    /// When a message of QoS 1 or 2 is acknowledged: `quorum` and `local` as for all, `memory` as
+    /// soon as it is on its way to where it is kept.
+    pub durability: Durability,
 }
 
 /// `[sys]`: topics below `$SYS`, by Mosquitto's names. Each broker of a cluster has its own values.

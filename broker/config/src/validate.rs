@@ -12,7 +12,7 @@ use crate::raw::{RawConfig, RawLimits, RawMqtt, RawSessions, TOPIC_LEVELS_MAX};
 use crate::validate_cluster::{cluster, metrics, policy, tls};
 use crate::validate_features::{delayed, redirect};
 use crate::validate_listener::listeners;
-use crate::validate_topics::{auto_subscriptions, rewrites};
+use crate::validate_topics::{auto_subscriptions, durability_rules, rewrites};
 
 /// Worker threads of one broker: as many as forward destinations are set aside for them.
 pub(crate) const WORKERS_MAX: u16 = 32;
@@ -75,6 +75,7 @@ impl TryFrom<RawConfig> for Config {
                     .map(|seconds| Duration::from_secs(seconds.into())),
             },
             limits: limits(&raw.limits)?,
+            durability_rules: durability_rules(&raw.durability_rules)?,
             rewrites: rewrites(&raw.rewrites)?,
             auto_subscriptions: auto_subscriptions(&raw.auto_subscriptions)?,
             delayed: delayed(raw.delayed, &raw.mqtt)?,

@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{
-    Cluster, ClusterTlsPaths, Discovery, PeerTlsPaths, Peers, PolicyPaths, StaticPeer, TlsPaths,
-};
+use crate::config::{Cluster, ClusterTlsPaths, PeerTlsPaths, Peers, PolicyPaths, TlsPaths};
 use crate::error::ConfigError;
 use crate::name::{is_cluster_id, is_label};
-use crate::raw::{RawConfig, RawDiscovery, RawPeers, RawPolicy, RawTls};
+use crate::raw::{RawConfig, RawPolicy, RawTls};
 use crate::raw_features::RawMetrics;
 use crate::validate::range;
+use crate::validate_discovery::discovery;
 use crate::validate_listener::ListenerError;
 
 /// The cluster; `None` when the broker stands alone.
@@ -39,10 +38,14 @@ pub(crate) fn cluster(raw: &RawConfig) -> Result<Option<Cluster>, ConfigError> {
     if !is_cluster_id(&cluster.id) {
         return Err(ConfigError::ClusterId { value: cluster.id.clone() });
     }
+    if let Some(level) = cluster.feature_level_max {
+        range("cluster.feature_level_max", level, 1, u16::MAX)?;
+    }
     Ok(Some(Cluster {
         name: cluster.name.clone(),
         id: cluster.id.clone(),
-        peers: self::peers(peers.clone())?,
+        feature_level_max: cluster.feature_level_max,
+        peers: Peers { listen: peers.listen, discovery: discovery(peers.clone(), &cluster.name)? },
         admin_listen: admin.listen,
         tls: ClusterTlsPaths {
             admin_ca: pem("tls.admin_ca", tls.admin_ca.clone())?,
@@ -152,43 +155,5 @@ pub(crate) fn policy_paths(key: &str, policy: RawPolicy) -> Result<PolicyPaths, 
         acl_file: policy.acl_file,
         document: policy.document,
         trust_anonymous: policy.trust_anonymous,
-    })
-}
-
-fn peers(raw: RawPeers) -> Result<Peers, ConfigError> {
-    let discovery = match raw.discovery {
-        RawDiscovery::Dns(dns) => {
-            if dns.host.is_empty() {
-                let key = "peers.discovery.dns.host".to_owned();
-                return Err(ConfigError::Empty { key, expected: "a DNS name" });
-            }
-            range("peers.discovery.dns.port", dns.port, 1, u16::MAX)?;
-            Discovery::Dns { host: dns.host, port: dns.port }
-        }
-        RawDiscovery::Static(entries) => {
-            let mut peers: Vec<StaticPeer> = Vec::with_capacity(entries.len());
-            for entry in entries {
-                if !is_label(&entry.name) {
-                    let key = "peers.discovery.static.name".to_owned();
-                    return Err(ConfigError::Name { key, value: entry.name });
-                }
-                if peers.iter().any(|peer| peer.name == entry.name) {
-                    return Err(ConfigError::DuplicatePeer { name: entry.name });
-                }
-                if !is_host_and_port(&entry.address) {
-                    let (name, address) = (entry.name, entry.address);
-                    return Err(ConfigError::PeerAddress { name, address });
-                }
-                peers.push(StaticPeer { name: entry.name, address: entry.address });
-            }
-            Discovery::Static(peers)
-        }
-    };
-    Ok(Peers { listen: raw.listen, discovery })
-}
-
-fn is_host_and_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
 }

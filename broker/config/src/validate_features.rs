@@ -23,6 +23,17 @@ pub enum FeatureError {
         /// As written.
         value: String,
     },
+    /// No Topic Filter.
+    #[error(
+        "durability_rules[{index}].filter is {value:?}: write a topic filter without $share, as in \
+         \"telemetry/#\""
+    )]
+    DurabilityFilter {
+        /// Which rule, from 0.
+        index: usize,
+        /// As written.
+        value: String,
+    },
     /// Clients are refused, and told nothing.
     #[error(
         "redirect.refuse_connects is true and redirect.server_reference is not set: name the \

@@ -1,12 +1,14 @@
-//! `[[rewrites]]` and `[[auto_subscriptions]]`, checked. Pure.
+//! `[[durability_rules]]`, `[[rewrites]]` and `[[auto_subscriptions]]`, checked. Pure.
 
 use crate::error::ConfigError;
-use crate::features::{AutoSubscription, Rewrite};
-use crate::raw_features::{RawAutoSubscription, RawRewrite};
+use crate::features::{AutoSubscription, DurabilityRule, Rewrite};
+use crate::raw_features::{RawAutoSubscription, RawDurabilityRule, RawRewrite};
 use crate::validate_features::FeatureError;
 
 /// Each is looked at for each topic.
 const REWRITES_MAX: usize = 100;
+/// Each is looked at once for each topic.
+const DURABILITY_RULES_MAX: usize = 100;
 /// Each is one of every client's subscriptions.
 const AUTO_SUBSCRIPTIONS_MAX: usize = 32;
 /// Leaves the rest of a topic's 65,535 bytes to what wildcards match.
@@ -14,6 +16,22 @@ const TEXT_BYTES_MAX: usize = 1024;
 
 fn too_many(what: &'static str, count: usize, max: usize) -> Result<(), ConfigError> {
     if count <= max { Ok(()) } else { Err(FeatureError::TooMany { what, count, max }.into()) }
+}
+
+pub(crate) fn durability_rules(
+    raw: &[RawDurabilityRule],
+) -> Result<Vec<DurabilityRule>, ConfigError> {
+    too_many("durability_rules", raw.len(), DURABILITY_RULES_MAX)?;
+    let rule = |(index, raw): (usize, &RawDurabilityRule)| match wildcards(&raw.filter)
+        .filter(|_| !raw.filter.starts_with("$share/"))
+    {
+        Some(_) => Ok(DurabilityRule { filter: raw.filter.clone(), durability: raw.durability }),
+        None => {
+            let value = raw.filter.clone();
+            Err(FeatureError::DurabilityFilter { index, value }.into())
+        }
+    };
+    raw.iter().enumerate().map(rule).collect()
 }
 
 pub(crate) fn rewrites(raw: &[RawRewrite]) -> Result<Vec<Rewrite>, ConfigError> {

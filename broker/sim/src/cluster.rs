@@ -1,14 +1,30 @@
 //! The cluster as clients, operator and faults see it: places for brokers, and who is in them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker_core::types::NodeId;
 
+use crate::count::Count;
 use crate::history::History;
 use crate::network::Network;
 use crate::node::{Node, Place};
 use crate::random::Random;
+
+/// Voters of a cluster that has as many brokers.
+pub(crate) const VOTERS: usize = 3;
+
+/// Difference of clocks that is counted, in milliseconds.
+const APART_MILLIS: u64 = 1_000;
+
+/// Which places are to have which part.
+#[derive(Debug, Default)]
+struct Placement {
+    voters: BTreeSet<usize>,
+    /// Brokers that are to be no members.
+    out: BTreeSet<usize>,
+}
 
 /// A cluster. A clone is the same one.
 #[derive(Clone)]
@@ -16,6 +32,7 @@ pub(crate) struct Cluster {
     pub(crate) network: Network,
     pub(crate) history: History,
     places: Arc<Mutex<Vec<Place>>>,
+    placement: Arc<Mutex<Placement>>,
     /// Publishers send nothing new.
     is_ending: Arc<AtomicBool>,
     /// Publishers with messages that are not acknowledged yet, or that go on.
@@ -31,8 +48,21 @@ impl Cluster {
         random: &mut Random,
     ) -> Self {
         let place = |number| Place::new(number, Random::new(random.number(), "place"));
-        let places = Arc::new(Mutex::new((0..brokers).map(place).collect()));
-        Self { network, history, places, is_ending: Arc::default(), publishers: Arc::default() }
+        let places: Vec<Place> = (0..brokers).map(place).collect();
+        let clocks = places.iter().map(|place| place.clock.ahead);
+        if clocks.clone().max().unwrap_or(0) - clocks.min().unwrap_or(0) >= APART_MILLIS {
+            history.count(Count::ClocksApart);
+        }
+        let voters = (0..brokers.min(VOTERS)).collect();
+        let placement = Placement { voters, out: BTreeSet::new() };
+        Self {
+            network,
+            history,
+            places: Arc::new(Mutex::new(places)),
+            placement: Arc::new(Mutex::new(placement)),
+            is_ending: Arc::default(),
+            publishers: Arc::default(),
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Vec<Place>) -> T) -> T {
@@ -59,9 +89,49 @@ impl Cluster {
         self.with(|places| change(&mut places[place]))
     }
 
-    /// The node ids that the cluster is to have.
-    pub(crate) fn wanted(&self) -> Vec<NodeId> {
-        self.with(|places| places.iter().map(|place| place.id).collect())
+    fn with_placement<T>(&self, act: impl FnOnce(&mut Placement) -> T) -> T {
+        act(&mut self.placement.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The node ids that the cluster is to have, and whether each is to vote.
+    pub(crate) fn wanted(&self) -> Vec<(NodeId, bool)> {
+        let ids: Vec<NodeId> = self.with(|places| places.iter().map(|place| place.id).collect());
+        self.with_placement(|placement| {
+            let of = |(place, id)| (id, placement.voters.contains(&place));
+            let is_in = |(place, _): &(usize, NodeId)| !placement.out.contains(place);
+            ids.into_iter().enumerate().filter(is_in).map(of).collect()
+        })
+    }
+
+    /// Whether the broker in a place is to vote.
+    pub(crate) fn is_to_vote(&self, place: usize) -> bool {
+        self.with_placement(|placement| placement.voters.contains(&place))
+    }
+
+    /// Moves a vote from one place to another, which has none and is not out; false if it is not so.
+    pub(crate) fn move_vote(&self, from: usize, to: usize) -> bool {
+        self.with_placement(|placement| {
+            let may = placement.voters.contains(&from)
+                && !placement.voters.contains(&to)
+                && !placement.out.contains(&to);
+            if may {
+                placement.voters.remove(&from);
+                placement.voters.insert(to);
+            }
+            may
+        })
+    }
+
+    /// Takes a broker that is to have no vote out of the cluster; false for one that is to have one.
+    pub(crate) fn take_out(&self, place: usize) -> bool {
+        self.with_placement(|placement| {
+            !placement.voters.contains(&place) && placement.out.insert(place)
+        })
+    }
+
+    /// Has all brokers be members again.
+    pub(crate) fn take_all_in(&self) {
+        self.with_placement(|placement| placement.out.clear());
     }
 
     /// Ends the publishers' work.

@@ -138,7 +138,11 @@ impl SimLog {
                     break;
                 }
                 records.extend(self.with(|queue| queue.note.take()));
-                let synced = self.sync(records).await;
+                // Behind what could not be written nothing is.
+                let synced = match self.with(|queue| queue.failure.clone()) {
+                    Some(failure) => Err(failure),
+                    None => self.sync(records).await,
+                };
                 if let Err(failure) = &synced {
                     self.with(|queue| queue.failure = Some(failure.clone()));
                 }

@@ -11,6 +11,7 @@ use openraft_rt_sim::{SimInstant, SimRuntime};
 
 use crate::disk::{SimLog, SimSnapshots};
 use crate::network::SimLinks;
+use crate::random::Random;
 
 /// Unix milliseconds at which every simulation begins.
 const EPOCH_MILLIS: u64 = 1_800_000_000_000;
@@ -29,6 +30,13 @@ impl Environment for Simulated {
     type Snapshots = SimSnapshots;
     type Messages = InMemory;
     type Clock = SimClock;
+
+    /// Virtual time is as good as any: nobody here tries to foresee it, and a seed is to repeat it.
+    fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+        let mut random = Random::new(elapsed().as_nanos() as u64, "environment");
+        bytes.fill_with(|| random.number() as u8);
+        Ok(())
+    }
 
     async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use broker_core::engine::Claim;
 use broker_core::types::{NodeId, QoS};
 
+use crate::count::Count;
+
 /// An Application Message: its topic, and its place among the messages of that topic. A topic has
 /// one publisher.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +27,8 @@ pub(crate) enum Event {
     Started { node: NodeId, start: u64 },
     /// A node's process ends, for this reason.
     Ended { node: NodeId, why: &'static str },
-    /// Something is done to the cluster, in words.
-    Fault(String),
+    /// Something is done to the cluster: which kind of harm, and in words.
+    Fault { kind: Count, what: String },
     /// All faults are over.
     Healed,
     /// A step of the membership was taken, in words.
@@ -45,8 +47,12 @@ pub(crate) enum Event {
     SessionLost { client: Client },
     /// SUBACK: the client has the Subscription `prefix` + `#`.
     Subscribed { client: Client, prefix: &'static str },
+    /// SUBACK to a client without a durable session, for `prefix` + `#`.
+    Listens { client: Client, node: NodeId, prefix: &'static str },
     /// A message is sent for the first time.
     Sent { client: Client, message: MessageId, qos: QoS },
+    /// A message that was not acknowledged is sent again, on a new connection.
+    SentAgain { client: Client, message: MessageId },
     /// PUBACK or PUBREC says that the cluster has it.
     Acknowledged { client: Client, message: MessageId },
     /// PUBACK or PUBREC says that it has not.
@@ -72,7 +78,7 @@ impl fmt::Display for Event {
         match self {
             Self::Started { node, start } => write!(f, "{node} starts ({start})"),
             Self::Ended { node, why } => write!(f, "{node} ends: {why}"),
-            Self::Fault(what) => write!(f, "fault: {what}"),
+            Self::Fault { what, .. } => write!(f, "fault: {what}"),
             Self::Healed => write!(f, "healed"),
             Self::Membership(step) => write!(f, "membership: {step}"),
             Self::Leads { node, term } => write!(f, "{node} leads term {term}"),
@@ -87,9 +93,13 @@ impl fmt::Display for Event {
             Self::Lost { client } => write!(f, "{client} has lost its connection"),
             Self::SessionLost { client } => write!(f, "{client} has lost its session"),
             Self::Subscribed { client, prefix } => write!(f, "{client} is subscribed to {prefix}#"),
+            Self::Listens { client, node, prefix } => {
+                write!(f, "{client} listens to {prefix}# at {node}")
+            }
             Self::Sent { client, message, qos } => {
                 write!(f, "{client} sends {message}, QoS {}", *qos as u8)
             }
+            Self::SentAgain { client, message } => write!(f, "{client} sends {message} again"),
             Self::Acknowledged { client, message } => {
                 write!(f, "{client} has {message} acknowledged")
             }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::count::{Count, Tally};
+use crate::counting;
 use crate::environment::elapsed;
 use crate::event::Event;
 use crate::invariant::Invariant;
@@ -18,16 +20,18 @@ struct State {
     invariants: Vec<Box<dyn Invariant>>,
     oracle: Oracle,
     violation: Option<String>,
+    tally: Tally,
 }
 
 impl History {
-    pub(crate) fn new(invariants: Vec<Box<dyn Invariant>>) -> Self {
+    pub(crate) fn new(invariants: Vec<Box<dyn Invariant>>, tally: Tally) -> Self {
         let oracle = Oracle::default();
         Self(Arc::new(Mutex::new(State {
             events: Vec::new(),
             invariants,
             oracle,
             violation: None,
+            tally,
         })))
     }
 
@@ -40,6 +44,7 @@ impl History {
         self.with(|state| {
             let at = elapsed();
             state.oracle.observe(&event);
+            counting::count(&event, &state.oracle, &state.tally);
             for invariant in &mut state.invariants {
                 if let Err(what) = invariant.observe(&event)
                     && state.violation.is_none()
@@ -49,6 +54,11 @@ impl History {
             }
             state.events.push((at, event));
         });
+    }
+
+    /// Something has happened that no event says.
+    pub(crate) fn count(&self, count: Count) {
+        self.with(|state| state.tally.count(count));
     }
 
     /// Something is wrong that no invariant of its own looks after.

@@ -12,6 +12,9 @@
 
 mod client;
 mod cluster;
+mod count;
+mod counting;
+mod digest;
 mod disk;
 mod environment;
 mod event;
@@ -33,4 +36,5 @@ mod world;
 #[cfg(test)]
 mod meta_test;
 
+pub use count::{Count, Counts};
 pub use world::{Report, run};

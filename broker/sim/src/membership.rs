@@ -36,13 +36,13 @@ pub(crate) fn leader(cluster: &Cluster) -> Option<(Arc<Node>, MetaStatus)> {
     nodes.filter(leads).max_by_key(|(_, status)| status.term)
 }
 
-/// Whether the members are those that are to be, all with a vote.
+/// Whether the members are those that are to be, each with a vote or without as it is to be.
 pub(crate) fn is_settled(cluster: &Cluster) -> bool {
     leader(cluster).is_some_and(|(_, status)| {
         let wanted = cluster.wanted();
         status.is_membership_settled
             && status.members.len() == wanted.len()
-            && status.members.iter().all(|m| m.is_voter && wanted.contains(&m.node))
+            && status.members.iter().all(|m| wanted.contains(&(m.node, m.is_voter)))
     })
 }
 
@@ -63,11 +63,14 @@ async fn found(cluster: &Cluster) {
 enum Step {
     Add(NodeId, String),
     Promote(NodeId),
+    Demote(NodeId),
     Remove(NodeId),
+    /// The leader is to go or to follow: another one is to lead first.
+    HandOver(NodeId),
 }
 
 async fn step(cluster: &Cluster, leader: &Node, status: &MetaStatus) {
-    let Some(step) = next_step(cluster, status) else { return };
+    let Some(step) = next_step(cluster, leader, status) else { return };
     let expected = status.membership_log_index;
     let (what, taken) = match &step {
         Step::Add(node, name) => {
@@ -76,8 +79,15 @@ async fn step(cluster: &Cluster, leader: &Node, status: &MetaStatus) {
         Step::Promote(node) => {
             (format!("{node} is given a vote"), leader.meta.promote(*node, expected).await)
         }
+        Step::Demote(node) => {
+            (format!("{node} loses its vote"), leader.meta.demote(*node, expected).await)
+        }
         Step::Remove(node) => {
             (format!("{node} is removed"), leader.meta.remove(*node, expected).await)
+        }
+        Step::HandOver(to) => {
+            let asked = leader.meta.transfer_leader(Some(*to)).await;
+            (format!("{to} is to lead"), asked.map(|_| status.clone()))
         }
     };
     if taken.is_ok() {
@@ -85,20 +95,37 @@ async fn step(cluster: &Cluster, leader: &Node, status: &MetaStatus) {
     }
 }
 
-fn next_step(cluster: &Cluster, status: &MetaStatus) -> Option<Step> {
+/// First those who are gone for good: they count among the voters. A vote is given before another
+/// one is taken.
+fn next_step(cluster: &Cluster, leader: &Node, status: &MetaStatus) -> Option<Step> {
     if !status.is_membership_settled {
         return None;
     }
     let wanted = cluster.wanted();
-    let learner = status.members.iter().find(|m| !m.is_voter && wanted.contains(&m.node));
-    if let Some(learner) = learner {
+    let is_wanted = |node: NodeId| wanted.iter().any(|(id, _)| *id == node);
+    let is_to_vote = |node: NodeId| wanted.contains(&(node, true));
+    if let Some(learner) = status.members.iter().find(|m| !m.is_voter && is_to_vote(m.node)) {
         return Some(Step::Promote(learner.node));
     }
-    // First those who are to go: they count among the voters, and are gone for good.
-    if let Some(gone) = status.members.iter().find(|m| !wanted.contains(&m.node)) {
-        return Some(Step::Remove(gone.node));
+    let hand_over = |step, node| match node == leader.id {
+        true => status
+            .members
+            .iter()
+            .find(|m| m.is_voter && is_to_vote(m.node))
+            .map(|successor| Step::HandOver(successor.node)),
+        false => Some(step),
+    };
+    if let Some(gone) = status.members.iter().find(|m| !is_wanted(m.node)) {
+        return hand_over(Step::Remove(gone.node), gone.node);
     }
     let nodes = cluster.nodes();
-    let new = nodes.iter().find(|node| status.member(node.id).is_none())?;
-    Some(Step::Add(new.id, new.name.clone()))
+    let is_new = |node: &&Arc<Node>| is_wanted(node.id) && status.member(node.id).is_none();
+    // One that is to vote is waited for before another one loses its vote.
+    if let Some(new) = nodes.iter().find(is_new) {
+        return Some(Step::Add(new.id, new.name.clone()));
+    }
+    let voters = status.members.iter().filter(|m| m.is_voter).count();
+    let surplus = status.members.iter().find(|m| m.is_voter && !is_to_vote(m.node));
+    let surplus = surplus.filter(|_| voters > wanted.iter().filter(|(_, votes)| *votes).count())?;
+    hand_over(Step::Demote(surplus.node), surplus.node)
 }

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use broker::cluster::WallClock;
 use broker::cluster::meta::{MetaRole, ProposeError};
 use broker_core::cluster_state::Command;
 use broker_core::types::Millis;
+use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 
 use crate::cluster::Cluster;
-use crate::environment::{sleep, spawn};
+use crate::count::Tally;
+use crate::environment::{elapsed, sleep, spawn};
 use crate::history::History;
 use crate::liveness::within;
 use crate::membership;
@@ -22,8 +25,8 @@ use crate::random::Random;
 const TIME: Duration = Duration::from_secs(30);
 
 async fn brokers(count: usize) -> (Cluster, Vec<Arc<Node>>) {
-    let network = Network::new(Random::new(1, "network"));
-    let history = History::new(Vec::new());
+    let network = Network::new(Random::new(1, "network"), Tally::default());
+    let history = History::new(Vec::new(), Tally::default());
     let cluster = Cluster::new(network, history, count, &mut Random::new(1, "places"));
     for place in 0..count {
         start(&cluster, place).await;
@@ -107,5 +110,78 @@ fn a_leader_that_starts_again_at_once_leads_in_a_later_term() {
         eventually("a leader", || membership::leader(&cluster).is_some()).await;
         let (_, after) = membership::leader(&cluster).unwrap();
         assert!(after.term > before.term, "{after:?}");
+    });
+}
+
+/// Three voters, each with a copy of the state that counts.
+async fn three_voters() -> (Cluster, Vec<Arc<Node>>) {
+    let (cluster, nodes) = brokers(3).await;
+    found(&nodes[0]).await;
+    spawn(membership::keep(cluster.clone()));
+    eventually("three voters", || membership::is_settled(&cluster)).await;
+    eventually("copies that count", || (0..3).all(|place| counts(&cluster, place))).await;
+    (cluster, nodes)
+}
+
+/// Whether the broker in a place would know of whoever has subscribed.
+fn counts(cluster: &Cluster, place: usize) -> bool {
+    let now = cluster.place(place, |place| place.clock).now();
+    cluster.node(place).is_some_and(|node| node.meta.sessions().counts_at(now))
+}
+
+/// How long a committed entry is waited for at the first broker.
+async fn applied_everywhere(cluster: &Cluster, nodes: &[Arc<Node>]) -> Duration {
+    let now = cluster.place(0, |place| place.clock).now();
+    let proposed = nodes[0].meta.propose_sessions(now, Bytes::new()).await.unwrap();
+    let since = elapsed();
+    nodes[0].meta.applied_everywhere(proposed.log_index).await;
+    elapsed() - since
+}
+
+#[test]
+fn a_suback_outlasts_the_copy_of_the_state_on_a_broker_that_is_cut_off() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = three_voters().await;
+        for other in [0, 1] {
+            cluster.network.block(nodes[2].id, nodes[other].id);
+            cluster.network.block(nodes[other].id, nodes[2].id);
+        }
+        assert!(counts(&cluster, 2));
+        applied_everywhere(&cluster, &nodes).await;
+        assert!(!counts(&cluster, 2));
+        cluster.network.heal();
+        eventually("a copy that counts again", || counts(&cluster, 2)).await;
+    });
+}
+
+#[test]
+fn a_suback_outlasts_the_copy_on_a_broker_that_only_the_leader_reaches() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = three_voters().await;
+        let (leader, _) = membership::leader(&cluster).unwrap();
+        assert_eq!(leader.id, nodes[0].id);
+        // The second broker has no link to the third one, which lags behind.
+        cluster.network.block(nodes[1].id, nodes[2].id);
+        cluster.network.block(nodes[2].id, nodes[1].id);
+        sleep(Duration::from_secs(4)).await;
+        cluster.network.slow(nodes[0].id, nodes[2].id, 600);
+        let now = cluster.place(1, |place| place.clock).now();
+        for _ in 0..5 {
+            let proposed = nodes[1].meta.propose_sessions(now, Bytes::new()).await.unwrap();
+            nodes[1].meta.applied_everywhere(proposed.log_index).await;
+            let applied = nodes[2].meta.status().last_applied_index;
+            assert!(applied >= Some(proposed.log_index) || !counts(&cluster, 2), "{applied:?}");
+        }
+    });
+}
+
+#[test]
+fn a_broker_that_has_gone_holds_no_suback_up() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = three_voters().await;
+        crash(&cluster, 2, true, "the test ends it", TIME);
+        sleep(Duration::from_secs(2)).await;
+        let time = applied_everywhere(&cluster, &nodes).await;
+        assert!(time < Duration::from_millis(200), "{time:?}");
     });
 }

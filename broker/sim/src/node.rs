@@ -11,13 +11,14 @@ use broker::node::{
     Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId,
 };
 use broker_config::Config;
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{FEATURE_LEVEL_MAX, RetainedLimits};
 use broker_core::shard::SessionLimits;
 use broker_core::stored::InMemory;
 use broker_core::types::NodeId;
 use tokio::sync::mpsc;
 
 use crate::cluster::Cluster;
+use crate::count::Count;
 use crate::disk::Disk;
 use crate::environment::{SimClock, Simulated, elapsed, sleep, spawn};
 use crate::event::Event;
@@ -49,6 +50,8 @@ pub(crate) struct Place {
     pub(crate) node: Option<Arc<Node>>,
     /// When the next process starts, where none runs.
     pub(crate) starts_at: Duration,
+    /// Whether its first disk was lost.
+    pub(crate) is_replaced: bool,
 }
 
 /// A running process of a broker.
@@ -81,6 +84,7 @@ impl Place {
             random,
             node: None,
             starts_at: Duration::ZERO,
+            is_replaced: false,
         }
     }
 
@@ -88,6 +92,7 @@ impl Place {
     pub(crate) fn lose_disk(&mut self) {
         self.disk = Disk::new(Random::new(self.random.number(), "disk"));
         self.id = NodeId(self.random.number());
+        self.is_replaced = true;
     }
 }
 
@@ -101,6 +106,9 @@ pub(crate) async fn start(cluster: &Cluster, place: usize) {
     let links = cluster.network.join(id, &name, &life);
     let (writer, recovered, snapshots, start) = disk.open();
     cluster.history.note(Event::Started { node: id, start });
+    if start == 1 && cluster.place(place, |place| place.is_replaced) {
+        cluster.history.count(Count::StartedEmpty);
+    }
     let seed = random.number();
     let messages = InMemory;
     let parts = MetaParts {
@@ -177,7 +185,9 @@ fn meta_config(random: &mut Random) -> MetaConfig {
         retained_limits: RetainedLimits::default(),
         session_limits: SessionLimits::default(),
         cache_bytes_max: u64::MAX,
+        feature_level_max: FEATURE_LEVEL_MAX,
         command_bytes_max: COMMAND_BYTES_MAX,
+        is_view_followed: true,
         timing,
     }
 }
@@ -215,6 +225,7 @@ async fn watch(cluster: Cluster, place: usize, node: Arc<Node>) {
         }
         if status.failure.is_some() {
             // By then its disk has been seen to.
+            cluster.history.count(Count::ConsensusStopped);
             crash(&cluster, place, true, "its consensus has stopped", Duration::from_secs(1));
             return;
         }

@@ -65,6 +65,11 @@ impl Oracle {
         }
     }
 
+    /// The QoS of a message that was sent.
+    pub(crate) fn qos(&self, message: &MessageId) -> Option<QoS> {
+        self.messages.get(message).map(|fate| fate.qos)
+    }
+
     /// Messages with what became of them.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (&MessageId, &Fate)> {
         self.messages.iter()

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use broker_core::types::QoS;
 
-use crate::client::{Numbers, PublisherPlan, SubscriberPlan, Topic, publish, subscribe, wander};
+use crate::client::{
+    Numbers, PublisherPlan, SubscriberPlan, Topic, listen, publish, subscribe, wander,
+};
 use crate::cluster::Cluster;
-use crate::environment::spawn;
+use crate::environment::{sleep, spawn};
 use crate::event::Client;
 use crate::policy::{DENIED_PREFIX, INTRUDER, LIMITED, REVOKED, REVOKED_PREFIX};
 use crate::random::Random;
@@ -20,23 +22,63 @@ const WANDERER: &str = "wanderer";
 /// Publishers of ordinary messages.
 const PUBLISHERS: usize = 2;
 
+/// Clients that come while harm is done begin with this.
+const LATE: &str = "late-";
+
+/// What they subscribe to, each.
+const LATE_PREFIXES: [&[&str]; 5] =
+    [&["late/0/"], &["late/1/"], &["late/2/"], &["late/3/"], &["late/4/"]];
+
+/// Clients that subscribe, listen for a while and leave, without a durable session, begin with this.
+const LIVE: &str = "live-";
+
+/// How many of them there are.
+const LIVE_CLIENTS: usize = 2;
+
 /// Whether a client's session outlives its connections.
 pub(crate) fn is_durable(client: &str) -> bool {
-    client != WANDERER && !client.starts_with("reader-")
+    client != WANDERER && !client.starts_with("reader-") && !client.starts_with(LIVE)
+}
+
+/// Whether a client has come while harm was done.
+pub(crate) fn is_late(client: &str) -> bool {
+    client.starts_with(LATE)
 }
 
 /// Starts the clients with durable sessions that subscribe: to everything, to some of it, and as one
 /// that may not have all of that.
 pub(crate) fn start_subscribers(cluster: &Cluster, random: &mut Random, numbers: &Numbers) {
-    let plans = [
-        ("everything", "", QoS::ExactlyOnce),
-        ("some", "t/", QoS::ExactlyOnce),
-        (LIMITED, "t/0/", QoS::AtLeastOnce),
+    let most: &[&str] = &["t/", RETAINED_PREFIX, DENIED_PREFIX, REVOKED_PREFIX];
+    let plans: [(&str, &'static [&'static str], QoS); 3] = [
+        ("most", most, QoS::ExactlyOnce),
+        ("some", &["t/"], QoS::ExactlyOnce),
+        (LIMITED, &["t/0/"], QoS::AtLeastOnce),
     ];
-    for (client, prefix, qos) in plans {
-        let plan = SubscriberPlan { client: Arc::from(client), prefix, qos };
+    for (client, prefixes, qos) in plans {
+        let plan = SubscriberPlan { client: Arc::from(client), prefixes, qos };
         let random = Random::new(random.number(), client);
         spawn(subscribe(cluster.clone(), plan, random, numbers.clone()));
+    }
+}
+
+/// Starts clients that come while harm is done: new durable sessions, each with a Subscription to
+/// what nobody else has subscribed to, and sessions without durability.
+fn start_late(cluster: &Cluster, random: &mut Random, numbers: &Numbers) {
+    for (number, prefixes) in LATE_PREFIXES.iter().enumerate() {
+        let client: Client = format!("{LATE}{number}").into();
+        let plan = SubscriberPlan { client, prefixes, qos: QoS::ExactlyOnce };
+        let pause = random.millis(500, 22_000);
+        let random = Random::new(random.number(), "late");
+        let (cluster, numbers) = (cluster.clone(), numbers.clone());
+        spawn(async move {
+            sleep(pause).await;
+            subscribe(cluster, plan, random, numbers).await;
+        });
+    }
+    for number in 0..LIVE_CLIENTS {
+        let client: Client = format!("{LIVE}{number}").into();
+        let random = Random::new(random.number(), "live");
+        spawn(listen(cluster.clone(), client, random, numbers.clone()));
     }
 }
 
@@ -54,6 +96,13 @@ pub(crate) fn start_publishers(cluster: &Cluster, random: &mut Random, numbers: 
             pause: 250,
         })
         .collect();
+    for plan in &mut plans {
+        for prefix in LATE_PREFIXES.concat() {
+            plan.topics.push(topic(format!("{prefix}{}", plan.client), QoS::AtLeastOnce, false));
+        }
+        let prefix = LATE_PREFIXES[0][0];
+        plan.topics.push(topic(format!("{prefix}2/{}", plan.client), QoS::ExactlyOnce, false));
+    }
     plans.push(PublisherPlan {
         client: Arc::from("retainer"),
         topics: (0..3)
@@ -73,6 +122,7 @@ pub(crate) fn start_publishers(cluster: &Cluster, random: &mut Random, numbers: 
         let random = Random::new(random.number(), &plan.client);
         spawn(publish(cluster.clone(), plan, random, numbers.clone()));
     }
+    start_late(cluster, random, numbers);
     for rival in ["rival 1", "rival 2"] {
         let random = Random::new(random.number(), rival);
         spawn(wander(cluster.clone(), Arc::from(WANDERER), random, numbers.clone()));

@@ -9,6 +9,8 @@ use openraft_rt_sim::SimRuntime;
 
 use crate::client::{Numbers, read_retained};
 use crate::cluster::Cluster;
+use crate::count::{Counts, Tally};
+use crate::digest::Digest;
 use crate::environment::{elapsed, sleep, spawn};
 use crate::history::History;
 use crate::network::Network;
@@ -16,8 +18,8 @@ use crate::node::keep_running;
 use crate::random::Random;
 use crate::{faults, invariant, liveness, membership, policy, scenario};
 
-/// Brokers of a cluster.
-const BROKERS: usize = 3;
+/// How many brokers a cluster has, by its seed: more than three are three voters, and others.
+const BROKERS: [usize; 6] = [3, 3, 3, 4, 4, 5];
 
 /// How long harm is done.
 const HARM: Duration = Duration::from_secs(25);
@@ -32,6 +34,11 @@ pub struct Report {
     pub violation: Option<String>,
     /// What happened, one event a line, with its virtual time in seconds.
     pub trace: String,
+    /// A hash over the trace and over all that has come through the network. Two runs of a seed
+    /// that differ in anything differ in it.
+    pub hash: u64,
+    /// What it has seen, and how often.
+    pub counts: Counts,
 }
 
 thread_local! {
@@ -45,10 +52,14 @@ pub fn run(seed: u64) -> Report {
     note_panics();
     PANIC.take();
     let mut runtime = SimRuntime::with_seed(seed);
-    let history = runtime.block_on(simulate(seed));
+    let tally = Tally::default();
+    let (history, mut digest) = runtime.block_on(simulate(seed, tally.clone()));
     drop(runtime);
-    let violation = PANIC.take().map(|panic| format!("a task panicked: {panic}"));
-    Report { violation: violation.or(history.violation()), trace: history.render() }
+    let panic = PANIC.take().map(|panic| format!("a task panicked: {panic}"));
+    let trace = history.render();
+    digest.add(trace.as_bytes());
+    let violation = panic.or(history.violation());
+    Report { violation, trace, hash: digest.value(), counts: tally.read() }
 }
 
 fn note_panics() {
@@ -64,25 +75,29 @@ fn note_panics() {
     });
 }
 
-async fn simulate(seed: u64) -> History {
+async fn simulate(seed: u64, tally: Tally) -> (History, Digest) {
+    let network = Network::new(Random::new(seed, "network"), tally.clone());
+    let history = History::new(invariant::all(&network, &tally), tally);
+    play(seed, network.clone(), &history).await;
+    (history, network.digest())
+}
+
+async fn play(seed: u64, network: Network, history: &History) {
     let mut random = Random::new(seed, "world");
-    let network = Network::new(Random::new(seed, "network"));
-    let history = History::new(invariant::all(&network));
-    let cluster = Cluster::new(network, history.clone(), BROKERS, &mut random);
+    let brokers = BROKERS[random.place(BROKERS.len())];
+    let cluster = Cluster::new(network, history.clone(), brokers, &mut random);
     let numbers = Numbers::default();
     spawn(keep_running(cluster.clone()));
     spawn(membership::keep(cluster.clone()));
     if let Some(missing) = begin(&cluster, &mut random, &numbers).await {
-        history.violate(format!("liveness, at the beginning: {missing}"));
-        return history;
+        return history.violate(format!("liveness, at the beginning: {missing}"));
     }
     faults::harm(&cluster, &mut random, elapsed() + HARM).await;
     sleep(AFTER).await;
     cluster.end();
     if let Some(missing) = liveness::rest(&cluster).await {
         history.end();
-        history.violate(format!("liveness: {missing}"));
-        return history;
+        return history.violate(format!("liveness: {missing}"));
     }
     for node in cluster.nodes() {
         if !read_retained(&cluster, &node, &mut random, &numbers).await {
@@ -90,7 +105,6 @@ async fn simulate(seed: u64) -> History {
         }
     }
     history.end();
-    history
 }
 
 /// Founds the cluster, puts the policy in force, starts the clients; what is missing when the time

@@ -5,11 +5,15 @@
 //! counters); what it changes goes through the meta group's log or the hub. Paths and bodies are
 //! those of `broker_admin_api`.
 
+mod backup;
+mod drain;
+mod membership;
 mod places;
 mod refusal;
 mod routes;
 mod serve;
 mod status;
+mod view;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,16 +22,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use broker_policy::Revision;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::cluster::Links;
 use crate::cluster::meta::MetaGroup;
-use crate::hub::Hub;
+use crate::hub::{Drain, Hub};
 use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsParts};
 use crate::node::{Admission, Gate, ListenerCounters, MemoryCounters, WorkerHandle};
 use crate::tls::TlsStore;
+use crate::totals::Totals;
 
 use serve::{serve, serve_open};
 
@@ -49,6 +54,8 @@ pub struct AdminParts {
     pub links: Links,
     /// The hub.
     pub hub: Hub,
+    /// What all brokers do together.
+    pub totals: Totals,
     /// The workers.
     pub workers: Arc<[WorkerHandle]>,
     /// The listeners' counters.
@@ -102,6 +109,7 @@ fn context(parts: AdminParts) -> AdminContext {
         meta: parts.meta.clone(),
         links: parts.links.clone(),
         hub: parts.hub.clone(),
+        totals: parts.totals,
         workers: Arc::clone(&parts.workers),
         listeners: parts.listeners,
         admission: parts.admission,
@@ -125,6 +133,7 @@ fn context(parts: AdminParts) -> AdminContext {
         drain: parts.hub.drain().clone(),
         hub: parts.hub,
         tls: parts.tls,
+        backups: Arc::new(Semaphore::new(1)),
         metrics: Arc::new(move || metrics.text()),
     }
 }
@@ -162,12 +171,14 @@ pub struct AdminContext {
     pub gate: Gate,
     /// The revision that every worker enforces; `None` before the first.
     pub enforced: watch::Receiver<Option<Revision>>,
-    /// Clients moved away a second while draining; `None` when not draining.
-    pub drain: watch::Sender<Option<u32>>,
+    /// How the broker is drained; `None` when it is not.
+    pub drain: watch::Sender<Option<Drain>>,
     /// The hub.
     pub hub: Hub,
     /// Certificates in use.
     pub tls: Arc<TlsStore>,
+    /// Taken by the one backup or restore that is under way.
+    pub backups: Arc<Semaphore>,
     /// `/metrics`.
     pub metrics: MetricsText,
 }

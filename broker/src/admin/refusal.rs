@@ -61,7 +61,9 @@ impl From<MembershipError> for Refusal {
             MembershipError::Changed { .. } => Reason::MembershipChanged,
             MembershipError::Unsettled => Reason::MembershipUnsettled,
             MembershipError::NotMember { .. } => Reason::NotMember,
-            MembershipError::NotLinked { .. } => Reason::Unavailable,
+            MembershipError::NotLinked { .. } | MembershipError::TooOld { .. } => {
+                Reason::Unavailable
+            }
             MembershipError::NotCaughtUp { .. } => Reason::NotCaughtUp,
             MembershipError::WouldLoseQuorum { .. } => Reason::WouldLoseQuorum,
             MembershipError::IsLeader { .. } => Reason::IsLeader,

@@ -9,18 +9,12 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus,
-    MembershipChanged, NodeId, PolicyChangeApplied, PromoteRequest, Reason, RemoveRequest,
-    TransferAccepted, TransferRequest, path,
-};
+use broker_admin_api::{BrokerStatus, PolicyChangeApplied, Reason, path};
 use broker_core::cluster_state::{Command, Outcome};
-use broker_core::types::NodeId as CoreNodeId;
 use broker_policy::{BucketIndex, BucketKeys, PolicyChange, PolicyDigests};
 
 use super::refusal::Refusal;
-use super::{AdminContext, status};
-use crate::cluster::meta::MetaStatus;
+use super::{AdminContext, backup, drain, membership, status, view};
 
 /// Longest body of a policy change: JSON is longer than the log's own form of it.
 const CHANGE_BYTES_MAX: usize = 16 << 20;
@@ -32,8 +26,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Authenticated(pub(super) bool);
 
-type Answer<T> = Result<Json<T>, Refusal>;
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// The paths that need no certificate.
 fn open() -> Router<AdminContext> {
@@ -62,21 +56,34 @@ pub(super) fn routes(context: AdminContext) -> Router {
             path::POLICY_CHANGES,
             post(policy_change).layer(DefaultBodyLimit::max(CHANGE_BYTES_MAX)),
         )
-        .route(path::BOOTSTRAP, post(bootstrap))
-        .route(path::LEARNERS, post(add_learner))
-        .route(path::VOTERS, post(promote))
-        .route(path::REMOVE, post(remove))
-        .route(path::TRANSFER, post(transfer))
-        .route(path::DRAIN, post(drain).get(drain_status))
+        .route(path::BOOTSTRAP, post(membership::bootstrap))
+        .route(path::LEARNERS, post(membership::add_learner))
+        .route(path::VOTERS, post(membership::promote))
+        .route(path::DEMOTE, post(membership::demote))
+        .route(path::REMOVE, post(membership::remove))
+        .route(path::TRANSFER, post(membership::transfer))
+        .route(path::DRAIN, post(drain::begin).get(drain::status))
+        .route(path::CLUSTER, get(view::cluster))
+        .route(path::SHARDS, get(view::shards))
+        .route(path::BACKUP, get(backup::backup))
+        .route_layer(from_fn(require_certificate));
+    // A whole state takes the time that it takes; each piece of it has a time of its own.
+    let untimed = Router::new()
+        .route(path::RESTORE, post(backup::restore))
+        .method_not_allowed_fallback(wrong_method)
+        .route_layer(DefaultBodyLimit::disable())
         .route_layer(from_fn(require_certificate));
     open()
         .merge(closed)
         .fallback(async || Refusal::new(Reason::NotFound, "no such path in the admin API"))
-        .method_not_allowed_fallback(async || {
-            Refusal::new(Reason::MethodNotAllowed, "this path does not take that method")
-        })
+        .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(in_time))
+        .merge(untimed)
         .with_state(context)
+}
+
+async fn wrong_method() -> Refusal {
+    Refusal::new(Reason::MethodNotAllowed, "this path does not take that method")
 }
 
 /// Gives every request its time, the reading of its body included.
@@ -164,100 +171,4 @@ async fn policy_change(
         Outcome::PolicyInvalid { reason } => Err(Refusal::new(Reason::InvalidField, reason)),
         outcome => Err(Refusal::new(Reason::Internal, format!("unexpected outcome {outcome:?}"))),
     }
-}
-
-fn changed(status: &MetaStatus) -> Json<MembershipChanged> {
-    Json(MembershipChanged {
-        membership_log_index: status.membership_log_index.unwrap_or(0),
-        members: status::members(&status.members),
-    })
-}
-
-fn core(node: NodeId) -> CoreNodeId {
-    CoreNodeId(node.0)
-}
-
-async fn bootstrap(
-    State(context): State<AdminContext>,
-    body: Body<BootstrapRequest>,
-) -> Answer<MembershipChanged> {
-    let Json(request) = body?;
-    let own = &context.facts.cluster_id;
-    if request.cluster_id != *own {
-        let message =
-            format!("cluster_id {:?}: this broker is configured with {own:?}", request.cluster_id);
-        return Err(Refusal::new(Reason::InvalidField, message));
-    }
-    let this = context.links.node_id();
-    if core(request.node_id) != this {
-        let message = format!("node_id {}: this broker is {this}", request.node_id);
-        return Err(Refusal::new(Reason::InvalidField, message));
-    }
-    tracing::info!(node_id = %this, "founding the cluster");
-    Ok(changed(&context.meta.bootstrap().await?))
-}
-
-async fn add_learner(
-    State(context): State<AdminContext>,
-    body: Body<AddLearnerRequest>,
-) -> Answer<MembershipChanged> {
-    let Json(request) = body?;
-    tracing::info!(node_id = %request.node_id, name = %request.name, "adding a learner");
-    let (node, expected) = (core(request.node_id), request.expected_membership_log_index);
-    Ok(changed(&context.meta.add_learner(node, &request.name, expected).await?))
-}
-
-async fn promote(
-    State(context): State<AdminContext>,
-    body: Body<PromoteRequest>,
-) -> Answer<MembershipChanged> {
-    let Json(request) = body?;
-    tracing::info!(node_id = %request.node_id, "giving a learner its vote");
-    let (node, expected) = (core(request.node_id), request.expected_membership_log_index);
-    Ok(changed(&context.meta.promote(node, expected).await?))
-}
-
-async fn remove(
-    State(context): State<AdminContext>,
-    body: Body<RemoveRequest>,
-) -> Answer<MembershipChanged> {
-    let Json(request) = body?;
-    tracing::info!(node_id = %request.node_id, "removing a member");
-    let (node, expected) = (core(request.node_id), request.expected_membership_log_index);
-    Ok(changed(&context.meta.remove(node, expected).await?))
-}
-
-async fn transfer(
-    State(context): State<AdminContext>,
-    body: Body<TransferRequest>,
-) -> Answer<TransferAccepted> {
-    let Json(request) = body?;
-    let to = context.meta.transfer_leader(request.to.map(core)).await?;
-    tracing::info!(node_id = %to, "handing leadership over");
-    Ok(Json(TransferAccepted { to: NodeId(to.0) }))
-}
-
-async fn drain(
-    State(context): State<AdminContext>,
-    body: Body<DrainRequest>,
-) -> Answer<DrainStatus> {
-    let Json(request) = body?;
-    if !(1..=DrainRequest::CLIENTS_PER_SECOND_MAX).contains(&request.clients_per_second) {
-        let message = format!(
-            "clients_per_second {}: give 1 to {}",
-            request.clients_per_second,
-            DrainRequest::CLIENTS_PER_SECOND_MAX
-        );
-        return Err(Refusal::new(Reason::InvalidField, message));
-    }
-    let pace = request.enabled.then_some(request.clients_per_second);
-    // The hub closes the gate and has the workers move their clients.
-    context.drain.send_replace(pace);
-    Ok(drain_status(State(context)).await)
-}
-
-async fn drain_status(State(context): State<AdminContext>) -> Json<DrainStatus> {
-    let draining = context.drain.borrow().is_some();
-    let connections = context.workers.iter().map(|w| w.counters.read().engine.connections).sum();
-    Json(DrainStatus { draining, connections })
 }

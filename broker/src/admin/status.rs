@@ -5,6 +5,8 @@ use broker_admin_api::{
     Role,
 };
 
+use broker_core::cluster_state::FEATURE_LEVEL_MAX;
+
 use super::AdminContext;
 use crate::cluster::meta::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 use crate::node::GateState;
@@ -20,7 +22,8 @@ pub(super) fn read(context: &AdminContext) -> BrokerStatus {
         node_id: NodeId(context.links.node_id().0),
         cluster_id: context.facts.cluster_id.clone(),
         version: context.facts.version.clone(),
-        feature_level: 1,
+        feature_level: FEATURE_LEVEL_MAX.into(),
+        cluster_feature_level: (*context.meta.feature_level().borrow()).into(),
         state: match meta.phase {
             _ if draining => BrokerState::Draining,
             MetaPhase::Uninitialised => BrokerState::Uninitialised,
@@ -34,6 +37,7 @@ pub(super) fn read(context: &AdminContext) -> BrokerStatus {
         policy: policy(context),
         connections: readings().map(|engine| engine.connections).sum(),
         sessions: readings().map(|engine| engine.sessions).sum(),
+        drain: super::drain::read(context),
         config_digest: context.facts.config_digest.clone(),
         certificates: context.tls.status(),
         peers: peers(context, &meta),

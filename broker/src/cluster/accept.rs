@@ -58,7 +58,7 @@ async fn accept(
 
 async fn greet(shared: &Shared, tcp: TcpStream, address: SocketAddr) -> Option<handshake::Greeted> {
     let tls = shared.tls.as_ref()?.load_full();
-    match handshake::accept(&shared.config, &tls, tcp, address).await {
+    match handshake::accept(shared, &tls, tcp, address).await {
         Ok(greeted) => Some(greeted),
         Err(HandshakeError::IsThisNode) => None,
         Err(HandshakeError::Refused(refusal)) => {
@@ -81,8 +81,9 @@ async fn serve(shared: &Arc<Shared>, greeted: handshake::Greeted) {
     let _registered = Registered { shared, connection: &connection };
     let handlers = shared.handlers();
     let timing = &shared.config.timing;
-    let reason = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
+    let end = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
     let peer = connection.peer();
+    let reason = shared.ended(peer, end);
     tracing::debug!(node_id = %peer.node, name = peer.name, reason, "accepted link closed");
 }
 

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
-use super::frame::{FRAME_BODY_BYTES_MAX, Frame, FrameKind, append_frame, split_frame};
+use super::frame::{FRAME_BODY_BYTES_MAX, Frame, FrameError, FrameKind, append_frame, split_frame};
 use super::link_types::{LinkError, LinkTiming, PeerHandler};
 use super::links::Counters;
 use crate::sync::lock;
@@ -41,6 +41,19 @@ pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) name: String,
     pub(super) address: SocketAddr,
+    /// Version of the link's frames.
+    pub(super) version: u16,
+    /// Highest feature level that it knows.
+    pub(super) feature_level_max: u16,
+}
+
+/// Why a connection has ended.
+#[derive(Debug)]
+pub(super) enum LinkEnd {
+    /// As links end, in words.
+    Closed(&'static str),
+    /// The peer sent what is no frame.
+    BadFrame(FrameError),
 }
 
 #[derive(Default)]
@@ -150,7 +163,7 @@ impl Connection {
             let is_first = outgoing.bytes.is_empty();
             let is_over = outgoing.bytes.len() + body.len() > UNSENT_BYTES_HARD_MAX;
             if !is_over {
-                append_frame(&mut outgoing.bytes, kind, id, body);
+                append_frame(&mut outgoing.bytes, self.peer.version, kind, id, body);
             }
             (is_first, is_over)
         };
@@ -178,7 +191,7 @@ impl Connection {
         received: BytesMut,
         handlers: &Handlers,
         timing: &LinkTiming,
-    ) -> &'static str
+    ) -> LinkEnd
     where
         S: AsyncRead + AsyncWrite + Send,
     {
@@ -186,10 +199,10 @@ impl Connection {
         let _guard = CloseOnDrop(self);
         let (reader, writer) = tokio::io::split(stream);
         tokio::select! {
-            reason = self.read(reader, received, handlers) => reason,
-            () = self.write(writer) => "write failed",
-            () = self.watch_silence(timing) => "peer is silent",
-            () = self.closing.notified() => "closed here",
+            end = self.read(reader, received, handlers) => end,
+            () = self.write(writer) => LinkEnd::Closed("write failed"),
+            () = self.watch_silence(timing) => LinkEnd::Closed("peer is silent"),
+            () = self.closing.notified() => LinkEnd::Closed("closed here"),
         }
     }
 
@@ -198,22 +211,19 @@ impl Connection {
         mut reader: impl AsyncRead + Unpin,
         mut received: BytesMut,
         handlers: &Handlers,
-    ) -> &'static str {
+    ) -> LinkEnd {
         loop {
             loop {
-                match split_frame(&mut received, FRAME_BODY_BYTES_MAX) {
+                match split_frame(&mut received, self.peer.version, FRAME_BODY_BYTES_MAX) {
                     Ok(Some(frame)) => self.take(frame, handlers),
                     Ok(None) => break,
-                    Err(error) => {
-                        tracing::warn!(node_id = %self.peer.node, %error, "bad frame from a peer");
-                        return "bad frame";
-                    }
+                    Err(error) => return LinkEnd::BadFrame(error),
                 }
             }
             received.reserve(READ_BYTES);
             match reader.read_buf(&mut received).await {
-                Ok(0) => return "peer closed",
-                Err(_) => return "read failed",
+                Ok(0) => return LinkEnd::Closed("peer closed"),
+                Err(_) => return LinkEnd::Closed("read failed"),
                 Ok(_) => self.reads.fetch_add(1, Ordering::Relaxed),
             };
         }

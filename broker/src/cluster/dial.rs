@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -25,7 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut stop = shared.stop.subscribe();
     let mut diallers: BTreeMap<SocketAddr, Dialler> = BTreeMap::new();
     loop {
-        let discovery = lock(&shared.discovery).clone();
+        let mut discovery = lock(&shared.discovery).clone();
         let (addresses, unresolved) = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             found = discovery.resolve() => found,
@@ -33,6 +34,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         for (name, reason) in &unresolved {
             tracing::debug!(name, reason, "peer name does not resolve");
         }
+        shared.discovery_problems.store(unresolved.len() as u64, Ordering::Relaxed);
         diallers.retain(|_, dialler| !dialler.task.is_finished());
         if unresolved.is_empty() {
             // A name that fails to resolve may be a fault of DNS: what it led to is kept.
@@ -56,6 +58,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(shared.config.timing.discovery_interval) => {}
             () = shared.discovery_changed.notified() => {}
+            () = discovery.changed() => {}
         }
     }
 }
@@ -70,7 +73,7 @@ async fn dial_for_ever(shared: Arc<Shared>, address: SocketAddr, forget: Arc<Not
         let greeted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = forget.notified() => return,
-            greeted = handshake::dial(&shared.config, &tls, address) => greeted,
+            greeted = handshake::dial(&shared, &tls, address) => greeted,
         };
         match greeted {
             Ok(greeted) => {
@@ -108,10 +111,11 @@ async fn serve(shared: &Arc<Shared>, greeted: handshake::Greeted) -> bool {
     }
     let _registered = Registered { shared, connection: &connection };
     let peer = connection.peer();
-    tracing::info!(node_id = %peer.node, name = peer.name, address = %peer.address, "link up");
+    tracing::info!(node_id = %peer.node, name = peer.name, address = %peer.address, version = peer.version, "link up");
     let handlers = shared.handlers();
     let timing = &shared.config.timing;
-    let reason = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
+    let end = connection.run(greeted.stream, greeted.received, &handlers, timing).await;
+    let reason = shared.ended(peer, end);
     tracing::info!(node_id = %peer.node, name = peer.name, reason, "link down");
     true
 }

@@ -3,16 +3,19 @@
 //! Layer: bottom of the cluster side. Consensus and hub are generic over it, so that a simulation
 //! runs them, not a likeness of them, under virtual time. [`Process`] is the real one.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+use broker_core::cluster_state::FEATURE_LEVEL_MAX;
 use broker_core::stored::MessageStore;
 use broker_core::types::{Millis, NodeId};
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft::impls::TokioRuntime;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::link_types::{LinkError, PeerHandler};
@@ -37,6 +40,12 @@ pub trait Environment: Debug + Clone + Copy + Default + Ord + Send + Sync + 'sta
     type Messages: MessageStore + Clone + 'static;
     /// Tells what time it is.
     type Clock: WallClock;
+
+    /// Fills `bytes` with what nobody can foresee.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    fn fill_random(bytes: &mut [u8]) -> io::Result<()>;
 
     /// Does work that may block, apart from the runtime's tasks.
     fn blocking<T: Send + 'static>(
@@ -84,6 +93,18 @@ pub trait PeerLinks: Clone + Send + Sync + 'static {
 
     /// The nodes that can make requests here now.
     fn accepted(&self) -> Vec<NodeId>;
+
+    /// Highest feature level that a node knows to which requests can be made now. Where all are of
+    /// one version it is this one's.
+    fn feature_level_max(&self, node: NodeId) -> Option<u16> {
+        self.is_live(node).then_some(FEATURE_LEVEL_MAX)
+    }
+
+    /// Tells the cluster's feature level; a peer that does not know it gets no link.
+    fn set_feature_level(&self, _level: u16) {}
+
+    /// Tells who the members are, by name; a peer that has another one's node id gets no link.
+    fn set_members(&self, _members: BTreeMap<NodeId, String>) {}
 }
 
 /// A write-ahead log that several groups share. A clone writes the same one.
@@ -152,7 +173,7 @@ pub(crate) fn spawn<E: Environment>(task: impl Future<Output = ()> + Send + 'sta
 }
 
 /// Bytes of log entries that a broker keeps in memory, for followers and for what is to be applied.
-const LOG_CACHED_BYTES_MAX: usize = 16 << 20;
+const LOG_CACHED_BYTES_MAX: usize = 8 << 20;
 
 /// A broker's process: Tokio, TLS links, files, the system's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +186,11 @@ impl Environment for Process {
     type Snapshots = SnapshotStore;
     type Messages = SpillStore;
     type Clock = Clock;
+
+    fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+        let filled = SystemRandom::new().fill(bytes);
+        filled.map_err(|_| io::Error::other("the system gives no random bytes"))
+    }
 
     async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -213,6 +239,18 @@ impl PeerLinks for Links {
 
     fn accepted(&self) -> Vec<NodeId> {
         Self::accepted(self)
+    }
+
+    fn feature_level_max(&self, node: NodeId) -> Option<u16> {
+        Self::feature_level_max(self, node)
+    }
+
+    fn set_feature_level(&self, level: u16) {
+        Self::set_feature_level(self, level);
+    }
+
+    fn set_members(&self, members: BTreeMap<NodeId, String>) {
+        Self::set_members(self, members);
     }
 }
 

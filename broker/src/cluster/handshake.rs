@@ -6,43 +6,25 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker_core::types::NodeId;
 use bytes::BytesMut;
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::connection::Peer;
 use super::frame::{Frame, FrameKind, append_frame, split_frame};
-use super::link_types::{LinksConfig, Refusal};
+use super::hello::{Hello, Unfit, refusal};
+use super::link_types::{LinksConfig, Refusal, RefusalKind};
+use super::links::Shared;
+use super::version;
 use crate::tls::{
     CertificateNames, PeerTls, alert_received, certificate_names, peer_server_name,
     refused_certificate,
 };
 
-/// Oldest version of the link protocol that this node speaks.
-const PROTOCOL_VERSION_MIN: u16 = 1;
-
-/// Newest version of the link protocol that this node speaks.
-const PROTOCOL_VERSION_MAX: u16 = 1;
-
-/// Version byte before the encoded [`Hello`].
-const HELLO_FORMAT: u8 = 1;
-
 /// Longest body of a HELLO or REFUSED frame.
 const HELLO_BYTES_MAX: usize = 4096;
-
-/// What each side says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Hello {
-    /// Versions of the link protocol it speaks, from and to.
-    protocol: (u16, u16),
-    cluster_id: String,
-    node_id: NodeId,
-    name: String,
-}
 
 /// Why a connection did not become a link.
 #[derive(Debug)]
@@ -64,10 +46,11 @@ pub(super) struct Greeted {
 
 /// Connects to `address` and introduces this node.
 pub(super) async fn dial(
-    config: &LinksConfig,
+    shared: &Shared,
     tls: &PeerTls,
     address: SocketAddr,
 ) -> Result<Greeted, HandshakeError> {
+    let config = &shared.config;
     within(config.timing.handshake_timeout, async {
         let tcp = TcpStream::connect(address).await.map_err(broken)?;
         tcp.set_nodelay(true).map_err(broken)?;
@@ -81,16 +64,14 @@ pub(super) async fn dial(
         let mut received = BytesMut::new();
 
         send_hello(config, &mut stream).await?;
-        let frame = read_frame(&mut stream, &mut received).await?;
-        let hello = match frame.kind {
-            FrameKind::REFUSED => {
-                let reason = format!("turned away: {}", String::from_utf8_lossy(&frame.body));
-                return Err(HandshakeError::Refused(refusal(address, &names, None, reason)));
-            }
-            _ => decode_hello(address, &names, &frame)?,
-        };
-        check(config, address, &names, &hello)?;
-        let peer = Peer { node: hello.node_id, name: hello.name, address };
+        let frame = read_frame(&mut stream, &mut received, (address, &names)).await?;
+        if frame.kind == FrameKind::REFUSED {
+            let reason = format!("turned away: {}", String::from_utf8_lossy(&frame.body));
+            let kind = RefusalKind::TurnedAway;
+            return Err(HandshakeError::Refused(refusal(address, &names, None, kind, reason)));
+        }
+        let hello = read_hello(address, &names, &frame)?;
+        let peer = judge(shared, address, &names, hello)?;
         Ok(Greeted { peer, stream, received })
     })
     .await
@@ -98,11 +79,12 @@ pub(super) async fn dial(
 
 /// Serves the handshake of a peer that dialled here.
 pub(super) async fn accept(
-    config: &LinksConfig,
+    shared: &Shared,
     tls: &PeerTls,
     tcp: TcpStream,
     address: SocketAddr,
 ) -> Result<Greeted, HandshakeError> {
+    let config = &shared.config;
     within(config.timing.handshake_timeout, async {
         tcp.set_nodelay(true).map_err(broken)?;
         let acceptor = TlsAcceptor::from(std::sync::Arc::clone(&tls.server));
@@ -111,13 +93,13 @@ pub(super) async fn accept(
         let mut stream = TlsStream::from(stream);
         let mut received = BytesMut::new();
 
-        let frame = read_frame(&mut stream, &mut received).await?;
-        let checked = decode_hello(address, &names, &frame)
-            .and_then(|hello| check(config, address, &names, &hello).map(|()| hello));
-        match checked {
-            Ok(hello) => {
+        let read = read_frame(&mut stream, &mut received, (address, &names)).await;
+        let judged = read
+            .and_then(|frame| read_hello(address, &names, &frame))
+            .and_then(|hello| judge(shared, address, &names, hello));
+        match judged {
+            Ok(peer) => {
                 send_hello(config, &mut stream).await?;
-                let peer = Peer { node: hello.node_id, name: hello.name, address };
                 Ok(Greeted { peer, stream, received })
             }
             Err(HandshakeError::IsThisNode) => {
@@ -127,7 +109,8 @@ pub(super) async fn accept(
             }
             Err(HandshakeError::Refused(refusal)) => {
                 let mut bytes = Vec::new();
-                append_frame(&mut bytes, FrameKind::REFUSED, 0, refusal.reason.as_bytes());
+                let reason = refusal.reason.as_bytes();
+                append_frame(&mut bytes, version::HANDSHAKE, FrameKind::REFUSED, 0, reason);
                 // It is turned away whether or not it hears why.
                 let _ = write(&mut stream, &bytes).await;
                 let _ = stream.shutdown().await;
@@ -154,9 +137,10 @@ fn broken(error: std::io::Error) -> HandshakeError {
 }
 
 fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
+    let kind = RefusalKind::Certificate;
     if let Some(refused) = refused_certificate(error) {
         let reason = format!("certificate refused: {refused}");
-        return HandshakeError::Refused(refusal(address, &refused.names, None, reason));
+        return HandshakeError::Refused(refusal(address, &refused.names, None, kind, reason));
     }
     if let Some(alert) = alert_received(error) {
         let reason = format!(
@@ -164,7 +148,7 @@ fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
              another than this cluster's, or its clock is wrong"
         );
         let unnamed = CertificateNames::default();
-        return HandshakeError::Refused(refusal(address, &unnamed, None, reason));
+        return HandshakeError::Refused(refusal(address, &unnamed, None, kind, reason));
     }
     HandshakeError::Broken(format!("TLS handshake: {error}"))
 }
@@ -173,93 +157,49 @@ fn names_of(certificates: Option<&[CertificateDer<'static>]>) -> CertificateName
     certificates.and_then(|chain| chain.first()).map(certificate_names).unwrap_or_default()
 }
 
-fn refusal(
-    address: SocketAddr,
-    names: &CertificateNames,
-    hello: Option<&Hello>,
-    reason: String,
-) -> Refusal {
-    let cluster_id = match hello {
-        Some(hello) => Some(hello.cluster_id.clone()),
-        None => names.cluster_ids.first().cloned(),
-    };
-    Refusal { address, common_name: names.common_name.clone(), cluster_id, reason }
-}
-
-fn decode_hello(
+fn read_hello(
     address: SocketAddr,
     names: &CertificateNames,
     frame: &Frame,
 ) -> Result<Hello, HandshakeError> {
-    let hello = match (frame.kind, frame.body.split_first()) {
-        (FrameKind::HELLO, Some((&HELLO_FORMAT, encoded))) => postcard::from_bytes(encoded).ok(),
-        _ => None,
-    };
-    hello.ok_or_else(|| {
+    Hello::decode(frame).ok_or_else(|| {
         let reason = "the first frame is no HELLO that this version can read".to_owned();
-        HandshakeError::Refused(refusal(address, names, None, reason))
+        HandshakeError::Refused(refusal(address, names, None, RefusalKind::Hello, reason))
     })
 }
 
-/// Whether the peer is of this cluster, is who its certificate says, and speaks our protocol.
-fn check(
-    config: &LinksConfig,
+/// Takes the peer, or says why not.
+fn judge(
+    shared: &Shared,
     address: SocketAddr,
     names: &CertificateNames,
-    hello: &Hello,
-) -> Result<(), HandshakeError> {
-    let refuse =
-        |reason: String| Err(HandshakeError::Refused(refusal(address, names, Some(hello), reason)));
-    if hello.cluster_id != config.cluster_id {
-        return refuse(format!(
-            "broker is of cluster {}, this is cluster {}",
-            hello.cluster_id, config.cluster_id
-        ));
+    hello: Hello,
+) -> Result<Peer, HandshakeError> {
+    match shared.expected(hello.node_id).check(names, &hello) {
+        Ok(version) => Ok(Peer {
+            node: hello.node_id,
+            name: hello.name,
+            address,
+            version,
+            feature_level_max: hello.speaks.feature_level_max,
+        }),
+        Err(Unfit::IsThisNode) => Err(HandshakeError::IsThisNode),
+        Err(Unfit::Refused(kind, reason)) => {
+            let refusal = refusal(address, names, Some(&hello), kind, reason);
+            Err(HandshakeError::Refused(refusal))
+        }
     }
-    let our_id = config.cluster_id.to_ascii_lowercase();
-    if !names.cluster_ids.contains(&our_id) {
-        return refuse(format!(
-            "certificate lacks the name {}",
-            peer_server_name(&config.cluster_id)
-        ));
-    }
-    if names.common_name.as_deref() != Some(hello.name.as_str()) {
-        return refuse(format!(
-            "broker calls itself {}, its certificate calls it {}",
-            hello.name,
-            names.common_name.as_deref().unwrap_or("nothing")
-        ));
-    }
-    let (from, to) = hello.protocol;
-    if from > PROTOCOL_VERSION_MAX || to < PROTOCOL_VERSION_MIN {
-        return refuse(format!(
-            "broker speaks link protocol {from} to {to}, \
-             this one {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX}"
-        ));
-    }
-    if hello.node_id == config.node_id {
-        return match hello.name == config.name {
-            true => Err(HandshakeError::IsThisNode),
-            false => refuse("broker has this broker's node id: a copied data directory".to_owned()),
-        };
-    }
-    Ok(())
 }
 
 async fn send_hello(
     config: &LinksConfig,
     stream: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), HandshakeError> {
-    let hello = Hello {
-        protocol: (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX),
-        cluster_id: config.cluster_id.clone(),
-        node_id: config.node_id,
-        name: config.name.clone(),
-    };
-    let body = postcard::to_extend(&hello, vec![HELLO_FORMAT])
+    let body = Hello::of(config)
+        .encode()
         .map_err(|e| HandshakeError::Broken(format!("encode HELLO: {e}")))?;
     let mut bytes = Vec::new();
-    append_frame(&mut bytes, FrameKind::HELLO, 0, &body);
+    append_frame(&mut bytes, version::HANDSHAKE, FrameKind::HELLO, 0, &body);
     write(stream, &bytes).await
 }
 
@@ -271,12 +211,16 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(
 async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     received: &mut BytesMut,
+    (address, names): (SocketAddr, &CertificateNames),
 ) -> Result<Frame, HandshakeError> {
     loop {
-        match split_frame(received, HELLO_BYTES_MAX) {
+        match split_frame(received, version::HANDSHAKE, HELLO_BYTES_MAX) {
             Ok(Some(frame)) => return Ok(frame),
             Ok(None) => {}
-            Err(error) => return Err(HandshakeError::Broken(error.to_string())),
+            Err(error) => {
+                let refusal = refusal(address, names, None, RefusalKind::Frame, error.to_string());
+                return Err(HandshakeError::Refused(refusal));
+            }
         }
         match stream.read_buf(received).await {
             Ok(0) => return Err(HandshakeError::Broken("peer closed".to_owned())),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::connection::Replier;
 use super::discovery::Discovery;
 use super::frame::FRAME_BODY_BYTES_MAX;
+use super::version::Speaks;
 
 /// Who this node is to its peers, and how it reaches them.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct LinksConfig {
     pub name: String,
     /// The cluster's identity; a peer of another is refused.
     pub cluster_id: String,
+    /// What this broker speaks; the default is all that it can.
+    pub speaks: Speaks,
     /// Where peers may be found.
     pub discovery: Discovery,
     /// Intervals; the default is the production setting.
@@ -145,8 +148,68 @@ pub struct Refusal {
     pub common_name: Option<String>,
     /// The cluster it says, or its certificate says, that it is of.
     pub cluster_id: Option<String>,
-    /// Why.
+    /// The node that it says it is.
+    pub node_id: Option<NodeId>,
+    /// The name that it gives itself.
+    pub name: Option<String>,
+    /// Why, as the metric names it.
+    pub kind: RefusalKind,
+    /// Why, in words.
     pub reason: String,
+}
+
+/// Why a peer is refused, as the metric `peer_refusals_total` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalKind {
+    /// Its certificate, or this broker's in its eyes.
+    Certificate,
+    /// It begins with something else than a HELLO.
+    Hello,
+    /// It is of another cluster.
+    Cluster,
+    /// Its name is not that of its certificate.
+    Name,
+    /// Its node id is another broker's.
+    NodeId,
+    /// It speaks no version that this broker speaks.
+    Version,
+    /// It can't read what the cluster writes.
+    FeatureLevel,
+    /// A frame is too long, or of another version than the link.
+    Frame,
+    /// It is the one that refuses this broker.
+    TurnedAway,
+}
+
+impl RefusalKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Certificate,
+        Self::Hello,
+        Self::Cluster,
+        Self::Name,
+        Self::NodeId,
+        Self::Version,
+        Self::FeatureLevel,
+        Self::Frame,
+        Self::TurnedAway,
+    ];
+
+    /// The metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Hello => "hello",
+            Self::Cluster => "cluster",
+            Self::Name => "name",
+            Self::NodeId => "node_id",
+            Self::Version => "version",
+            Self::FeatureLevel => "feature_level",
+            Self::Frame => "frame",
+            Self::TurnedAway => "turned_away",
+        }
+    }
 }
 
 /// A node to which requests can be made now.
@@ -158,6 +221,8 @@ pub struct LiveNode {
     pub name: String,
     /// Where it was dialled.
     pub address: SocketAddr,
+    /// Version of the link.
+    pub version: u16,
 }
 
 /// The links as the status report and the metrics show them.
@@ -167,8 +232,12 @@ pub struct LinksStatus {
     pub live: Vec<LiveNode>,
     /// Nodes with a link accepted here.
     pub accepted: Vec<NodeId>,
-    /// The last refusals, newest last.
+    /// The last refusals, newest last; one that repeats stands once.
     pub refusals: Vec<Refusal>,
+    /// How often each kind was met, since the start, in the order of [`RefusalKind::ALL`].
+    pub refused: [u64; RefusalKind::ALL.len()],
+    /// Names, or watches, that the last round of discovery got nothing from.
+    pub discovery_problems: u64,
     /// Droppable frames that were dropped because a peer read too slowly, since the start.
     pub frames_dropped: u64,
     /// Links closed because a peer read too slowly, since the start.

@@ -4,27 +4,28 @@
 //! serves requests on the links that it accepted. So two nodes share two connections, and an
 //! answer travels on the connection of its request.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use broker_core::cluster_state::FEATURE_LEVEL_FIRST;
 use broker_core::types::NodeId;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::connection::{Connection, Handlers};
+use super::connection::{Connection, Handlers, LinkEnd, Peer};
 use super::discovery::Discovery;
+use super::hello::Expected;
 use super::link_types::{
-    LinkError, LinkEvent, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
+    LinkError, LinkEvent, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal, RefusalKind,
 };
+use super::refusals::Refusals;
 use super::{accept, dial};
 use crate::sync::lock;
 use crate::tls::PeerTls;
-
-/// Refusals kept for the status report, newest last.
-const REFUSALS_KEPT: usize = 16;
 
 /// Most connections accepted from one node at a time (an old one may be dying yet).
 const ACCEPTED_PER_NODE_MAX: usize = 4;
@@ -43,10 +44,16 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) discovery: Mutex<Discovery>,
     pub(super) discovery_changed: Notify,
+    /// What the last round of discovery could not look at.
+    pub(super) discovery_problems: AtomicU64,
     pub(super) stop: watch::Sender<bool>,
     handlers: Mutex<Handlers>,
     registry: Mutex<Registry>,
-    refusals: Mutex<VecDeque<Refusal>>,
+    refusals: Mutex<Refusals>,
+    /// The cluster's feature level, as far as this node knows.
+    feature_level: AtomicU16,
+    /// Members of the cluster, by name.
+    members: Mutex<BTreeMap<NodeId, String>>,
 }
 
 #[derive(Default)]
@@ -82,10 +89,13 @@ impl Links {
             tls,
             counters: Arc::default(),
             discovery_changed: Notify::new(),
+            discovery_problems: AtomicU64::new(0),
             stop: watch::Sender::new(false),
             handlers: Mutex::default(),
             registry: Mutex::default(),
             refusals: Mutex::default(),
+            feature_level: AtomicU16::new(FEATURE_LEVEL_FIRST),
+            members: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -165,6 +175,30 @@ impl Links {
         lock(&self.shared.registry).accepted.keys().copied().collect()
     }
 
+    /// Highest feature level that a node knows to which requests can be made now, by its own word.
+    #[must_use]
+    pub fn feature_level_max(&self, node: NodeId) -> Option<u16> {
+        let registry = lock(&self.shared.registry);
+        registry.dialled.get(&node).map(|connection| connection.peer().feature_level_max)
+    }
+
+    /// Tells the cluster's feature level: peers that do not know it are refused from now on, and
+    /// links with such peers closed.
+    pub fn set_feature_level(&self, level: u16) {
+        self.shared.feature_level.store(level, Ordering::Relaxed);
+        let registry = lock(&self.shared.registry);
+        for connection in registry.dialled.values().chain(registry.accepted.values().flatten()) {
+            if connection.peer().feature_level_max < level {
+                connection.close();
+            }
+        }
+    }
+
+    /// Tells who the members are: a peer that has the node id of another one is refused.
+    pub fn set_members(&self, members: BTreeMap<NodeId, String>) {
+        *lock(&self.shared.members) = members;
+    }
+
     /// This node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
@@ -181,15 +215,19 @@ impl Links {
     #[must_use]
     pub fn status(&self) -> LinksStatus {
         let registry = lock(&self.shared.registry);
+        let refusals = lock(&self.shared.refusals);
         let live = registry.dialled.values().map(|connection| LiveNode {
             node: connection.peer().node,
             name: connection.peer().name.clone(),
             address: connection.peer().address,
+            version: connection.peer().version,
         });
         LinksStatus {
             live: live.collect(),
             accepted: registry.accepted.keys().copied().collect(),
-            refusals: lock(&self.shared.refusals).iter().cloned().collect(),
+            refusals: refusals.kept(),
+            refused: refusals.counts(),
+            discovery_problems: self.shared.discovery_problems.load(Ordering::Relaxed),
             frames_dropped: self.shared.counters.frames_dropped.load(Ordering::Relaxed),
             links_overloaded: self.shared.counters.links_overloaded.load(Ordering::Relaxed),
         }
@@ -206,17 +244,55 @@ impl Shared {
         lock(&self.handlers).clone()
     }
 
+    /// What a peer that says that it is `node` is held against.
+    pub(super) fn expected(&self, node: NodeId) -> Expected<'_> {
+        let member = lock(&self.members).get(&node).cloned();
+        let linked = || {
+            let registry = lock(&self.registry);
+            let accepted = registry.accepted.get(&node).and_then(|all| all.first());
+            registry.dialled.get(&node).or(accepted).map(|link| link.peer().name.clone())
+        };
+        Expected {
+            config: &self.config,
+            feature_level: self.feature_level.load(Ordering::Relaxed),
+            owner: member.or_else(linked),
+        }
+    }
+
     /// Keeps a refusal for the status report, and logs it when it is a new one.
     pub(super) fn refuse(&self, what: &str, refusal: Refusal) {
         let logged = refusal.clone();
-        if self.note_refusal(refusal) {
-            tracing::warn!(
-                address = %logged.address,
-                common_name = logged.common_name.as_deref().unwrap_or(""),
-                cluster_id = logged.cluster_id.as_deref().unwrap_or(""),
-                reason = logged.reason,
-                "{what}"
-            );
+        let Some(left_out) = lock(&self.refusals).note(Instant::now(), refusal) else { return };
+        tracing::warn!(
+            address = %logged.address,
+            common_name = logged.common_name.as_deref().unwrap_or(""),
+            node_id = logged.node_id.map(tracing::field::display),
+            name = logged.name,
+            cluster_id = logged.cluster_id.as_deref().unwrap_or(""),
+            kind = logged.kind.as_str(),
+            reason = logged.reason,
+            lines_left_out = left_out,
+            "{what}"
+        );
+    }
+
+    /// Tells of the end of a link; one that a peer broke is a refusal.
+    pub(super) fn ended(&self, peer: &Peer, end: LinkEnd) -> &'static str {
+        match end {
+            LinkEnd::Closed(reason) => reason,
+            LinkEnd::BadFrame(error) => {
+                let refusal = Refusal {
+                    address: peer.address,
+                    common_name: Some(peer.name.clone()),
+                    cluster_id: Some(self.config.cluster_id.clone()),
+                    node_id: Some(peer.node),
+                    name: Some(peer.name.clone()),
+                    kind: RefusalKind::Frame,
+                    reason: error.to_string(),
+                };
+                self.refuse("closed the link with a peer", refusal);
+                "bad frame"
+            }
         }
     }
 
@@ -283,27 +359,6 @@ impl Shared {
         if was_last {
             self.tell(&LinkEvent::AcceptedClosed { node: peer.node, name: peer.name.clone() });
         }
-    }
-
-    /// Keeps a refusal for the status report; true when it differs from the last one of its
-    /// address, so that a peer that tries for ever fills no log.
-    fn note_refusal(&self, refusal: Refusal) -> bool {
-        let mut refusals = lock(&self.refusals);
-        // A dialling peer has a new port each time.
-        let same = |other: &Refusal| {
-            other.address.ip() == refusal.address.ip()
-                && other.common_name == refusal.common_name
-                && other.cluster_id == refusal.cluster_id
-                && other.reason == refusal.reason
-        };
-        if refusals.iter().any(same) {
-            return false;
-        }
-        if refusals.len() == REFUSALS_KEPT {
-            refusals.pop_front();
-        }
-        refusals.push_back(refusal);
-        true
     }
 
     fn tell(&self, event: &LinkEvent) {

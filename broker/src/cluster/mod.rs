@@ -10,17 +10,22 @@ mod discovery;
 mod environment;
 mod frame;
 mod handshake;
+mod hello;
 mod link_types;
 mod links;
 pub mod meta;
+mod refusals;
+mod version;
 
 pub use broker_core::types::NodeId;
 pub use connection::{AnswerSink, Replier};
-pub use discovery::Discovery;
+pub use discovery::{Discovery, Found};
 pub(crate) use environment::spawn;
 pub use environment::{Environment, GroupLog, PeerLinks, Process, SnapshotStorage, WallClock};
 pub use frame::{FRAME_BODY_BYTES_MAX, FrameKind};
 pub use link_types::{
     LinkError, LinkEvent, LinkTiming, LinksConfig, LinksStatus, LiveNode, PeerHandler, Refusal,
+    RefusalKind,
 };
 pub use links::Links;
+pub use version::Speaks;

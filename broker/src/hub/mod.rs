@@ -9,6 +9,7 @@ mod carrier;
 mod core;
 mod counters;
 mod departures;
+mod drain;
 mod enforcement;
 mod outbox;
 mod readiness;
@@ -27,6 +28,7 @@ use broker_policy::Revision;
 use tokio::sync::{mpsc, watch};
 
 pub use counters::{HubCounters, HubReading};
+pub use drain::Drain;
 
 use crate::cluster::meta::MetaGroup;
 use crate::cluster::{Environment, Process, WallClock};
@@ -54,7 +56,7 @@ pub struct HubParts<E: Environment = Process> {
 #[derive(Clone)]
 pub struct Hub<E: Environment = Process> {
     enforced: watch::Receiver<Option<Revision>>,
-    drain: watch::Sender<Option<u32>>,
+    drain: watch::Sender<Option<Drain>>,
     counters: Arc<HubCounters>,
     clock: E::Clock,
 }
@@ -77,9 +79,9 @@ impl<E: Environment> Hub<E> {
         self.enforced.clone()
     }
 
-    /// Set to the clients to be moved away a second to drain the broker, to `None` to end it.
+    /// Set to drain the broker, or to change how; `None` ends it.
     #[must_use]
-    pub const fn drain(&self) -> &watch::Sender<Option<u32>> {
+    pub const fn drain(&self) -> &watch::Sender<Option<Drain>> {
         &self.drain
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Verdict {
     pub(super) gate: GateState,
     /// The clients that are in must go: this node may not speak for the cluster.
     pub(super) is_fenced: bool,
+    /// No leader is heard, and clients are served all the same.
+    pub(super) is_alone: bool,
 }
 
 /// Remembers since when the cluster has not been heard.
@@ -69,10 +71,13 @@ impl Readiness {
     }
 
     fn verdict(&mut self, now: Millis, facts: Facts) -> Verdict {
-        if let Err(verdict) = self.cluster(now, facts) {
-            self.waits_since = None;
-            return verdict;
-        }
+        let is_alone = match self.cluster(now, facts) {
+            Ok(is_alone) => is_alone,
+            Err(verdict) => {
+                self.waits_since = None;
+                return verdict;
+            }
+        };
         if facts.is_draining {
             return closed("the broker is being drained", false);
         }
@@ -85,13 +90,13 @@ impl Readiness {
         // Who is let in may publish at once: to sessions elsewhere, too.
         let since = *self.waits_since.get_or_insert(now);
         if self.is_open || facts.is_interest_known || now.since(since) >= INTEREST_MILLIS_MAX {
-            return Verdict { gate: GateState::Open, is_fenced: false };
+            return Verdict { gate: GateState::Open, is_fenced: false, is_alone };
         }
         closed("waiting to hear what the other brokers' clients subscribe to", false)
     }
 
-    /// Whether this node may speak for the cluster.
-    fn cluster(&mut self, now: Millis, facts: Facts) -> Result<(), Verdict> {
+    /// Whether this node may speak for the cluster; true: it serves without it.
+    fn cluster(&mut self, now: Millis, facts: Facts) -> Result<bool, Verdict> {
         match (facts.phase, facts.role) {
             (MetaPhase::Uninitialised, _) => Err(self.expel(
                 "the data directory is empty: bootstrap the cluster here or add this broker to it",
@@ -101,7 +106,7 @@ impl Readiness {
                 self.has_served = true;
                 self.is_expelled = false;
                 self.lost_since = None;
-                Ok(())
+                Ok(false)
             }
             (MetaPhase::Joining, _) if !self.has_served => {
                 let reason = "this broker has not caught up with the cluster yet";
@@ -110,10 +115,10 @@ impl Readiness {
             (MetaPhase::Joining, _) => {
                 let since = *self.lost_since.get_or_insert(now);
                 if now.since(since) < LEADERLESS_MILLIS_MAX {
-                    return Ok(());
+                    return Ok(false);
                 }
                 match self.policy {
-                    PartitionPolicy::Serve => Ok(()),
+                    PartitionPolicy::Serve => Ok(true),
                     PartitionPolicy::Fence => {
                         let reason =
                             "no leader is heard, so this broker is fenced (partition_policy)";
@@ -133,7 +138,8 @@ impl Readiness {
 }
 
 fn closed(reason: &str, is_fenced: bool) -> Verdict {
-    Verdict { gate: GateState::Closed { reason: reason.to_owned() }, is_fenced }
+    let gate = GateState::Closed { reason: reason.to_owned() };
+    Verdict { gate, is_fenced, is_alone: false }
 }
 
 #[cfg(test)]
@@ -176,7 +182,8 @@ mod tests {
         readiness.judge(Millis(0), SERVING);
         readiness.judge(Millis(1), LOST);
         let verdict = readiness.judge(Millis(1_000_000), LOST);
-        assert_eq!(verdict, Verdict { gate: GateState::Open, is_fenced: false });
+        assert_eq!(verdict, Verdict { gate: GateState::Open, is_fenced: false, is_alone: true });
+        assert!(!readiness.judge(Millis(1_000_001), SERVING).is_alone);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::readiness::{Facts, Readiness};
 use super::service::HubService;
 use super::sessions::Currency;
 use super::wire;
-use super::{Hub, HubParts, sessions};
+use super::{Drain, Hub, HubParts, sessions};
 use crate::cluster::meta::{MetaGroup, MetaPhase, ProposeError, Proposed};
 use crate::cluster::{Environment, FrameKind, PeerLinks, WallClock, spawn};
 use crate::node::{GateHandle, GateState, ToHub, ToWorker, WorkerId};
@@ -64,9 +64,10 @@ pub(super) fn start<E: Environment>(parts: HubParts<E>) -> Hub<E> {
         enforced: enforced.clone(),
         drain: drain.subscribe(),
         is_fenced: false,
+        is_alone: false,
         currency: Currency::new(parts.config.durability != Durability::Memory),
         workers: u32::try_from(parts.workers.len()).unwrap_or(u32::MAX).max(1),
-        pace: 0,
+        told: (0, None),
     };
     spawn::<E>(task.run());
     Hub { enforced, drain, counters, clock: parts.clock }
@@ -80,12 +81,13 @@ struct HubTask<E: Environment> {
     gate: GateHandle,
     readiness: Readiness,
     enforced: watch::Receiver<Option<broker_policy::Revision>>,
-    drain: watch::Receiver<Option<u32>>,
+    drain: watch::Receiver<Option<Drain>>,
     is_fenced: bool,
+    is_alone: bool,
     currency: Currency,
     workers: u32,
-    /// Clients that each worker moves away a second now.
-    pace: u32,
+    /// What the workers were told last: clients that each moves away a second, and where to.
+    told: (u32, Option<Arc<str>>),
 }
 
 impl<E: Environment> HubTask<E> {
@@ -197,6 +199,16 @@ impl<E: Environment> HubTask<E> {
             tracing::debug!(reason, "clients are not let in");
         }
         self.gate.set(verdict.gate);
+        lock(&self.core).set_alone(verdict.is_alone);
+        if verdict.is_alone != self.is_alone {
+            match verdict.is_alone {
+                true => tracing::warn!(
+                    "no leader is heard: this broker serves what needs no quorum (partition_policy)"
+                ),
+                false => tracing::info!("this broker serves with the cluster again"),
+            }
+        }
+        self.is_alone = verdict.is_alone;
         if verdict.is_fenced && !self.is_fenced {
             tracing::warn!("this broker may not speak for the cluster: disconnecting its clients");
         }
@@ -207,15 +219,22 @@ impl<E: Environment> HubTask<E> {
     /// Has the workers move their clients away, each at its share of the pace, or stop to.
     fn set_pace(&mut self) {
         let share = |pace: u32| pace.div_ceil(self.workers).max(1);
-        let pace = match *self.drain.borrow() {
-            _ if self.is_fenced => FENCE_CLIENTS_PER_SECOND,
-            Some(pace) => share(pace),
-            None => 0,
+        let told = match &*self.drain.borrow() {
+            // They need the nearest other broker, whatever a drain says.
+            _ if self.is_fenced => (FENCE_CLIENTS_PER_SECOND, None),
+            Some(drain) => (share(drain.clients_per_second), drain.server_reference.clone()),
+            None => (0, None),
         };
-        if std::mem::replace(&mut self.pace, pace) != pace {
-            let drain = || ToWorker::Drain { clients_per_second: pace };
-            lock(&self.core).tell_workers(drain);
+        if self.told == told {
+            return;
         }
+        self.told = told;
+        let (clients_per_second, server_reference) = &self.told;
+        let drain = || ToWorker::Drain {
+            clients_per_second: *clients_per_second,
+            server_reference: server_reference.clone(),
+        };
+        lock(&self.core).tell_workers(drain);
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Metrics;
 use super::page::{Kind, Page, Written};
+use crate::cluster::RefusalKind;
 use crate::cluster::meta::MetaRole;
 
 impl Metrics {
@@ -21,6 +22,14 @@ impl Metrics {
                 ("follower", is(MetaRole::Follower)),
                 ("learner", is(MetaRole::Learner)),
             ],
+        )?;
+        let voters = meta.members.iter().filter(|member| member.is_voter).count() as u64;
+        page.family(
+            Kind::Gauge,
+            "raft_members",
+            "Members of the meta group.",
+            "part",
+            &[("voter", voters), ("learner", meta.members.len() as u64 - voters)],
         )?;
         page.single(Kind::Gauge, "raft_term", "Current term of the meta group.", meta.term)?;
         let index = |index: Option<u64>| index.unwrap_or(0);
@@ -42,6 +51,12 @@ impl Metrics {
             "direction",
             &[("dialled", links.live.len() as u64), ("accepted", links.accepted.len() as u64)],
         )?;
+        page.single(
+            Kind::Gauge,
+            "peer_discovery_problems",
+            "Names of peers that do not resolve, or a watch for them that broke.",
+            links.discovery_problems,
+        )?;
         let dropped = links.frames_dropped;
         page.single(
             Kind::Counter,
@@ -56,6 +71,20 @@ impl Metrics {
             "Links closed to a slow peer.",
             overloaded,
         )?;
+        let refused: Vec<_> = RefusalKind::ALL
+            .into_iter()
+            .zip(links.refused)
+            .map(|(kind, count)| (kind.as_str(), count))
+            .collect();
+        page.family(
+            Kind::Counter,
+            "peer_refusals_total",
+            "Peers that were refused, or refused this broker, each try counted.",
+            "reason",
+            &refused,
+        )?;
+        let level = u64::from(*self.0.meta.feature_level().borrow());
+        page.single(Kind::Gauge, "feature_level", "What the cluster's brokers write.", level)?;
         let log = self.0.meta.log_stats();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         page.single(
@@ -74,6 +103,34 @@ impl Metrics {
         self.durable_sessions(page)?;
         self.storage(page)?;
         self.policy(page)
+    }
+
+    /// The sums over all brokers that are heard: any one of them tells of the whole cluster.
+    pub(super) fn cluster_totals(&self, page: &mut Page) -> Written {
+        let all = self.0.totals.cluster();
+        let members = self.0.meta.status().members.len() as u64;
+        page.family(
+            Kind::Gauge,
+            "cluster_nodes",
+            "Brokers of the cluster.",
+            "state",
+            &[("member", members), ("heard", all.nodes)],
+        )?;
+        let clients = all.sum.clients_connected;
+        page.single(Kind::Gauge, "cluster_clients_connected", "Clients of all brokers.", clients)?;
+        let away = self.0.meta.sessions().totals().away;
+        page.single(
+            Kind::Gauge,
+            "cluster_sessions",
+            "Sessions of all brokers, those whose clients are away included.",
+            all.sum.sessions + away.sessions,
+        )?;
+        page.single(
+            Kind::Gauge,
+            "cluster_subscriptions",
+            "Subscriptions of all brokers.",
+            all.sum.subscriptions + away.subscriptions,
+        )
     }
 
     fn durable_sessions(&self, page: &mut Page) -> Written {

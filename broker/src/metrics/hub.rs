@@ -5,6 +5,13 @@ use super::page::{Kind, Page, Written};
 
 impl Metrics {
     pub(super) fn hub(&self, page: &mut Page) -> Written {
+        let is_draining = u64::from(self.0.hub.drain().borrow().is_some());
+        page.single(
+            Kind::Gauge,
+            "draining",
+            "1 while this broker moves its clients away.",
+            is_draining,
+        )?;
         let hub = self.0.hub.read();
         page.family(
             Kind::Gauge,

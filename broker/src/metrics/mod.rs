@@ -18,6 +18,7 @@ use crate::cluster::meta::MetaGroup;
 use crate::hub::Hub;
 use crate::node::{Admission, ListenerCounters, MemoryCounters, WorkerHandle};
 use crate::tls::TlsStore;
+use crate::totals::Totals;
 use page::{Kind, Page, Written};
 
 /// Where the numbers come from.
@@ -28,6 +29,8 @@ pub struct MetricsParts {
     pub links: Links,
     /// The hub.
     pub hub: Hub,
+    /// What all brokers do together.
+    pub totals: Totals,
     /// The workers.
     pub workers: Arc<[WorkerHandle]>,
     /// The listeners by name.
@@ -70,6 +73,7 @@ impl Metrics {
         self.limits(&mut page)?;
         self.memory(&mut page)?;
         self.cluster(&mut page)?;
+        self.cluster_totals(&mut page)?;
         self.hub(&mut page)?;
         self.certificates(&mut page)?;
         Ok(page)

@@ -220,10 +220,13 @@ pub enum ToWorker {
     SessionDrops(Drops),
     /// Values of the broker that have changed, for whoever is subscribed to them.
     Sys(Arc<[SysValue]>),
-    /// Move clients away (0x8B), at most so many a second; 0 ends the drain.
+    /// Move clients away (0x8B, or 0x9C where another server is named), at most so many a second; 0
+    /// ends the drain.
     Drain {
         /// This worker's share of the pace.
         clients_per_second: u32,
+        /// Where they are sent, instead of where the configuration says.
+        server_reference: Option<Arc<str>>,
     },
     /// How scarce memory is: at each change, and at the end of each interval while it is.
     Pressure(Pressure),

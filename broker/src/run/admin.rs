@@ -58,6 +58,7 @@ pub(super) fn parts(
         meta: broker.cluster.meta.clone(),
         links: broker.cluster.links.clone(),
         hub: broker.cluster.hub.clone(),
+        totals: broker.cluster.totals.clone(),
         workers: broker.workers.handles(),
         listeners,
         admission: Arc::clone(&watch.admission),

@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use broker_config::{Config, DURABLE_CACHE_BYTES};
+use broker_config::{Config, DURABLE_CACHE_BYTES, PartitionPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::config::{command_bytes_max, discovery, durable_sessions, retained};
+use super::config::{command_bytes_max, discovery, durable_sessions, feature_level_max, retained};
 use crate::cluster::meta::{MetaConfig, MetaGroup, MetaTiming};
-use crate::cluster::{LinkTiming, Links, LinksConfig};
+use crate::cluster::{LinkTiming, Links, LinksConfig, Speaks};
 use crate::hub::{Hub, HubParts};
 use crate::identity::Identity;
 use crate::node::{Clock, GateHandle, ToHub, WorkerHandle};
 use crate::storage::DataDirectory;
 use crate::tls::TlsStore;
+use crate::totals::Totals;
 
 /// What the thread needs.
 pub(super) struct ClusterParts {
@@ -35,6 +36,7 @@ pub(super) struct Cluster {
     pub(super) meta: MetaGroup,
     pub(super) links: Links,
     pub(super) hub: Hub,
+    pub(super) totals: Totals,
     /// Where peers dial; `None`: this broker stands alone.
     pub(super) peer_address: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
@@ -50,8 +52,8 @@ pub(super) async fn start(parts: ClusterParts) -> Result<Cluster, StartError> {
         .spawn(move || run(parts, ready, stopped))
         .map_err(|source| StartError::Thread { name: "cluster", source })?;
     let started = started.await.unwrap_or(Err(StartError::Ended { name: "cluster" }));
-    let (meta, links, hub, peer_address) = started?;
-    Ok(Cluster { meta, links, hub, peer_address, stop, thread })
+    let Started { meta, links, hub, totals, peer_address } = started?;
+    Ok(Cluster { meta, links, hub, totals, peer_address, stop, thread })
 }
 
 impl Cluster {
@@ -63,7 +65,13 @@ impl Cluster {
     }
 }
 
-type Started = (MetaGroup, Links, Hub, Option<SocketAddr>);
+struct Started {
+    meta: MetaGroup,
+    links: Links,
+    hub: Hub,
+    totals: Totals,
+    peer_address: Option<SocketAddr>,
+}
 
 fn run(
     parts: ClusterParts,
@@ -94,7 +102,7 @@ fn run(
         )
         .await;
         let (meta, links) = match &started {
-            Ok((meta, links, ..)) => (meta.clone(), links.clone()),
+            Ok(started) => (started.meta.clone(), started.links.clone()),
             Err(_) => {
                 let _ = ready.send(started);
                 return;
@@ -133,6 +141,7 @@ async fn open(
         discovery: discovery(&config, &identity.name),
         name: identity.name,
         cluster_id: identity.cluster_id.clone(),
+        speaks: Speaks::default(),
         timing: LinkTiming::default(),
     };
     let links = match tls.peer() {
@@ -144,10 +153,16 @@ async fn open(
         retained_limits: retained(&config),
         session_limits: durable_sessions(&config),
         cache_bytes_max: config.sessions.durable_cache_bytes.unwrap_or(DURABLE_CACHE_BYTES),
+        feature_level_max: feature_level_max(&config),
         command_bytes_max: command_bytes_max(&config),
+        // A broker alone has the only copy; one that is to serve while it is cut off can't ask.
+        is_view_followed: config.cluster.is_some()
+            && config.partition_policy == PartitionPolicy::Fence,
         timing: MetaTiming::default(),
     };
-    let meta = start_meta(meta_config, &links, directory, config.cluster.is_none()).await?;
+    let is_alone = config.cluster.is_none();
+    let meta = start_meta(meta_config, &links, directory, (hub.clock, is_alone)).await?;
+    let totals = Totals::new(Arc::clone(&hub.workers), &links);
     let hub = Hub::start(HubParts {
         config,
         links: links.clone(),
@@ -161,7 +176,7 @@ async fn open(
         links.start(listener);
         address
     });
-    Ok((meta, links, hub, peer_address))
+    Ok(Started { meta, links, hub, totals, peer_address })
 }
 
 /// Consensus, with what is on the disk. A broker that stands alone sets aside what is damaged and
@@ -171,9 +186,9 @@ async fn start_meta(
     config: MetaConfig,
     links: &Links,
     directory: &DataDirectory,
-    is_alone: bool,
+    (clock, is_alone): (Clock, bool),
 ) -> Result<MetaGroup, StartError> {
-    let started = match MetaGroup::start(config.clone(), links.clone(), directory).await {
+    let started = match MetaGroup::start(config.clone(), links.clone(), directory, clock).await {
         Err(error) if is_alone && error.is_damage() => {
             let aside =
                 directory.set_aside().map_err(|source| StartError::DataDirectory { source })?;
@@ -183,7 +198,7 @@ async fn start_meta(
                 set_aside = %aside.display(),
                 "what is on the disk is damaged and set aside: sessions and retained messages are lost"
             );
-            MetaGroup::start(config, links.clone(), directory).await
+            MetaGroup::start(config, links.clone(), directory, clock).await
         }
         started => started,
     };

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broker_config::{
-    Config, Discovery as ConfiguredDiscovery, ParseError, SharedSubscriptionStrategy as Configured,
+    Config, Discovery as ConfiguredDiscovery, Durability, ParseError,
+    SharedSubscriptionStrategy as Configured,
 };
-use broker_core::cluster_state::RetainedLimits;
+use broker_core::cluster_state::{FEATURE_LEVEL_MAX, RetainedLimits};
 use broker_core::codec::packet::{RetainHandling, SubscriptionOptions};
 use broker_core::engine::{
-    AutoSubscription, DelayedLimits, EngineConfig, ListenerRates, Profile, QUEUED_BYTES_TOTAL_MAX,
-    SharedSubscriptionStrategy,
+    AcknowledgeWhen, AutoSubscription, DelayedLimits, DurabilityRule, EngineConfig, ListenerRates,
+    Profile, QUEUED_BYTES_TOTAL_MAX, SharedSubscriptionStrategy,
 };
 use broker_core::shard::{DelayLimits, SessionLimits};
 use broker_core::topic::{Rewrite, RewriteAction};
@@ -147,6 +148,7 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
             .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),
         listener_rates: listener_rates(config),
         listeners: listeners::options(config),
+        durability_rules: config.durability_rules.iter().map(durability_rule).collect(),
         rewrites: config.rewrites.iter().map(rewrite).collect(),
         auto_subscriptions: config.auto_subscriptions.iter().map(auto_subscription).collect(),
         delayed: delayed(config),
@@ -194,6 +196,14 @@ fn listener_rates(config: &Config) -> Arc<[ListenerRates]> {
 pub(super) fn within(config: Config, budget: Option<u64>) -> Config {
     let (sessions, retained) = (config.sessions.within(budget), config.retained.within(budget));
     Config { sessions, retained, ..config }
+}
+
+fn durability_rule(configured: &broker_config::DurabilityRule) -> DurabilityRule {
+    let when = match configured.durability {
+        Durability::Quorum | Durability::Local => AcknowledgeWhen::Committed,
+        Durability::Memory => AcknowledgeWhen::Proposed,
+    };
+    DurabilityRule { filter: configured.filter.as_str().into(), when }
 }
 
 fn rewrite(configured: &broker_config::Rewrite) -> Rewrite {
@@ -247,13 +257,16 @@ const fn strategy(configured: Configured) -> SharedSubscriptionStrategy {
     }
 }
 
-/// Where peers are looked for; `name` is this broker's own, which needs no link.
+/// Where peers are looked for; `name` is this broker's own, which needs no link. On the runtime of the
+/// links, where what watches for them runs.
 pub(super) fn discovery(config: &Config, name: &str) -> Discovery {
     match config.cluster.as_ref().map(|cluster| &cluster.peers.discovery) {
         None => Discovery::Static { peers: Vec::new() },
         Some(ConfiguredDiscovery::Dns { host, port }) => {
             Discovery::Dns { host: host.clone(), port: *port }
         }
+        Some(ConfiguredDiscovery::Kubernetes(peers)) => Discovery::kubernetes(peers.clone()),
+        Some(ConfiguredDiscovery::Etcd(peers)) => Discovery::etcd(peers.clone(), name),
         Some(ConfiguredDiscovery::Static(peers)) => Discovery::Static {
             peers: peers
                 .iter()
@@ -262,6 +275,12 @@ pub(super) fn discovery(config: &Config, name: &str) -> Discovery {
                 .collect(),
         },
     }
+}
+
+/// What the cluster's feature level may rise to.
+pub(super) fn feature_level_max(config: &Config) -> u16 {
+    let configured = config.cluster.as_ref().and_then(|cluster| cluster.feature_level_max);
+    configured.unwrap_or(FEATURE_LEVEL_MAX).min(FEATURE_LEVEL_MAX)
 }
 
 /// Limits of the retained messages.

@@ -186,6 +186,10 @@ async fn start(
     }
     broker.tasks.spawn(crate::tls::watch(Arc::clone(&broker.tls)));
     watch.start(&mut broker);
+    if config.cluster.is_some() {
+        let Cluster { totals, links, .. } = &broker.cluster;
+        broker.tasks.spawn(crate::totals::run(totals.clone(), links.clone()));
+    }
     sys::start(&mut broker, &config, sys_tree, (version, started), accepted);
     accept_clients(&mut broker, listeners, &watch, &gate);
     tracing::info!(

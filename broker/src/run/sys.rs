@@ -32,6 +32,8 @@ pub(super) fn start(
         version,
         started,
         meta: broker.cluster.meta.clone(),
+        totals: broker.cluster.totals.clone(),
+        is_member: config.cluster.is_some(),
         workers: broker.workers.handles(),
         listeners,
         tree,

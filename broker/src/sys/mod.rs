@@ -16,9 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cluster::meta::MetaGroup;
 use crate::node::{ListenerCounters, ToWorker, WorkerHandle};
+use crate::totals::Totals;
 
 pub use source::SysTree;
-use values::{Reading, Values};
+use values::{ClusterReading, Reading, Values};
 
 /// What the task works with.
 pub struct SysParts {
@@ -30,6 +31,10 @@ pub struct SysParts {
     pub started: std::time::Instant,
     /// Consensus, for the retained messages.
     pub meta: MetaGroup,
+    /// What all brokers do together.
+    pub totals: Totals,
+    /// Whether this broker is a member of a cluster: one that stands alone tells of none.
+    pub is_member: bool,
     /// The workers.
     pub workers: Arc<[WorkerHandle]>,
     /// The listeners.
@@ -68,8 +73,14 @@ impl SysParts {
             retained_bytes: retained.bytes,
             sockets: self.listeners.iter().map(|listener| listener.read().accepted).sum(),
             durable: self.meta.sessions().totals(),
+            cluster: self.is_member.then(|| self.read_cluster()),
             engine: workers.fold(Counters::default(), |sum, one| add(&sum, &one)),
         }
+    }
+
+    fn read_cluster(&self) -> ClusterReading {
+        let members = self.meta.status().members.len() as u64;
+        ClusterReading { members, totals: self.totals.cluster() }
     }
 }
 

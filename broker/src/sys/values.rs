@@ -8,6 +8,15 @@ use broker_core::engine::{Counters, SysValue};
 use broker_core::shard::SessionTotals;
 
 use super::load::{Load, SPANS};
+use crate::totals::ClusterTotals;
+
+/// What the cluster is and does at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ClusterReading {
+    /// Brokers that are members.
+    pub(super) members: u64,
+    pub(super) totals: ClusterTotals,
+}
 
 /// What the broker has done and holds at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +30,8 @@ pub(super) struct Reading {
     pub(super) engine: Counters,
     /// Sessions that are not in a worker while their clients are away.
     pub(super) durable: SessionTotals,
+    /// `None`: the broker stands alone.
+    pub(super) cluster: Option<ClusterReading>,
 }
 
 impl Reading {
@@ -103,6 +114,37 @@ const COUNTS: [(&str, Count); 25] = [
     ("connections/accepted/count", |r| r.engine.connects_accepted),
 ];
 
+type ClusterCount = fn(&Reading, &ClusterReading) -> u64;
+
+/// Topics below `$SYS/cluster/`. What the replicated state holds is the same everywhere and counts
+/// once.
+const CLUSTER_COUNTS: [(&str, ClusterCount); 16] = [
+    ("nodes/total", |_, c| c.members),
+    ("nodes/reachable", |_, c| c.totals.nodes),
+    ("clients/connected", |_, c| c.totals.sum.clients_connected),
+    ("clients/total", |r, c| c.totals.sum.sessions + r.durable.away.sessions),
+    ("subscriptions/count", |r, c| {
+        let away = r.durable.away;
+        let all = c.totals.sum.subscriptions + away.subscriptions;
+        all.saturating_sub(c.totals.sum.shared_subscriptions + away.shared_subscriptions)
+    }),
+    ("shared_subscriptions/count", |r, c| {
+        c.totals.sum.shared_subscriptions + r.durable.away.shared_subscriptions
+    }),
+    ("store/messages/count", |r, c| {
+        c.totals.sum.queued_messages + r.durable.messages + r.retained_messages
+    }),
+    ("store/messages/bytes", |r, c| c.totals.sum.queued_bytes + r.durable.bytes + r.retained_bytes),
+    ("retained messages/count", |r, _| r.retained_messages),
+    ("publish/messages/received", |_, c| c.totals.sum.publishes_received),
+    ("publish/messages/sent", |_, c| c.totals.sum.publishes_sent),
+    ("publish/messages/dropped", |_, c| c.totals.sum.dropped),
+    ("publish/bytes/received", |_, c| c.totals.sum.payload_bytes_received),
+    ("publish/bytes/sent", |_, c| c.totals.sum.payload_bytes_sent),
+    ("bytes/received", |_, c| c.totals.sum.bytes_received),
+    ("bytes/sent", |_, c| c.totals.sum.bytes_sent),
+];
+
 /// Topics below `$SYS/broker/load/` that average one number each.
 const LOADS: [(&str, Count); 9] = [
     ("messages/received", Reading::packets_received),
@@ -141,17 +183,27 @@ impl Values {
     pub(super) fn update(&mut self, reading: &Reading, passed: Duration) -> Vec<SysValue> {
         self.clients_maximum = self.clients_maximum.max(reading.sessions());
         let mut changed = Vec::new();
-        self.tell("version", format!("dunlin version {}", self.version), &mut changed);
-        self.tell("uptime", format!("{} seconds", reading.uptime.as_secs()), &mut changed);
-        self.tell("sys_interval", format!("{} seconds", self.interval.as_secs()), &mut changed);
-        self.tell("clients/maximum", self.clients_maximum.to_string(), &mut changed);
+        self.tell("broker/version", format!("dunlin version {}", self.version), &mut changed);
+        self.tell("broker/uptime", format!("{} seconds", reading.uptime.as_secs()), &mut changed);
+        self.tell(
+            "broker/sys_interval",
+            format!("{} seconds", self.interval.as_secs()),
+            &mut changed,
+        );
+        self.tell("broker/clients/maximum", self.clients_maximum.to_string(), &mut changed);
         for (name, count) in COUNTS {
-            self.tell(name, count(reading).to_string(), &mut changed);
+            self.tell(&format!("broker/{name}"), count(reading).to_string(), &mut changed);
+        }
+        for (name, count) in CLUSTER_COUNTS {
+            if let Some(cluster) = &reading.cluster {
+                let text = count(reading, cluster).to_string();
+                self.tell(&format!("cluster/{name}"), text, &mut changed);
+            }
         }
         for (at, (name, count)) in LOADS.into_iter().enumerate() {
             self.loads[at].update(count(reading), passed);
             for ((span, _), average) in SPANS.into_iter().zip(self.loads[at].averages()) {
-                let name = format!("load/{name}/{span}");
+                let name = format!("broker/load/{name}/{span}");
                 self.tell(&name, format!("{average:.2}"), &mut changed);
             }
         }
@@ -159,7 +211,7 @@ impl Values {
     }
 
     fn tell(&mut self, name: &str, text: String, changed: &mut Vec<SysValue>) {
-        let topic: Arc<str> = format!("$SYS/broker/{name}").into();
+        let topic: Arc<str> = format!("$SYS/{name}").into();
         if self.told.get(&topic) != Some(&text) {
             self.told.insert(Arc::clone(&topic), text.clone());
             changed.push(SysValue { topic, text });
@@ -172,6 +224,7 @@ mod tests {
     use broker_core::shard::AwayTotals;
 
     use super::*;
+    use crate::totals::NodeTotals;
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -232,6 +285,49 @@ mod tests {
         let engine = Counters { connects_received: 60, ..Counters::default() };
         let told = values.update(&Reading { engine, ..Reading::default() }, INTERVAL);
         assert_eq!(text(&told, "load/connections/1min"), Some("55.27"));
+    }
+
+    #[test]
+    fn a_member_tells_of_the_whole_cluster_and_a_broker_alone_does_not() {
+        let told = Values::new("1", INTERVAL).update(&Reading::default(), Duration::ZERO);
+        assert!(!told.iter().any(|value| value.topic.starts_with("$SYS/cluster/")));
+        let sum = NodeTotals {
+            clients_connected: 30,
+            sessions: 40,
+            subscriptions: 50,
+            shared_subscriptions: 8,
+            queued_messages: 5,
+            queued_bytes: 60,
+            publishes_received: 70,
+            ..NodeTotals::default()
+        };
+        let cluster = ClusterReading { members: 3, totals: ClusterTotals { nodes: 2, sum } };
+        let away = AwayTotals { sessions: 10, subscriptions: 7, shared_subscriptions: 3 };
+        let durable =
+            SessionTotals { messages: 100, bytes: 1_000, away, ..SessionTotals::default() };
+        let reading = Reading {
+            cluster: Some(cluster),
+            durable,
+            retained_messages: 1,
+            retained_bytes: 2,
+            ..Reading::default()
+        };
+        let told = Values::new("1", INTERVAL).update(&reading, Duration::ZERO);
+        for (name, expected) in [
+            ("nodes/total", "3"),
+            ("nodes/reachable", "2"),
+            ("clients/connected", "30"),
+            ("clients/total", "50"),
+            ("subscriptions/count", "46"),
+            ("shared_subscriptions/count", "11"),
+            ("store/messages/count", "106"),
+            ("store/messages/bytes", "1062"),
+            ("publish/messages/received", "70"),
+        ] {
+            let topic = format!("$SYS/cluster/{name}");
+            let value = told.iter().find(|value| *value.topic == *topic);
+            assert_eq!(value.map(|value| value.text.as_str()), Some(expected), "{name}");
+        }
     }
 
     fn text<'a>(values: &'a [SysValue], name: &str) -> Option<&'a str> {

@@ -4,6 +4,7 @@
 //! current at each new connection from here. A set of files that does not fit together is
 //! reported, and what was in use stays in use. IO: files only.
 
+mod client;
 mod config;
 mod error;
 mod files;
@@ -19,6 +20,7 @@ mod own_test;
 #[cfg(test)]
 mod store_test;
 
+pub(crate) use client::client_config;
 pub use error::TlsError;
 pub use files::TlsFiles;
 pub use identity::{common_name, subject_name};

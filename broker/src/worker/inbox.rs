@@ -87,7 +87,8 @@ impl Worker {
             ToWorker::SessionDrops(drops) => engine.count_drops(&drops),
             ToWorker::PublishLive(message) => engine.publish_live(now, &message),
             ToWorker::Sys(values) => engine.publish_sys(now, &values),
-            ToWorker::Drain { clients_per_second } => {
+            ToWorker::Drain { clients_per_second, server_reference } => {
+                engine.set_drain_reference(server_reference);
                 drop(engine);
                 set_pace(self, clients_per_second);
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use broker::cluster::{
     Discovery, FRAME_BODY_BYTES_MAX, LinkError, LinkEvent, LinkTiming, Links, LinksConfig, NodeId,
-    PeerHandler, Replier,
+    PeerHandler, Replier, Speaks,
 };
 use broker::tls::PeerTls;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::certificates::PeerCa;
 use crate::node::{CLUSTER_ID, eventually};
 
-const ECHO: u8 = 40;
+pub(crate) const ECHO: u8 = 40;
 const KEEP: u8 = 41;
 const REFUSE: u8 = 42;
 const FORGET: u8 = 43;
@@ -50,14 +50,24 @@ impl PeerHandler for Recorder {
     }
 }
 
-struct End {
-    links: Links,
+pub(crate) struct End {
+    pub(crate) links: Links,
     recorder: Arc<Recorder>,
     tls: Arc<ArcSwap<PeerTls>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
-async fn end(tls: PeerTls, node: u64, name: &str, peer: Option<SocketAddr>) -> End {
+pub(crate) async fn end(tls: PeerTls, node: u64, name: &str, peer: Option<SocketAddr>) -> End {
+    end_that_speaks(Speaks::default(), tls, node, name, peer).await
+}
+
+pub(crate) async fn end_that_speaks(
+    speaks: Speaks,
+    tls: PeerTls,
+    node: u64,
+    name: &str,
+    peer: Option<SocketAddr>,
+) -> End {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tls = Arc::new(ArcSwap::from_pointee(tls));
@@ -65,6 +75,7 @@ async fn end(tls: PeerTls, node: u64, name: &str, peer: Option<SocketAddr>) -> E
         node_id: NodeId(node),
         name: name.to_owned(),
         cluster_id: CLUSTER_ID.to_owned(),
+        speaks,
         discovery: Discovery::Static { peers: peer.iter().map(ToString::to_string).collect() },
         timing: LinkTiming {
             ping_interval: Duration::from_millis(100),

@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on must fail where it stands")]
 
 mod certificates;
+mod discovery;
+mod discovery_api_server;
 mod faults;
 mod links;
 mod meta;
 mod node;
 mod retained;
 mod storage;
+mod strangers;
+mod versions;

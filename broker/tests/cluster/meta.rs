@@ -32,7 +32,7 @@ fn change_on(node: &Node, record: Record) -> PolicyChange {
 }
 
 /// Adds a user by way of `node`, and waits until all have it.
-async fn add_user(name: &str, node: &Node, all: &[&Node]) -> Revision {
+pub(crate) async fn add_user(name: &str, node: &Node, all: &[&Node]) -> Revision {
     let change = change_on(node, user(name));
     let to = change.to;
     let proposed = propose(node, Command::ApplyPolicy(change)).await;
@@ -56,7 +56,7 @@ fn is_serving(status: &MetaStatus) -> bool {
     status.phase == MetaPhase::Serving
 }
 
-fn leads(status: &MetaStatus) -> bool {
+pub(crate) fn leads(status: &MetaStatus) -> bool {
     status.role == MetaRole::Leader && is_serving(status)
 }
 

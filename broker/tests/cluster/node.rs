@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use broker::cluster::meta::{COMMAND_BYTES_MAX, MetaConfig, MetaGroup, MetaStatus, MetaTiming};
-use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId};
+use broker::cluster::{Discovery, LinkTiming, Links, LinksConfig, NodeId, Speaks};
 use broker::identity::Identity;
+use broker::node::Clock;
 use broker::storage::DataDirectory;
 use broker::tls::PeerTls;
 use broker_core::cluster_state::RetainedLimits;
@@ -63,11 +64,30 @@ impl Cluster {
         name: &str,
         tls: PeerTls,
     ) -> Node {
+        self.start_with(ordinal, cluster_id, name, tls, Speaks::default()).await
+    }
+
+    /// A node of another version, as far as its peers can tell.
+    pub(crate) async fn start_speaking(&self, ordinal: usize, speaks: Speaks) -> Node {
+        let name = format!("fleet-{ordinal}");
+        let tls = self.ca.tls(CLUSTER_ID, &name);
+        self.start_with(ordinal, CLUSTER_ID, &name, tls, speaks).await
+    }
+
+    async fn start_with(
+        &self,
+        ordinal: usize,
+        cluster_id: &str,
+        name: &str,
+        tls: PeerTls,
+        speaks: Speaks,
+    ) -> Node {
         let listener = bind(self.addresses[ordinal]).await;
         let config = LinksConfig {
             node_id: NodeId(0),
             name: name.to_owned(),
             cluster_id: cluster_id.to_owned(),
+            speaks,
             discovery: self.discovery(),
             timing: LinkTiming {
                 backoff_min: Duration::from_millis(20),
@@ -116,11 +136,14 @@ impl Node {
             retained_limits: RetainedLimits::default(),
             session_limits: SessionLimits::default(),
             cache_bytes_max: 1 << 20,
+            feature_level_max: config.speaks.feature_level_max,
             command_bytes_max: COMMAND_BYTES_MAX,
+            is_view_followed: true,
             timing,
         };
         let links = Links::new(config, Arc::new(ArcSwap::from_pointee(tls)));
-        let meta = MetaGroup::start(meta_config, links.clone(), &directory).await.unwrap();
+        let meta =
+            MetaGroup::start(meta_config, links.clone(), &directory, Clock::start()).await.unwrap();
         links.start(listener);
         Self { id: identity.node_id, links, meta, _directory: Arc::new(directory) }
     }

@@ -1,5 +1,6 @@
 //! Brokers as processes, and what their operator does with them.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broker_admin_api::{
@@ -13,13 +14,15 @@ use super::client::Client;
 use super::eventually;
 use super::node::policy;
 use super::pki::{CLUSTER_ID, Pki};
-use super::process::{Process, config, request, write_config};
+use super::process::{PROGRAM, Process, config, request, request_bytes, write_config};
 
 /// One broker of a cluster called `fleet`.
 pub(crate) struct Broker {
     pub(crate) process: Process,
     pub(crate) pki: Arc<Pki>,
     pub(crate) raw: RawConfig,
+    /// The file that it runs.
+    pub(crate) program: PathBuf,
     name: String,
     administrator: Arc<ClientConfig>,
     folder: Arc<tempfile::TempDir>,
@@ -31,10 +34,11 @@ impl Broker {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let pki = Arc::new(Pki::new(folder.path(), 1));
         let raw = config(&pki);
-        Self::spawn(&folder, &pki, raw, 0)
+        Self::spawn(Path::new(PROGRAM), &folder, &pki, raw, 0)
     }
 
     fn spawn(
+        program: &Path,
         folder: &Arc<tempfile::TempDir>,
         pki: &Arc<Pki>,
         raw: RawConfig,
@@ -42,31 +46,58 @@ impl Broker {
     ) -> Self {
         let name = format!("fleet-{ordinal}");
         let path = write_config(pki, &raw, &name);
-        let process = Process::start(&raw, &path, &name);
+        let process = Process::start_program(program, &raw, &path, &name);
+        let program = program.to_owned();
         let (pki, folder) = (Arc::clone(pki), Arc::clone(folder));
-        Self { process, raw, name, administrator: pki.administrator(), pki, folder }
+        Self { process, raw, program, name, administrator: pki.administrator(), pki, folder }
     }
 
     /// Brokers that know each other's addresses; the first founds the cluster, the others become
     /// voters, one step at a time, and the policy has the user `pump`.
     pub(crate) fn cluster(size: usize) -> Vec<Self> {
+        Self::cluster_of(Path::new(PROGRAM), size)
+    }
+
+    /// The same, with another configuration.
+    pub(crate) fn cluster_with(size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
+        Self::founded_from(Self::unfounded(Path::new(PROGRAM), size, change), size)
+    }
+
+    /// The same, of another program.
+    pub(crate) fn cluster_of(program: &Path, size: usize) -> Vec<Self> {
+        Self::founded_from(Self::unfounded(program, size, |_| {}), size)
+    }
+
+    /// The same; the last ones stay without a vote.
+    pub(crate) fn cluster_with_voters(size: usize, voters: usize) -> Vec<Self> {
+        Self::founded_from(Self::unfounded(Path::new(PROGRAM), size, |_| {}), voters)
+    }
+
+    /// Brokers whose first one makes itself a cluster as it is told; the others become voters.
+    pub(crate) fn cluster_founded_by(size: usize, found: impl FnOnce(&Self)) -> Vec<Self> {
+        let brokers = Self::unfounded(Path::new(PROGRAM), size, |_| {});
+        found(&brokers[0]);
+        brokers[0].admit_all(&brokers[1..], size);
+        brokers
+    }
+
+    fn unfounded(program: &Path, size: usize, change: impl Fn(&mut RawConfig)) -> Vec<Self> {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let pki = Arc::new(Pki::new(folder.path(), size));
         let mut raws: Vec<RawConfig> = (0..size).map(|_| config(&pki)).collect();
         let peers: Vec<RawStaticPeer> = (0..).zip(&raws).map(peer).collect();
         for (ordinal, raw) in raws.iter_mut().enumerate() {
+            change(raw);
             raw.data_dir = folder.path().join(format!("data-{ordinal}"));
             raw.peers.as_mut().unwrap().discovery = RawDiscovery::Static(peers.clone());
         }
-        let brokers: Vec<Self> = raws
-            .into_iter()
-            .enumerate()
-            .map(|(ordinal, raw)| Self::spawn(&folder, &pki, raw, ordinal))
-            .collect();
+        let raws = raws.into_iter().enumerate();
+        raws.map(|(ordinal, raw)| Self::spawn(program, &folder, &pki, raw, ordinal)).collect()
+    }
+
+    fn founded_from(brokers: Vec<Self>, voters: usize) -> Vec<Self> {
         brokers[0].found();
-        for broker in &brokers[1..] {
-            brokers[0].admit(broker);
-        }
+        brokers[0].admit_all(&brokers[1..], voters);
         brokers[0].set_policy(&policy(&["pump"]));
         let wanted = policy(&["pump"]).revision().to_string();
         for broker in &brokers {
@@ -79,9 +110,16 @@ impl Broker {
         brokers
     }
 
+    fn admit_all(&self, others: &[Self], voters: usize) {
+        for (number, other) in (1..).zip(others) {
+            self.admit(other, number < voters);
+        }
+    }
+
     /// A broker that doesn't belong to the cluster whose brokers' addresses it is given: its
     /// cluster id is another, or the authority of its certificates is.
     pub(crate) fn stranger(
+        program: &Path,
         folder: tempfile::TempDir,
         pki: Pki,
         ordinal: usize,
@@ -94,7 +132,7 @@ impl Broker {
         let own = (ordinal, &raw);
         let peers = peers.iter().map(|broker| broker.as_peer()).chain([peer(own)]).collect();
         raw.peers.as_mut().unwrap().discovery = RawDiscovery::Static(peers);
-        Self::spawn(&Arc::new(folder), &Arc::new(pki), raw, ordinal)
+        Self::spawn(program, &Arc::new(folder), &Arc::new(pki), raw, ordinal)
     }
 
     /// How others find it.
@@ -124,11 +162,16 @@ impl Broker {
     /// Starts the process again, with what is on its disk.
     pub(crate) fn restart(&mut self) {
         let path = write_config(&self.pki, &self.raw, &self.name);
-        self.process = Process::start(&self.raw, &path, &self.name);
+        self.process = Process::start_program(&self.program, &self.raw, &path, &self.name);
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         request(self.process.admin, &self.administrator, method, path, body).unwrap()
+    }
+
+    /// The same for bodies of any bytes.
+    pub(crate) fn call_bytes(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        request_bytes(self.process.admin, &self.administrator, method, path, body).unwrap()
     }
 
     /// The value of a metric, with its labels.
@@ -154,12 +197,15 @@ impl Broker {
         assert_eq!(code, 200, "{answer}");
     }
 
-    /// Makes `other` a voter; this broker leads.
-    fn admit(&self, other: &Self) {
+    /// Makes `other` a member, and a voter where it is to vote; this broker leads.
+    fn admit(&self, other: &Self, votes: bool) {
         let status = other.status();
         let (node_id, name) = (status.node_id, status.name);
         let learner = AddLearnerRequest { node_id, name, expected_membership_log_index: None };
         self.until_accepted(path::LEARNERS, &serde_json::to_string(&learner).unwrap());
+        if !votes {
+            return;
+        }
         let voter = PromoteRequest { node_id, expected_membership_log_index: None };
         self.until_accepted(path::VOTERS, &serde_json::to_string(&voter).unwrap());
     }

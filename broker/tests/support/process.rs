@@ -44,7 +44,11 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         pid_file: None,
         durability: Default::default(),
         partition_policy: Default::default(),
-        cluster: Some(RawCluster { name: "fleet".to_owned(), id: CLUSTER_ID.to_owned() }),
+        cluster: Some(RawCluster {
+            name: "fleet".to_owned(),
+            id: CLUSTER_ID.to_owned(),
+            feature_level_max: None,
+        }),
         peers: Some(RawPeers {
             listen: local(free_port()),
             discovery: RawDiscovery::Static(Vec::<RawStaticPeer>::new()),
@@ -69,6 +73,7 @@ pub(crate) fn config(pki: &Pki) -> RawConfig {
         limits: Default::default(),
         sys: Default::default(),
         redirect: Default::default(),
+        durability_rules: Vec::new(),
         rewrites: Vec::new(),
         auto_subscriptions: Vec::new(),
         delayed: Default::default(),
@@ -110,9 +115,17 @@ pub(crate) fn write_config(pki: &Pki, config: &RawConfig, name: &str) -> PathBuf
     path
 }
 
+/// Today's program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mqtt-broker");
+
 /// The program, to be called with arguments.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-broker"));
+    program_at(Path::new(PROGRAM))
+}
+
+/// Another one.
+fn program_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
     for name in ["RUST_LOG", "DUNLIN_CONFIG", "DUNLIN_NAME", "DUNLIN_METRICS_ADDRESS"] {
         command.env_remove(name);
     }
@@ -129,14 +142,28 @@ pub(crate) struct Process {
 impl Process {
     /// Starts broker `name` and waits until its admin API answers.
     pub(crate) fn start(config: &RawConfig, path: &Path, name: &str) -> Self {
-        let process = Self::spawn(config, path, name);
+        Self::start_program(Path::new(PROGRAM), config, path, name)
+    }
+
+    /// The same with another program.
+    pub(crate) fn start_program(
+        program: &Path,
+        config: &RawConfig,
+        path: &Path,
+        name: &str,
+    ) -> Self {
+        let process = Self::spawn_program(program, config, path, name);
         process.log("started");
         process
     }
 
     /// Starts it without waiting.
     pub(crate) fn spawn(config: &RawConfig, path: &Path, name: &str) -> Self {
-        let mut child = program()
+        Self::spawn_program(Path::new(PROGRAM), config, path, name)
+    }
+
+    fn spawn_program(program: &Path, config: &RawConfig, path: &Path, name: &str) -> Self {
+        let mut child = program_at(program)
             .args(["run", "--name", name, "--config"])
             .arg(path)
             .stderr(Stdio::piped())
@@ -217,6 +244,18 @@ pub(crate) fn request(
     path: &str,
     body: &str,
 ) -> std::io::Result<(u16, String)> {
+    let (status, body) = request_bytes(address, config, method, path, body.as_bytes())?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The same for bodies of any bytes.
+pub(crate) fn request_bytes(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> std::io::Result<(u16, Vec<u8>)> {
     let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;
     tcp.set_read_timeout(Some(DEADLINE))?;
     let name = ServerName::try_from("localhost").unwrap();
@@ -225,9 +264,11 @@ pub(crate) fn request(
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )?;
+    // Who refuses a long body need not read all of it.
+    let _ = stream.write_all(body);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}
@@ -235,9 +276,27 @@ pub(crate) fn request(
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
         Err(error) => return Err(error),
     }
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let body = answer.get(end + 4..).unwrap_or_default();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no answer: {head:?}")))?;
-    Ok((status, body.to_owned()))
+    if head.contains("transfer-encoding: chunked") {
+        return Ok((status, joined(body).ok_or(std::io::ErrorKind::UnexpectedEof)?));
+    }
+    Ok((status, body.to_vec()))
+}
+
+/// The chunks of a body in one; `None` when the last one is missing.
+fn joined(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(all);
+        }
+        all.extend_from_slice(body.get(end + 2..end + 2 + length)?);
+        body = body.get(end + 4 + length..)?;
+    }
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::cluster::{Cluster, NAME};
+use super::cluster::{Cluster, NAME, OPERATOR_NAMESPACE};
 use super::policy::TELEMETRY;
+use super::traffic::Traffic;
+use super::upgrade::listener;
 use crate::program::{eventually, run};
 
 /// Publishing a rule change while a broker is away, and finding it enforced there when it is back.
@@ -41,6 +43,19 @@ pub(super) fn leader(cluster: &Cluster) -> Result<String> {
     let brokers = object["status"]["brokers"].as_array().cloned().unwrap_or_default();
     let leader = brokers.iter().find(|b| b["role"] == "Leader").context("no leader in status")?;
     Ok(leader["name"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Does something to the cluster while messages go to and fro; all that was acknowledged arrives, and what is of QoS 2 once.
+pub(super) async fn under_traffic(
+    cluster: &Cluster,
+    fault: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let address = listener(cluster).await?;
+    cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await?;
+    let traffic = Traffic::start(cluster, address).await?;
+    fault.await?;
+    traffic.flowing(Duration::from_secs(60)).await?;
+    traffic.stop().await
 }
 
 /// Kills the leader's pod and keeps it away; the others serve and enforce new rules meanwhile; it comes back and knows them.
@@ -92,6 +107,22 @@ pub(super) async fn lose_disk(cluster: &Cluster) -> Result<()> {
         cluster.get("mqttcluster", NAME)?["status"]["clusterID"] == cluster_id,
         "one clusterID for life"
     );
+    Ok(())
+}
+
+/// Restarts the operator; brokers and their clients do not notice, and a rule that is made meanwhile is enforced.
+pub(super) async fn restart_operator(cluster: &Cluster) -> Result<()> {
+    let pods = ["delete", "pod", "-l", "app.kubernetes.io/name=mqtt-operator", "--wait=true"];
+    let before = cluster.get("mqttcluster", NAME)?["status"]["brokers"].clone();
+    run("kubectl", &[&["--namespace", OPERATOR_NAMESPACE], &pods[..]].concat())?;
+    edit_while_away(cluster, "operator").await?;
+    enforced_everywhere(cluster, "operator").await?;
+    let identities = |brokers: &Value| -> Vec<String> {
+        let brokers = brokers.as_array().cloned().unwrap_or_default();
+        brokers.iter().map(|broker| format!("{} {}", broker["name"], broker["nodeID"])).collect()
+    };
+    let now = cluster.get("mqttcluster", NAME)?["status"]["brokers"].clone();
+    ensure!(identities(&before) == identities(&now), "before {before}, now {now}");
     Ok(())
 }
 

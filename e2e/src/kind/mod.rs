@@ -4,9 +4,11 @@ mod cluster;
 mod diagnostics;
 mod faults;
 mod install;
+mod once;
 mod policy;
 mod removal;
 mod replacement;
+mod scale;
 mod traffic;
 mod upgrade;
 
@@ -65,15 +67,21 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     let name = "an edited rule is enforced on all brokers";
     r.scenario(name, edits_take, policy::edits(c, args.edits)).await;
     r.scenario("a deleted user is refused", minutes(3), policy::deleted_user(c)).await;
-    r.scenario("a killed broker comes back", minutes(8), faults::kill_pod(c)).await;
+    let fault = faults::under_traffic(c, faults::kill_pod(c));
+    r.scenario("a killed broker comes back", minutes(10), fault).await;
     r.scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c)).await;
+    let fault = faults::under_traffic(c, faults::restart_operator(c));
+    r.scenario("an operator restart disturbs nobody", minutes(6), fault).await;
+    let name = "scaled from 3 to 5 and back under traffic";
+    r.scenario(name, minutes(15), scale::up_and_down(c)).await;
     let name = "upgrade under traffic with an operator restart";
     r.scenario(name, minutes(12), upgrade::roll(c, v)).await;
     let name = "a version without an image stops the upgrade and goes back";
     r.scenario(name, minutes(8), upgrade::bad_version(c, v.from, ABSENT_VERSION)).await;
     let name = "a version that starts and does not become ready stops the upgrade and goes back";
     r.scenario(name, minutes(8), upgrade::bad_version(c, v.from, v.broken)).await;
-    r.scenario("a stopped node", minutes(8), faults::stop_node(c)).await;
+    let fault = faults::under_traffic(c, faults::stop_node(c));
+    r.scenario("a stopped node", minutes(10), fault).await;
     r.scenario("everything deleted clean", minutes(5), removal::run(c)).await;
     Ok(report.close())
 }

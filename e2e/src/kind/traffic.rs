@@ -1,6 +1,7 @@
-//! Traffic that goes on while something is done to the cluster: QoS 1 messages from a pump to the control room through the
-//! listener's NodePort, each device connecting again whenever its connection ends, as devices in the field do. The control room's
-//! session outlives its connections, so all that was acknowledged to the pump must reach it.
+//! Traffic that goes on while something is done to the cluster: messages of QoS 1 and of QoS 2 from pumps to the control room
+//! through the listener's NodePort, each device connecting again whenever its connection ends, as devices in the field do. The
+//! control room's sessions outlive their connections, so all that was acknowledged to the pumps must reach it, and what is of QoS 2
+//! once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, PubAckReason, SubscribeReaso
 use tokio::task::JoinHandle;
 
 use super::cluster::{Cluster, Connected};
+use super::once::Once;
 use crate::device::refusal;
 use crate::program::eventually;
 
@@ -25,6 +27,7 @@ const VIOLATIONS_KEPT: usize = 16;
 /// Messages under way.
 pub(super) struct Traffic {
     seen: Arc<Seen>,
+    once: Once,
     /// The subscriber's and the publisher's.
     tasks: [JoinHandle<()>; 2],
 }
@@ -57,7 +60,7 @@ impl Drop for Traffic {
 }
 
 impl Traffic {
-    /// Starts one publisher and one subscriber at `address`, and waits until messages flow.
+    /// Starts publishers and subscribers at `address`, and waits until messages flow.
     pub(super) async fn start(cluster: &Cluster, address: SocketAddr) -> Result<Self> {
         let seen = Arc::<Seen>::default();
         let (c, s) = (cluster.clone(), Arc::clone(&seen));
@@ -75,7 +78,8 @@ impl Traffic {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });
-        let traffic = Self { seen, tasks: [subscriber, publisher] };
+        let once = Once::start(cluster, address).await?;
+        let traffic = Self { seen, once, tasks: [subscriber, publisher] };
         traffic.flowing(Duration::from_secs(30)).await?;
         Ok(traffic)
     }
@@ -88,10 +92,11 @@ impl Traffic {
             ensure!(newest > mark + 5, "newest received {newest}, published before: {mark}");
             Ok(())
         })
-        .await
+        .await?;
+        self.once.flowing(within).await
     }
 
-    /// Stops the pump, waits for all that was acknowledged to it, and prints what was seen.
+    /// Stops the pumps, waits for all that was acknowledged to it, and prints what was seen.
     ///
     /// # Errors
     /// An acknowledged message did not arrive, or a device was refused what the rules in force allow.
@@ -116,9 +121,15 @@ impl Traffic {
             "     traffic: {acknowledged} messages acknowledged, all of them arrived, {} reconnects of the pump",
             self.seen.reconnects.load(Ordering::Relaxed),
         );
-        let violations = self.seen.violations.lock().expect("lock");
-        ensure!(violations.is_empty(), "rules in force were not kept: {}", violations.join("; "));
-        Ok(())
+        {
+            let violations = self.seen.violations.lock().expect("lock");
+            ensure!(
+                violations.is_empty(),
+                "rules in force were not kept: {}",
+                violations.join("; ")
+            );
+        }
+        self.once.stop().await
     }
 }
 

@@ -3,6 +3,7 @@
 //! MQTT.js and mosquitto_rr meet a broker that stands alone, over TLS and secure WebSocket.
 
 mod alone;
+mod backup;
 mod bare;
 mod cluster;
 mod edit;
@@ -11,6 +12,7 @@ mod mqttjs;
 mod restart;
 mod rumqttc_checks;
 mod rumqttc_client;
+mod scale;
 
 use std::process::Command;
 use std::sync::PoisonError;

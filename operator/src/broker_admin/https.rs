@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus, ErrorBody,
-    MembershipChanged, PolicyChangeApplied, PromoteRequest, RemoveRequest, TransferAccepted,
-    TransferRequest, path,
+    AddLearnerRequest, BootstrapRequest, BrokerStatus, DemoteRequest, DrainRequest, DrainStatus,
+    ErrorBody, MembershipChanged, PolicyChangeApplied, PromoteRequest, RemoveRequest,
+    TransferAccepted, TransferRequest, path,
 };
 use broker_policy::{BucketIndex, BucketKeys, PolicyChange, PolicyDigests};
 use bytes::Bytes;
@@ -271,6 +271,14 @@ impl BrokerAdmin for HttpsAdmin {
         request: &'a PromoteRequest,
     ) -> Answer<'a, MembershipChanged> {
         Box::pin(self.post(broker, path::VOTERS, request))
+    }
+
+    fn demote<'a>(
+        &'a self,
+        broker: &'a BrokerEndpoint,
+        request: &'a DemoteRequest,
+    ) -> Answer<'a, MembershipChanged> {
+        Box::pin(self.post(broker, path::DEMOTE, request))
     }
 
     fn remove<'a>(

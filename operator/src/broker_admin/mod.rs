@@ -10,7 +10,7 @@ mod https_test;
 mod identity;
 
 use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus,
+    AddLearnerRequest, BootstrapRequest, BrokerStatus, DemoteRequest, DrainRequest, DrainStatus,
     MembershipChanged, PolicyChangeApplied, PromoteRequest, RemoveRequest, TransferAccepted,
     TransferRequest,
 };
@@ -73,6 +73,12 @@ pub trait BrokerAdmin: Send + Sync {
         &'a self,
         broker: &'a BrokerEndpoint,
         request: &'a PromoteRequest,
+    ) -> Answer<'a, MembershipChanged>;
+    /// Takes a voter's vote; the leader answers.
+    fn demote<'a>(
+        &'a self,
+        broker: &'a BrokerEndpoint,
+        request: &'a DemoteRequest,
     ) -> Answer<'a, MembershipChanged>;
     /// Takes a member out; the leader answers.
     fn remove<'a>(

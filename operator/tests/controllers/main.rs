@@ -169,6 +169,93 @@ async fn a_new_version_replaces_one_broker_at_a_time_the_leader_last() {
 }
 
 #[tokio::test]
+async fn clients_are_moved_away_before_a_pod_is_replaced() {
+    let world = World::new();
+    world.apply_quickstart();
+    let running = world.start();
+    world.until("everything is ready", World::is_all_ready).await;
+    world.brokers.set_connections("fleet-2", 300);
+    world.server.put(&world.cluster_path(), |cluster| cluster["spec"]["version"] = json!("0.2.0"));
+    world
+        .until("its clients are moved", |world| {
+            world.has_event("Normal Drain: fleet-2 moves its 300 clients away, 200 a second")
+                && world.condition_message("Upgrading").contains("300 clients are still at fleet-2")
+        })
+        .await;
+    assert!(world.deleted_pods().is_empty(), "its clients are there still");
+    // The edit is taken back: it lets clients in again.
+    world.server.put(&world.cluster_path(), |cluster| cluster["spec"]["version"] = json!("0.1.0"));
+    let end = "end drain fleet-2".to_owned();
+    world.until("the drain ends", |world| world.brokers.changes().contains(&end)).await;
+    world.server.put(&world.cluster_path(), |cluster| cluster["spec"]["version"] = json!("0.2.0"));
+    let drains = |world: &World| {
+        world.brokers.changes().iter().filter(|change| *change == "drain fleet-2").count()
+    };
+    world.until("its clients are moved again", |world| drains(world) == 2).await;
+    world.brokers.set_connections("fleet-2", 0);
+    world
+        .until("every broker runs 0.2.0", |world| world.cluster()["status"]["version"] == "0.2.0")
+        .await;
+    assert_eq!(world.deleted_pods()[0], "fleet-2");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_scale_up_and_back_changes_one_member_at_a_time() {
+    let world = World::with_brokers(5);
+    world.apply_quickstart();
+    let running = world.start();
+    world.until("everything is ready", World::is_all_ready).await;
+    let before = world.brokers.changes().len();
+    let scale = |replicas: u16| {
+        world.server.put(&world.cluster_path(), |cluster| {
+            cluster["spec"]["replicas"] = json!(replicas);
+        });
+    };
+    scale(5);
+    world
+        .until("five brokers serve", |world| world.cluster()["status"]["readyBrokers"] == "5/5")
+        .await;
+    world.brokers.set_connections("fleet-4", 9);
+    scale(3);
+    world
+        .until("the clients of the last are moved", |world| {
+            world.condition_message("MembersAligned") == "9 clients are still at fleet-4"
+        })
+        .await;
+    world.brokers.set_connections("fleet-4", 0);
+    let set = "/apis/apps/v1/namespaces/iot/statefulsets/fleet";
+    world
+        .until("three are left", |world| world.server.object(set).unwrap()["spec"]["replicas"] == 3)
+        .await;
+    let changes = world.brokers.changes().split_off(before);
+    let steps: Vec<_> = changes.iter().filter(|change| !change.starts_with("policy")).collect();
+    assert_eq!(steps[..3], ["learner fleet-3", "learner fleet-4", "drain fleet-4"]);
+    assert!(steps[3..].iter().all(|step| step.starts_with("remove ")), "{steps:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_awaits_a_backup_is_founded_by_whoever_restores_one() {
+    let world = World::new();
+    world.apply_quickstart();
+    world.server.put(&world.cluster_path(), |cluster| {
+        cluster["spec"]["foundedFrom"] = json!("Backup");
+    });
+    let running = world.start();
+    world
+        .until("it says what it waits for", |world| {
+            World::reason(&world.cluster(), "MembersAligned") == "BackupAwaited"
+        })
+        .await;
+    assert!(world.brokers.changes().is_empty());
+    world.brokers.restore("fleet-0");
+    world.until("everything is ready", World::is_all_ready).await;
+    assert!(!world.brokers.changes().iter().any(|change| change.starts_with("bootstrap")));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_spec_that_can_not_be_acted_upon_says_why() {
     let world = World::new();
     world.apply_cluster(json!({"version": "0.1.0", "brokerConfig": {"data_dir": "/tmp"}}));

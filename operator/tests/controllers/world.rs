@@ -57,8 +57,14 @@ impl Drop for World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_brokers(3)
+    }
+
+    /// So many brokers can be started.
+    pub(crate) fn with_brokers(count: usize) -> Self {
         let server = MockApi::new();
-        let names = ["fleet-0", "fleet-1", "fleet-2"];
+        let names: Vec<String> = (0..count).map(|ordinal| format!("fleet-{ordinal}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let brokers = Arc::new(FakeBrokers::new("", &names));
         let kubelet = tokio::spawn(kubelet(server.clone(), Arc::clone(&brokers)));
         Self { server, brokers, kubelet }
@@ -252,6 +258,13 @@ impl World {
     pub(crate) fn reason(object: &Value, type_: &str) -> String {
         let found = condition(object, type_);
         found.and_then(|c| c["reason"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// What a condition of the cluster says in words.
+    pub(crate) fn condition_message(&self, type_: &str) -> String {
+        let cluster = self.cluster();
+        let found = condition(&cluster, type_);
+        found.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned()
     }
 
     pub(crate) fn is_all_ready(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Edits while it runs: enforced when they are good, said what to change when they are not.
 
-use crate::support::Desk;
+use crate::support::{Desk, is_alive};
 
 #[test]
 fn edits_additions_and_deletions_are_enforced_and_told_in_one_line_each() {
@@ -123,7 +123,7 @@ fn what_only_the_operator_can_see_becomes_a_condition_of_that_object() {
 }
 
 #[test]
-fn another_version_and_another_count_of_brokers_become_conditions() {
+fn another_version_becomes_a_condition() {
     let Some(mut desk) = Desk::with_brokers() else { return };
     desk.up();
     desk.is_ready_within("60s");
@@ -134,12 +134,36 @@ fn another_version_and_another_count_of_brokers_become_conditions() {
     assert_eq!(desk.condition("mqc", "fleet", "Ready").0, "False");
     desk.edit("cluster.yaml", "version: 0.2.0", "version: 0.1.0");
     desk.is_ready_within("30s");
+}
+
+#[test]
+fn brokers_are_added_and_removed_while_the_others_run_on() {
+    let Some(mut desk) = Desk::with_brokers() else { return };
+    desk.up();
+    desk.is_ready_within("60s");
+    let before = desk.broker_pids();
     desk.edit("cluster.yaml", "replicas: 3", "replicas: 5");
-    desk.until("a condition", || {
-        desk.condition("mqc", "fleet", "Upgrading").1.contains("set spec.replicas to 3")
+    desk.until_printed("MqttCluster fleet changed (cluster.yaml): in force after ");
+    desk.is_ready_within("60s");
+    let with_five = desk.broker_pids();
+    assert_eq!((with_five.len(), &with_five[..3]), (5, &before[..]), "nobody was restarted");
+    let aligned = desk.condition("mqc", "fleet", "MembersAligned");
+    assert_eq!(aligned, ("True".to_owned(), "3 of 5 brokers vote, the others follow".to_owned()));
+    assert_eq!(desk.object("mqc", "fleet")["status"]["readyBrokers"], "5/5");
+
+    desk.edit("cluster.yaml", "replicas: 5", "replicas: 5\n  voters: 5");
+    desk.until("all to vote", || {
+        desk.condition("mqc", "fleet", "MembersAligned").1 == "every broker has its vote"
     });
-    desk.edit("cluster.yaml", "replicas: 5", "replicas: 3");
-    desk.is_ready_within("30s");
+    desk.edit("cluster.yaml", "replicas: 5\n  voters: 5", "replicas: 3");
+    desk.until("the two to end", || with_five[3..].iter().all(|pid| !is_alive(*pid)));
+    desk.is_ready_within("60s");
+    assert!(before.iter().all(|pid| is_alive(*pid)), "the others ran on");
+    assert_eq!(desk.object("mqc", "fleet")["status"]["brokers"].as_array().unwrap().len(), 3);
+    let printed = desk.printed();
+    for step in ["fleet-4: follows without a vote: NotWanted", "is no member any more: NotWanted"] {
+        assert!(printed.contains(step), "{step} in\n{printed}");
+    }
 }
 
 #[test]

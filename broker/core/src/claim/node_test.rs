@@ -1,6 +1,7 @@
 //! A node's registry, case by case. Sessions are numbers.
 
 use super::*;
+use crate::claim::{GRANT_MILLIS_MAX, Holding};
 use crate::types::{ClientId, ConnectionId, Millis, NodeId};
 
 const SELF: NodeId = NodeId(1);
@@ -284,4 +285,65 @@ fn only_the_session_under_the_newest_claim_releases_it() {
     claims.release(&x(), claim(1));
     assert_eq!(claims.take_actions(), [released(1)]);
     assert!(claims.is_empty());
+}
+
+/// A claim that the node granted itself.
+fn alone(number: u64) -> Claim {
+    Claim { term: 0, seq: number }
+}
+
+/// Cut off from the cluster for as long as it takes, and told to serve nevertheless.
+fn cut_off(mut claims: Claims) -> (Claims, Millis) {
+    claims.link_down(LEADER);
+    claims.link_down(OTHER);
+    claims.leader_changed(Millis(0), None);
+    claims.set_alone(true);
+    claims.take_actions();
+    (claims, Millis(GRANT_MILLIS_MAX))
+}
+
+#[test]
+fn a_node_that_is_alone_grants_by_itself_and_closes_its_own_older_connection() {
+    let (mut claims, now) = cut_off(holding());
+    claims.claim(now, place(2), &x(), true);
+    let actions = claims.take_actions();
+    assert_eq!(actions.len(), 1, "the older one is told to let go: {actions:?}");
+    claims.extracted(ticket(&actions), None);
+    // Its request was the second, from 10 on.
+    let number = 12;
+    let granted = ClaimAnswer::Granted { claim: alone(number), session: None };
+    assert_eq!(claims.take_actions(), [answer(2, granted)]);
+    // Back with the same leader: it forgets the claim that was replaced, and hears of this one.
+    claims.set_alone(false);
+    claims.link_up(LEADER);
+    claims.leader_changed(now, Some((LEADER, TERM)));
+    let actions = claims.take_actions();
+    assert_eq!(actions[0], released(1));
+    let NodeAction::ToArbiter { message: ToArbiter::Report { held, .. }, .. } = &actions[1] else {
+        panic!("no report: {actions:?}")
+    };
+    assert_eq!(*held, [Holding { client_id: x(), claim: alone(number), settled: true }]);
+}
+
+#[test]
+fn what_a_node_granted_alone_gives_way_to_what_the_cluster_granted_meanwhile() {
+    let (mut claims, now) = cut_off(claims());
+    claims.claim(now, place(1), &x(), true);
+    claims.take_actions();
+    claims.set_alone(false);
+    claims.link_up(LEADER);
+    claims.leader_changed(now, Some((LEADER, TERM)));
+    claims.take_actions();
+    let revoke = FromArbiter::Revoke { client_id: x(), claim: claim(1) };
+    claims.handle_arbiter(now, LEADER, revoke);
+    let actions = claims.take_actions();
+    assert!(matches!(actions[..], [NodeAction::TakeOver { .. }]), "{actions:?}");
+}
+
+#[test]
+fn a_node_that_is_fenced_grants_nothing() {
+    let (mut claims, now) = cut_off(claims());
+    claims.set_alone(false);
+    claims.claim(now, place(1), &x(), true);
+    assert_eq!(claims.take_actions(), [answer(1, ClaimAnswer::Unavailable)]);
 }

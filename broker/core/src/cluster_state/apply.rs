@@ -6,6 +6,7 @@ use broker_policy::snapshot::Impact;
 use broker_policy::{ChangeError, Policy, PolicyChange};
 
 use super::command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
+use super::feature_level::FEATURE_LEVEL_FIRST;
 use super::retained_store::{RetainedStore, RetainedWriter};
 use super::secret::SharedSecret;
 use crate::shard::{
@@ -42,6 +43,11 @@ pub enum Effect {
         /// How many.
         drops: Drops,
     },
+    /// What is written from now on may be of this level.
+    FeatureLevelRaised {
+        /// The level.
+        level: u16,
+    },
 }
 
 /// What came of a batch.
@@ -54,12 +60,25 @@ pub struct Applied {
 }
 
 /// The replicated state of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClusterState {
     policy: Policy,
     retained: Arc<RetainedStore>,
     sessions: Arc<SessionStore>,
     secret: SharedSecret,
+    feature_level: u16,
+}
+
+impl Default for ClusterState {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            retained: Arc::default(),
+            sessions: Arc::default(),
+            secret: SharedSecret::default(),
+            feature_level: FEATURE_LEVEL_FIRST,
+        }
+    }
 }
 
 impl ClusterState {
@@ -72,6 +91,17 @@ impl ClusterState {
     /// Replaces the policy, as a snapshot that is installed does.
     pub(super) fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+    }
+
+    /// Replaces the feature level, as a snapshot that is installed does.
+    pub(super) const fn set_feature_level(&mut self, level: u16) {
+        self.feature_level = level;
+    }
+
+    /// What may be written, from [`FEATURE_LEVEL_FIRST`] on.
+    #[must_use]
+    pub const fn feature_level(&self) -> u16 {
+        self.feature_level
     }
 
     /// The policy as of the last applied entry.
@@ -145,6 +175,13 @@ impl ClusterState {
                 Command::SetSecret(secret) => {
                     self.secret.get_or_init(|| secret);
                     Outcome::SecretSet
+                }
+                Command::RaiseFeatureLevel { level } => {
+                    if level > self.feature_level {
+                        self.feature_level = level;
+                        effects.push(Effect::FeatureLevelRaised { level });
+                    }
+                    Outcome::FeatureLevel { level: self.feature_level }
                 }
             });
         }

@@ -2,7 +2,9 @@ use broker_policy::{PolicyChange, Record, Settings};
 
 use super::*;
 use crate::cluster_state::testing::{read, written};
-use crate::cluster_state::{CLUSTER_SECRET_BYTES, ClusterSecret, RetainedLimits};
+use crate::cluster_state::{
+    CLUSTER_SECRET_BYTES, ClusterSecret, FEATURE_LEVEL_FIRST, FEATURE_LEVEL_MAX, RetainedLimits,
+};
 
 fn batch(commands: &[Command]) -> CommandBatch {
     let items: Vec<_> = commands.iter().map(|command| command.encode().unwrap()).collect();
@@ -135,4 +137,43 @@ fn the_first_secret_stays_and_goes_along_with_a_snapshot() {
     assert_eq!(reader.get(), Some(&secret(1)));
     assert!(read(with.slice(..20)).is_err());
     assert!(!format!("{:?}", Command::SetSecret(secret(77))).contains("77"));
+}
+
+#[test]
+fn a_snapshot_of_the_first_feature_level_is_as_it_was_before_there_were_levels() {
+    let written = written(&ClusterState::default());
+    assert_eq!(written[..2], [3, 0], "the version that has no level, and no secret");
+    let mut state = ClusterState::default();
+    state.install(read(written).unwrap());
+    assert_eq!(state.feature_level(), FEATURE_LEVEL_FIRST);
+}
+
+#[test]
+fn a_feature_level_rises_never_falls_and_goes_along_with_a_snapshot() {
+    let mut state = ClusterState::default();
+    let raise = |level| batch(&[Command::RaiseFeatureLevel { level }]);
+    let applied = state.apply(1, &raise(FEATURE_LEVEL_MAX)).unwrap();
+    assert_eq!(applied.outcomes, [Outcome::FeatureLevel { level: FEATURE_LEVEL_MAX }]);
+    assert!(matches!(applied.effects[..], [Effect::FeatureLevelRaised { .. }]));
+    let again = state.apply(2, &raise(FEATURE_LEVEL_FIRST)).unwrap();
+    assert_eq!(again.outcomes, [Outcome::FeatureLevel { level: FEATURE_LEVEL_MAX }]);
+    assert!(again.effects.is_empty());
+    let mut other = ClusterState::default();
+    let written = written(&state);
+    assert_eq!(written[..3], [4, FEATURE_LEVEL_MAX as u8, 0]);
+    other.install(read(written).unwrap());
+    assert_eq!(other.feature_level(), FEATURE_LEVEL_MAX);
+}
+
+#[test]
+fn a_level_that_this_broker_does_not_know_is_refused_with_both_levels_named() {
+    let level = FEATURE_LEVEL_MAX + 1;
+    let both = |text: String| {
+        assert!(text.contains(&format!("level {level}")), "{text}");
+        assert!(text.contains(&format!("up to {FEATURE_LEVEL_MAX}: run a newer one")), "{text}");
+    };
+    let entry = batch(&[Command::RaiseFeatureLevel { level }]);
+    both(ClusterState::default().apply(1, &entry).unwrap_err().to_string());
+    let snapshot = [&[4][..], &level.to_le_bytes(), &[0; 16]].concat();
+    both(read(snapshot.into()).unwrap_err().to_string());
 }

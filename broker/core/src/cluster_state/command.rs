@@ -10,6 +10,7 @@ use broker_policy::{PolicyChange, Revision};
 use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::feature_level::FEATURE_LEVEL_MAX;
 use super::secret::ClusterSecret;
 use crate::retained::RetainedChange;
 use crate::shard::{OperationOutcome, SessionBatch};
@@ -26,6 +27,8 @@ const KIND_RETAIN: u8 = 2;
 const KIND_EXPIRE_RETAINED: u8 = 3;
 const KIND_SESSIONS: u8 = 4;
 const KIND_SET_SECRET: u8 = 5;
+/// Since feature level 2, as the first entry of that level.
+const KIND_RAISE_FEATURE_LEVEL: u8 = 6;
 
 /// A change of the replicated state. Every one may be applied twice: the second time changes
 /// nothing.
@@ -47,6 +50,11 @@ pub enum Command {
     Sessions(SessionBatch),
     /// Give the cluster its secret, if it has none.
     SetSecret(ClusterSecret),
+    /// From here on what is written may be of this level. Only proposed when every member knows it.
+    RaiseFeatureLevel {
+        /// The level.
+        level: u16,
+    },
 }
 
 /// What became of one command, the same on every node.
@@ -86,6 +94,11 @@ pub enum Outcome {
     },
     /// The cluster has a secret: the proposed one, or an earlier one.
     SecretSet,
+    /// What may be written from here on.
+    FeatureLevel {
+        /// The level: the proposed one, or a higher one.
+        level: u16,
+    },
 }
 
 /// Most that the retained messages may take; stamped into each batch, so that nodes whose
@@ -128,6 +141,15 @@ pub enum CommandError {
         /// The kind.
         kind: u8,
     },
+    /// The cluster writes what this version does not know.
+    #[error(
+        "the cluster is at feature level {level}, this broker knows up to {FEATURE_LEVEL_MAX}: run a \
+         newer one"
+    )]
+    NewerFeatureLevel {
+        /// The cluster's level.
+        level: u16,
+    },
     /// The bytes are not what was written.
     #[error("command batch is damaged: {what}")]
     Damaged {
@@ -168,6 +190,9 @@ impl Command {
                 (KIND_SESSIONS, body)
             }
             Self::SetSecret(secret) => (KIND_SET_SECRET, secret.as_bytes().to_vec()),
+            Self::RaiseFeatureLevel { level } => {
+                (KIND_RAISE_FEATURE_LEVEL, level.to_le_bytes().to_vec())
+            }
         };
         let length = u32::try_from(body.len()).map_err(|e| failed(e.to_string()))?;
         let mut item = Vec::with_capacity(5 + body.len());
@@ -199,6 +224,13 @@ impl Command {
                 .try_into()
                 .map(|bytes| Self::SetSecret(ClusterSecret(bytes)))
                 .map_err(|_| CommandError::Damaged { what: "secret" }),
+            KIND_RAISE_FEATURE_LEVEL => match body.try_get_u16_le() {
+                Ok(level) if level > FEATURE_LEVEL_MAX => {
+                    Err(CommandError::NewerFeatureLevel { level })
+                }
+                Ok(level) => Ok(Self::RaiseFeatureLevel { level }),
+                Err(_) => Err(CommandError::Damaged { what: "feature level" }),
+            },
             kind => Err(CommandError::UnknownKind { kind }),
         }
     }

@@ -7,6 +7,7 @@
 
 mod apply;
 mod command;
+mod feature_level;
 mod retained_store;
 mod secret;
 mod snapshot;
@@ -15,6 +16,7 @@ mod testing;
 
 pub use apply::{Applied, ClusterState, Effect};
 pub use command::{Command, CommandBatch, CommandError, Outcome, RetainedLimits};
+pub use feature_level::{FEATURE_LEVEL_FIRST, FEATURE_LEVEL_MAX};
 pub use retained_store::{RetainedRefusal, RetainedStore, RetainedTotals};
 pub use secret::{CLUSTER_SECRET_BYTES, ClusterSecret, SharedSecret};
 pub use snapshot::{SnapshotError, StateSnapshot};

@@ -1,9 +1,10 @@
 //! The whole replicated state as bytes, written and read in order, never in memory as a whole. Pure.
 //!
-//! Layout, little endian: `[u8 version][u8 number of secrets, 0 or 1][secret][u32 length]
-//! [policy records as JSON][u64 messages]`, then per message `[u32 length][topic and message as
-//! postcard]`, then the durable sessions in a layout of their own. Version 3 had another layout of
-//! the sessions, version 2 no secret and no delayed messages with the sessions, version 1 no
+//! Layout, little endian: `[u8 version][u16 feature level][u8 number of secrets, 0 or 1][secret]
+//! [u32 length][policy records as JSON][u64 messages]`, then per message `[u32 length][topic and
+//! message as postcard]`, then the durable sessions in a layout of their own. Version 3 has no feature
+//! level and another layout of the sessions; it is written while the level is 1, as then members may
+//! know no other. Version 2 had no secret and no delayed messages with the sessions, version 1 no
 //! sessions.
 
 use std::io;
@@ -13,17 +14,18 @@ use broker_policy::{Policy, Record};
 use bytes::{Buf, Bytes};
 
 use super::apply::ClusterState;
+use super::feature_level::{FEATURE_LEVEL_FIRST, FEATURE_LEVEL_MAX};
 use super::retained_store::{Chunks, ChunksBuilder, Item};
 use super::secret::{CLUSTER_SECRET_BYTES, ClusterSecret};
 use crate::retained::RetainedMessage;
 use crate::shard::SessionsSnapshot;
 use crate::stored::{FileRange, Placed, RangeReader, Sections, Sink};
 
-/// Version of the layout.
+/// Newest version of the layout.
 const VERSION: u8 = 4;
 
-/// The first version whose sessions stand as they do now.
-const STREAMED: u8 = 4;
+/// The one that is written at the first feature level.
+const FIRST_LEVEL_VERSION: u8 = 3;
 
 /// The state as of one moment: cheap to take, expensive to write, so that another thread can.
 #[derive(Debug, Clone)]
@@ -32,6 +34,7 @@ pub struct StateSnapshot {
     chunks: Chunks,
     sessions: SessionsSnapshot,
     secret: Option<ClusterSecret>,
+    feature_level: u16,
 }
 
 /// The bytes hold no state that this version can read.
@@ -44,6 +47,15 @@ pub enum SnapshotError {
     NewerVersion {
         /// Its version.
         found: u8,
+    },
+    /// The cluster writes what this version does not know.
+    #[error(
+        "the cluster is at feature level {level}, this broker knows up to {FEATURE_LEVEL_MAX}: run a \
+         newer one"
+    )]
+    NewerFeatureLevel {
+        /// The cluster's level.
+        level: u16,
     },
     /// They are not what was written.
     #[error("state snapshot is damaged: {what}")]
@@ -68,6 +80,7 @@ impl ClusterState {
             chunks: self.retained().chunks(),
             sessions: self.sessions().snapshot(),
             secret: self.secret().get().copied(),
+            feature_level: self.feature_level(),
         }
     }
 
@@ -77,6 +90,7 @@ impl ClusterState {
         self.retained().replace(snapshot.chunks);
         self.sessions().install(snapshot.sessions);
         self.set_policy(snapshot.policy);
+        self.set_feature_level(snapshot.feature_level);
         if let Some(secret) = snapshot.secret {
             self.secret().get_or_init(|| secret);
         }
@@ -98,7 +112,14 @@ impl StateSnapshot {
         let records: Vec<&Record> = self.policy.records().records().map(|r| &**r).collect();
         let records = serde_json::to_vec(&records).map_err(io::Error::other)?;
         let length = u32::try_from(records.len()).map_err(io::Error::other)?;
-        sink.put(&[VERSION, u8::from(self.secret.is_some())])?;
+        let is_first_level = self.feature_level == FEATURE_LEVEL_FIRST;
+        if is_first_level {
+            sink.put(&[FIRST_LEVEL_VERSION])?;
+        } else {
+            sink.put(&[VERSION])?;
+            sink.put(&self.feature_level.to_le_bytes())?;
+        }
+        sink.put(&[u8::from(self.secret.is_some())])?;
         if let Some(secret) = &self.secret {
             sink.put(secret.as_bytes())?;
         }
@@ -109,7 +130,10 @@ impl StateSnapshot {
         for item in self.chunks.values().flat_map(|chunk| chunk.iter()) {
             sink.put_part(&(&*item.topic, &*item.message))?;
         }
-        self.sessions.write(sink)
+        match is_first_level {
+            true => self.sessions.write_earlier(sink),
+            false => self.sessions.write(sink),
+        }
     }
 
     /// Reads what [`StateSnapshot::write`] wrote. Messages of sessions stay in the file.
@@ -123,6 +147,13 @@ impl StateSnapshot {
         if version > VERSION {
             return Err(SnapshotError::NewerVersion { found: version });
         }
+        let feature_level = match version {
+            ..4 => FEATURE_LEVEL_FIRST,
+            _ => reader.take(2).ok_or_else(|| damaged("feature level"))?.get_u16_le(),
+        };
+        if feature_level > FEATURE_LEVEL_MAX {
+            return Err(SnapshotError::NewerFeatureLevel { level: feature_level });
+        }
         let secret = match version {
             ..3 => None,
             _ => read_secret(&mut reader)?,
@@ -134,7 +165,7 @@ impl StateSnapshot {
         let policy = Policy::from_records(records).map_err(|_| damaged("policy record"))?;
         let chunks = read_retained(&mut reader)?;
         let (sessions, left) = match version {
-            STREAMED.. => {
+            4.. => {
                 let mut sections = Sections::new(content);
                 let sessions = SessionsSnapshot::read(&mut reader, &mut sections);
                 (sessions, reader.left())
@@ -149,7 +180,7 @@ impl StateSnapshot {
         };
         let sessions = sessions.ok_or_else(|| damaged("session"))?;
         match left {
-            0 => Ok(Self { policy, chunks, sessions, secret }),
+            0 => Ok(Self { policy, chunks, sessions, secret, feature_level }),
             _ => Err(damaged("bytes behind the last session")),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rate::ListenerRates;
-use super::{AutoSubscription, DelayedLimits, ListenerOptions};
+use super::{AutoSubscription, DelayedLimits, DurabilityRule, ListenerOptions};
 use crate::topic::LEVELS_MAX;
 use crate::topic::Rewrite;
 use crate::types::NodeId;
@@ -103,6 +103,8 @@ pub struct EngineConfig {
     pub rewrites: Arc<[Rewrite]>,
     /// Subscriptions that every client is given at CONNECT which has the right to them.
     pub auto_subscriptions: Arc<[AutoSubscription]>,
+    /// Topics whose messages of QoS 1 and 2 are acknowledged otherwise than when they are committed.
+    pub durability_rules: Arc<[DurabilityRule]>,
     /// What it holds for `$delayed` topics.
     pub delayed: DelayedLimits,
     /// Another server, which clients are told to use that are sent away.
@@ -167,6 +169,7 @@ impl Default for EngineConfig {
             output_bytes_soft_max: OUTPUT_BYTES_SOFT_MAX,
             rewrites: Arc::default(),
             auto_subscriptions: Arc::default(),
+            durability_rules: Arc::default(),
             delayed: DelayedLimits::NONE,
             server_reference: None,
             refuses_connects: false,

@@ -24,6 +24,7 @@ mod connect;
 mod counters;
 mod delayed;
 mod deliver;
+mod durability;
 mod durable;
 mod effect;
 mod exchange;
@@ -64,6 +65,8 @@ pub use config::*;
 pub(crate) use counters::DropReason;
 pub use counters::{Counters, Dropped, Limits};
 pub use delayed::DelayedLimits;
+pub(crate) use durability::DurabilityRules;
+pub use durability::{AcknowledgeWhen, DurabilityRule};
 pub(crate) use durable::DurableView;
 pub use durable::Reach;
 pub use effect::*;
@@ -107,6 +110,8 @@ pub struct Engine {
     /// Quotas of all clients of a listener together, by its number.
     listener_limits: Vec<Option<Box<RateLimit>>>,
     pressure: pressure::PressureState,
+    /// Where clients are sent that a drain moves away.
+    drain_reference: Option<Arc<str>>,
     /// Where sessions that outlive their connections are kept by the replicated state.
     durable: Option<Box<durable::Durable>>,
     effects: Vec<Effect>,
@@ -127,11 +132,14 @@ impl Engine {
         policy: Arc<Policy>,
         retained: Arc<dyn RetainedSource>,
     ) -> Self {
-        let router = Router::new(config.seed, Holder { node: config.node, worker: config.worker });
+        let rules = DurabilityRules::new(&config.durability_rules, config.seed);
+        let here = Holder { node: config.node, worker: config.worker };
+        let router = Router::new(config.seed, here).with_durability(rules);
         Self {
             random: random::Random::new(config.seed),
             listener_limits: rate::listener_limits(&config.listener_rates),
             pressure: pressure::PressureState::default(),
+            drain_reference: None,
             config,
             policy,
             retained,

@@ -4,7 +4,7 @@
 
 use broker_policy::{Action, Authorizer};
 
-use super::durable::Published;
+use super::durable::{ALL_SHARDS, Published};
 use super::output::AckPacket;
 use super::reason::{self, Fault};
 use super::route::{Publisher, Scope};
@@ -19,6 +19,15 @@ use crate::types::{ConnectionId, Millis, PacketId, QoS};
 
 /// Topics of commands to the broker, which this version does not take.
 const CONTROL_PREFIX: &str = "$CONTROL";
+
+/// What is to be told of a PUBLISH.
+struct Judged {
+    reason_code: ReasonCode,
+    /// What was proposed for it.
+    proposal: Option<ProposalId>,
+    /// Whether the acknowledgement waits for that.
+    is_awaited: bool,
+}
 
 impl Engine {
     pub(super) fn handle_publish(
@@ -84,7 +93,7 @@ impl Engine {
         // What is delayed is retained when its time has come.
         let retains = publish.retain && !self.is_delayed(publish.topic);
         let Some(packet_id) = publish.packet_id else {
-            if !self.publish(now, slot, session, publish).0.is_error() && retains {
+            if !self.publish(now, slot, session, publish).reason_code.is_error() && retains {
                 self.propose_retained(now, publish);
             }
             return Ok(());
@@ -98,7 +107,8 @@ impl Engine {
             return Ok(());
         }
         self.check_receive_maximum(slot, session)?;
-        let (reason_code, mut proposal) = self.publish(now, slot, session, publish);
+        let Judged { reason_code, mut proposal, is_awaited } =
+            self.publish(now, slot, session, publish);
         let is_denied = reason_code.is_error();
         let is_v5 = self.version(slot).is_v5();
         // A PUBREC that refuses ends the exchange; 3.1.1 knows none, so it goes on there.
@@ -111,6 +121,8 @@ impl Engine {
         if retains && !is_denied && proposal.is_none() {
             proposal = self.propose_retained(now, publish);
         }
+        // What nobody waits for is acknowledged now.
+        let proposal = proposal.filter(|_| is_awaited);
         if let Some(proposal) = proposal {
             self.proposals.insert(proposal, id);
         }
@@ -158,17 +170,19 @@ impl Engine {
         slot: ConnectionSlot,
         session: SessionSlot,
         publish: &Publish<'_>,
-    ) -> (ReasonCode, Option<ProposalId>) {
+    ) -> Judged {
         if self.is_payload_too_large(slot, publish) {
             self.counters.dropped.count(DropReason::TooLarge);
             // Mosquitto's code is none of PUBACK's.
-            return match self.config.profile {
-                Profile::Dunlin => (ReasonCode::QuotaExceeded, None),
-                Profile::Mosquitto => (ReasonCode::PacketTooLarge, None),
+            let reason_code = match self.config.profile {
+                Profile::Dunlin => ReasonCode::QuotaExceeded,
+                Profile::Mosquitto => ReasonCode::PacketTooLarge,
             };
+            return Judged { reason_code, proposal: None, is_awaited: true };
         }
         if self.is_delayed(publish.topic) {
-            return self.delay(now, session, publish);
+            let (reason_code, proposal) = self.delay(now, session, publish);
+            return Judged { reason_code, proposal, is_awaited: true };
         }
         let mut route = self.router.take_route(publish.topic, &self.sessions);
         let mut proposal = None;
@@ -176,11 +190,17 @@ impl Engine {
             self.refresh_durable(&mut route, publish.qos);
             let publisher = Publisher::Session(session);
             let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce);
-            let published = Published { publisher, packet_id, is_retained: publish.retain };
-            let is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            let is_awaited = !route.is_acknowledged_at_once;
+            let is_retained = publish.retain;
+            let published = Published { publisher, packet_id, is_retained, is_awaited };
+            let mut is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
+            let mut shards = route.durable.shards;
+            if !self.knows_durable(now, publish.qos) {
+                // Whoever wants it is found where it is applied.
+                (is_wanted, shards) = (true, ALL_SHARDS);
+            }
             let is_full;
-            (proposal, is_full) =
-                self.propose_publish(now, publish, published, route.durable.shards);
+            (proposal, is_full) = self.propose_publish(now, publish, published, shards);
             match is_wanted {
                 _ if is_full && !publish.retain => ReasonCode::QuotaExceeded,
                 true => ReasonCode::Success,
@@ -190,8 +210,9 @@ impl Engine {
             self.counters.dropped.count(DropReason::PublishDenied);
             ReasonCode::NotAuthorized
         };
+        let is_awaited = !route.is_acknowledged_at_once;
         self.router.put_route(route);
-        (reason_code, proposal)
+        Judged { reason_code, proposal, is_awaited }
     }
 
     /// Whether the client may publish to the route's topic. The answer for the last two topics is

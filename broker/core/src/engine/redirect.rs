@@ -1,5 +1,7 @@
 //! Clients that are sent to another server. Spec: MQTT 5.0 section 4.11.
 
+use std::sync::Arc;
+
 use super::Engine;
 use super::reason::Fault;
 use crate::codec::ReasonCode;
@@ -7,9 +9,19 @@ use crate::codec::packet::Packet;
 use crate::connection::ConnectionSlot;
 
 impl Engine {
+    /// Where clients are sent while this broker is drained, instead of where the configuration says;
+    /// `None` ends that.
+    pub fn set_drain_reference(&mut self, reference: Option<Arc<str>>) {
+        self.drain_reference = reference;
+    }
+
+    fn server_reference(&self) -> Option<&Arc<str>> {
+        self.drain_reference.as_ref().or(self.config.server_reference.as_ref())
+    }
+
     /// Why a client has to leave that this server does not keep: for another one, if one is named.
-    pub(super) const fn departure(&self, otherwise: ReasonCode) -> ReasonCode {
-        match self.config.server_reference {
+    pub(super) fn departure(&self, otherwise: ReasonCode) -> ReasonCode {
+        match self.server_reference() {
             Some(_) => ReasonCode::UseAnotherServer,
             None => otherwise,
         }
@@ -18,7 +30,7 @@ impl Engine {
     /// CONNACK or DISCONNECT with the reason of its end, and the other server where that is the
     /// reason. The name goes before the Reason String where both are too much.
     pub(super) fn send_end(&mut self, slot: ConnectionSlot, packet: Packet<'_>, fault: &Fault) {
-        let reference = self.config.server_reference.clone();
+        let reference = self.server_reference().cloned();
         let reference = reference.filter(|_| fault.reason_code() == ReasonCode::UseAnotherServer);
         if let Some(reference) = reference {
             let packet = with_server_reference(packet, &reference);

@@ -96,7 +96,8 @@ impl Engine {
             Scope::All => route.durable.shards,
             Scope::Live(_) => 0,
         };
-        let published = Published { publisher, packet_id: None, is_retained: false };
+        let published =
+            Published { publisher, packet_id: None, is_retained: false, is_awaited: true };
         self.propose_publish(now, publish, published, shards);
         self.router.put_route(route);
     }

@@ -20,8 +20,9 @@ impl Engine {
     ) -> Option<Box<SessionState>> {
         let slot = self.sessions.slot_of(client_id.as_str())?;
         let session = self.sessions.get_mut(slot)?;
-        if clean_start {
-            // It ends with its connection, if it has one.
+        // It ends with its connection, if it has one. A durable one is the state's: it ends where the
+        // newer connection is attached and says so, not where this one, which may be late, is closed.
+        if clean_start && session.durable.is_none() {
             session.expiry_seconds = 0;
         }
         if let Some(connection) = session.connection

@@ -33,7 +33,9 @@ use entry::{FilterEntry, Wanted};
 use route_cache::RouteCache;
 use shared::{Groups, RemoteMembers};
 
-use crate::engine::{Destination, InterestChange, InterestSeq, RemoteInterest, SharedMembers};
+use crate::engine::{
+    Destination, DurabilityRules, InterestChange, InterestSeq, RemoteInterest, SharedMembers,
+};
 use crate::session::{SessionSlot, Sessions};
 use crate::topic::{FilterTrie, is_shared};
 
@@ -53,6 +55,7 @@ pub(crate) struct Router {
     cache: RouteCache,
     matched: Vec<Subscriber>,
     interest: Interest,
+    durability: DurabilityRules,
 }
 
 /// What others are told of this engine's filters.
@@ -76,7 +79,13 @@ impl Router {
             cache: RouteCache::default(),
             matched: Vec::new(),
             interest: Interest::default(),
+            durability: DurabilityRules::new(&[], seed),
         }
+    }
+
+    /// The same, which knows whose messages are acknowledged at once.
+    pub(crate) fn with_durability(self, durability: DurabilityRules) -> Self {
+        Self { durability, ..self }
     }
 
     /// Rights or the identity of a session have changed: routes are to be made anew.
@@ -258,6 +267,8 @@ impl Router {
         if *route.topic != *topic {
             route.topic = topic.into();
             route.durable_version = None;
+            // The rules never change: once for each topic will do.
+            route.is_acknowledged_at_once = self.durability.acknowledges_at_once(topic);
         } else if route.epoch == epoch || self.changes.spare(route.epoch, topic) {
             route.epoch = epoch;
             return route;

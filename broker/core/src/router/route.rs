@@ -53,6 +53,8 @@ pub(crate) struct Route {
     /// Durable sessions that want messages of QoS 1 and 2, as of this version of the state.
     pub(crate) durable: DurableRoute,
     pub(crate) durable_version: Option<u64>,
+    /// Whether messages of QoS 1 and 2 are acknowledged before they are committed.
+    pub(crate) is_acknowledged_at_once: bool,
 }
 
 impl Route {

@@ -25,6 +25,7 @@ mod record;
 mod sessions;
 mod snapshot;
 mod store;
+mod totals;
 
 #[cfg(test)]
 mod property_test;
@@ -41,6 +42,7 @@ pub use operation::{
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;
 pub use store::{AwayTotals, SessionStore, SessionTotals, SessionView};
+pub use totals::ShardTotals;
 
 use crate::types::ClientId;
 

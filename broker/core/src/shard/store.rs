@@ -161,6 +161,8 @@ pub struct SessionStore {
     seed: u64,
     shards: [Mutex<Shard>; SHARDS],
     index: RwLock<Index>,
+    /// Until when what this node knows of sessions counts, in Unix milliseconds.
+    counts_until: AtomicU64,
     /// Rises with each change of who wants which topic.
     version: AtomicU64,
     has_subscriptions: AtomicBool,
@@ -201,6 +203,7 @@ impl SessionStore {
             version: AtomicU64::default(),
             has_subscriptions: AtomicBool::default(),
             queued_messages: AtomicU64::default(),
+            counts_until: AtomicU64::new(u64::MAX),
             control: Mutex::default(),
             messages,
             is_disk_low: AtomicBool::default(),
@@ -236,6 +239,23 @@ impl SessionStore {
         let shard = self.shard(client_id);
         let record = shard.get(client_id);
         record.is_some_and(|r| r.attachment == attachment && r.holder.is_some())
+    }
+
+    /// Whether this node would know of a session that has subscribed: what it knows was confirmed
+    /// long enough. Always, unless [`Self::count_no_longer`] was called.
+    #[must_use]
+    pub fn counts_at(&self, now: Millis) -> bool {
+        now.0 < self.counts_until.load(Ordering::Acquire)
+    }
+
+    /// This copy counts until then, if it did not count for longer.
+    pub fn count_until(&self, until: Millis) {
+        self.counts_until.fetch_max(until.0, Ordering::AcqRel);
+    }
+
+    /// This copy counts only from the next [`Self::count_until`] on.
+    pub fn count_no_longer(&self) {
+        self.counts_until.store(0, Ordering::Release);
     }
 
     /// Rises with each change of who wants which topic: a [`DurableRoute`] of this version is as

@@ -150,6 +150,7 @@ impl Translator<'_> {
             limits: self.limits(config),
             sys: sys(config),
             redirect: Default::default(),
+            durability_rules: Vec::new(),
             rewrites: Vec::new(),
             auto_subscriptions: Vec::new(),
             // To Mosquitto these topics are like others.

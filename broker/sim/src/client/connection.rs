@@ -9,7 +9,7 @@ use broker_core::codec::packet::{
     SubscribeFilter, SubscribeFilters, SubscriptionOptions,
 };
 use broker_core::codec::{ReasonCode, UserProperties, encode};
-use broker_core::types::{PacketId, ProtocolVersion, QoS};
+use broker_core::types::{NodeId, PacketId, ProtocolVersion, QoS};
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::{SimInstant, SimRuntime};
@@ -35,6 +35,12 @@ const EXPIRY_SECONDS: u32 = 100_000;
 /// At one of so many looks a client closes its connection, for no reason.
 const BREAK_LOOKS: u64 = 150;
 
+/// So many connections of a hundred stay open at the server for a while after the client has left.
+const LINGER_PERCENT: u64 = 30;
+
+/// For how long, at most.
+const LINGER_MILLIS_MAX: u64 = 4_000;
+
 /// Numbers the connections of one simulation.
 pub(crate) type Numbers = Arc<AtomicU64>;
 
@@ -58,6 +64,8 @@ pub(super) struct Connection {
     last: Option<SimInstant>,
     random: Random,
     is_open: bool,
+    /// Where it leads to.
+    pub(super) node: NodeId,
     pub(super) session_present: bool,
 }
 
@@ -114,6 +122,7 @@ impl Connection {
             last: None,
             random: Random::new(random.number(), "connection"),
             is_open: false,
+            node: node.id,
             session_present: false,
         };
         connection.post(FromClient::Open { connection: number, bytes: sender });
@@ -180,11 +189,12 @@ impl Connection {
         }));
     }
 
-    /// Subscribes to `prefix` and all that begins with it.
-    pub(super) fn subscribe(&mut self, prefix: &str, qos: QoS) {
-        let filter = format!("{prefix}#");
+    /// Subscribes to all that begins with one of these.
+    pub(super) fn subscribe(&mut self, prefixes: &[&str], qos: QoS) {
+        let filters: Vec<String> = prefixes.iter().map(|prefix| format!("{prefix}#")).collect();
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
-        let filters = [SubscribeFilter { filter: &filter, options }];
+        let filter = |filter| SubscribeFilter { filter, options };
+        let filters: Vec<_> = filters.iter().map(|text| filter(text)).collect();
         self.send(&Packet::Subscribe(Subscribe {
             packet_id: PacketId::MIN,
             subscription_id: None,
@@ -233,6 +243,10 @@ impl Drop for Connection {
         // At the simulation's end nothing runs that could take it.
         if SimInstant::try_now().is_none() {
             return;
+        }
+        // The server of a client that has lost its network may know of it later than others do.
+        if self.random.percent(LINGER_PERCENT) {
+            self.last = Some(now() + self.random.millis(0, LINGER_MILLIS_MAX));
         }
         self.post(FromClient::Close { connection: self.number });
         if self.is_open {

@@ -1,6 +1,7 @@
 //! MQTT clients: models of what a client does and remembers, over simulated connections to any node.
 
 mod connection;
+mod listener;
 mod packet;
 mod publisher;
 mod reader;
@@ -8,6 +9,7 @@ mod subscriber;
 mod wanderer;
 
 pub(crate) use connection::Numbers;
+pub(crate) use listener::listen;
 pub(crate) use publisher::{PublisherPlan, Topic, publish};
 pub(crate) use reader::read_retained;
 pub(crate) use subscriber::{SubscriberPlan, subscribe};

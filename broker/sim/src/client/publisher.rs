@@ -133,6 +133,9 @@ impl Publisher {
             if unacknowledged.is_received {
                 connection.acknowledge(Packet::PubRel, unacknowledged.packet_id);
             } else {
+                let client = Arc::clone(&self.plan.client);
+                let message = unacknowledged.message.clone();
+                self.cluster.history.note(Event::SentAgain { client, message });
                 connection.publish(&unacknowledged.packet(true));
             }
         }

@@ -28,7 +28,7 @@ pub(crate) async fn read_retained(
     let identity = Identity { client, is_durable: false };
     let opened = Connection::open_at(cluster, node, &identity, random, numbers).await;
     let Some(mut connection) = opened else { return false };
-    connection.subscribe(RETAINED_PREFIX, QoS::AtMostOnce);
+    connection.subscribe(&[RETAINED_PREFIX], QoS::AtMostOnce);
     let mut found: Vec<MessageId> = Vec::new();
     loop {
         let packet = tokio::select! {

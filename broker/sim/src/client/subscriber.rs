@@ -17,8 +17,8 @@ use crate::random::Random;
 #[derive(Debug, Clone)]
 pub(crate) struct SubscriberPlan {
     pub(crate) client: Client,
-    /// It subscribes to all that begins with this.
-    pub(crate) prefix: &'static str,
+    /// It subscribes to all that begins with one of these.
+    pub(crate) prefixes: &'static [&'static str],
     pub(crate) qos: QoS,
 }
 
@@ -70,7 +70,7 @@ impl Subscriber {
         }
         self.had_session = true;
         if !self.is_subscribed {
-            connection.subscribe(self.plan.prefix, self.plan.qos);
+            connection.subscribe(self.plan.prefixes, self.plan.qos);
         }
         loop {
             let look = self.random.millis(10, 200);
@@ -93,8 +93,10 @@ impl Subscriber {
         match packet {
             Incoming::SubAck { is_granted: true } => {
                 self.is_subscribed = true;
-                let (client, prefix) = (Arc::clone(&self.plan.client), self.plan.prefix);
-                self.cluster.history.note(Event::Subscribed { client, prefix });
+                for prefix in self.plan.prefixes {
+                    let client = Arc::clone(&self.plan.client);
+                    self.cluster.history.note(Event::Subscribed { client, prefix });
+                }
             }
             Incoming::Publish { message, qos, is_retained, packet_id } => {
                 let is_new = match (qos, packet_id) {

@@ -25,7 +25,7 @@ pub(crate) async fn wander(cluster: Cluster, client: Client, mut random: Random,
 }
 
 async fn stay(cluster: &Cluster, client: &Client, mut connection: Connection, until: Duration) {
-    connection.subscribe("", QoS::AtLeastOnce);
+    connection.subscribe(&[""], QoS::AtLeastOnce);
     loop {
         let left = until.saturating_sub(elapsed());
         let packet = tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::cluster::{AnswerSink, LinkEvent, PeerHandler, Replier};
+use broker::cluster::{AnswerSink, FrameKind, LinkEvent, PeerHandler, Replier};
 use broker_core::types::NodeId;
 use bytes::Bytes;
 use openraft::AsyncRuntime;
@@ -10,7 +10,11 @@ use openraft_rt_sim::SimRuntime;
 
 use super::link::{End, Frame};
 use super::{DELAY, Network, State};
-use crate::environment::{now, spawn};
+use crate::count::Count;
+use crate::environment::{elapsed, now, spawn};
+
+/// A part of a snapshot, as the meta group's frames are numbered.
+const SNAPSHOT_KIND: u8 = FrameKind::CONSENSUS_FIRST + 3;
 
 /// Takes answers to the link that their requests came on.
 struct Answers {
@@ -26,6 +30,35 @@ impl AnswerSink for Answers {
 }
 
 impl State {
+    /// A frame has come through to a node.
+    fn note_arrival(&mut self, node: NodeId, serial: u64, number: u64, frame: &Frame) {
+        let latest = self.arrived.entry(node).or_default();
+        if number < *latest {
+            self.tally.count(Count::FramesOvertaken);
+        }
+        *latest = number.max(*latest);
+        self.digest.add_number(elapsed().as_nanos() as u64);
+        self.digest.add_number(serial);
+        self.digest.add_number(number);
+        match frame {
+            Frame::Message { kind, call, body } => {
+                if *kind == SNAPSHOT_KIND {
+                    self.tally.count(Count::SnapshotsSent);
+                }
+                self.digest.add_number(u64::from(*kind));
+                self.digest.add_number(*call);
+                self.digest.add(body);
+            }
+            Frame::Answer { call, answer } => {
+                self.digest.add_number(*call);
+                match answer {
+                    Ok(body) => self.digest.add(body),
+                    Err(reason) => self.digest.add(reason.as_bytes()),
+                }
+            }
+        }
+    }
+
     fn delay(&mut self, direction: (NodeId, NodeId)) -> std::time::Duration {
         let slow = self.slow.get(&direction).copied().unwrap_or(0);
         self.random.millis(DELAY.0, DELAY.1 + slow)
@@ -42,27 +75,31 @@ impl Network {
             let lane = state.links.get_mut(&serial)?.lane(from);
             let at = lane.last.map_or(soonest, |last| last.max(soonest));
             lane.last = Some(at);
-            Some(at)
+            state.sent += 1;
+            Some((at, state.sent))
         });
-        let Some(at) = at else { return false };
+        let Some((at, number)) = at else { return false };
         let network = self.clone();
         spawn(async move {
             SimRuntime::sleep_until(at).await;
-            network.arrive(serial, from, frame);
+            network.arrive(serial, from, frame, number);
         });
         true
     }
 
     /// A frame has come through, unless the direction is blocked.
-    fn arrive(&self, serial: u64, from: End, frame: Frame) {
+    fn arrive(&self, serial: u64, from: End, frame: Frame, number: u64) {
         let frame = self.with(|state| {
             let link = state.links.get_mut(&serial)?;
-            let is_blocked = state.blocked.contains(&link.direction(from));
+            let direction = link.direction(from);
+            let is_blocked = state.blocked.contains(&direction);
             let lane = link.lane(from);
             if is_blocked || !lane.held.is_empty() {
                 lane.held.push_back(frame);
+                state.tally.count(Count::FramesHeld);
                 return None;
             }
+            state.note_arrival(direction.1, serial, number, &frame);
             Some(frame)
         });
         if let Some(frame) = frame {

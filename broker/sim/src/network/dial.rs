@@ -7,6 +7,7 @@ use broker_core::types::NodeId;
 
 use super::link::{End, Link};
 use super::{DELAY_TROUBLE_MILLIS, Network, State};
+use crate::count::Count;
 use crate::environment::{elapsed, sleep};
 
 /// How often the links are looked after.
@@ -61,6 +62,9 @@ impl State {
             link.silent_looks = if is_blocked { link.silent_looks + 1 } else { 0 };
             if link.silent_looks > SILENT_LOOKS_MAX {
                 silent.push(*serial);
+                if link.silent_looks == SILENT_LOOKS_MAX + 1 {
+                    self.tally.count(Count::LinksGivenUp);
+                }
             }
         }
         silent

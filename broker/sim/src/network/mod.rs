@@ -17,6 +17,8 @@ use std::time::Duration;
 use broker::cluster::PeerHandler;
 use broker_core::types::NodeId;
 
+use crate::count::Tally;
+use crate::digest::Digest;
 use crate::environment::elapsed;
 use crate::life::Life;
 use crate::random::Random;
@@ -46,6 +48,13 @@ struct State {
     slow: BTreeMap<(NodeId, NodeId), u64>,
     /// When a node was last not linked, both ways and swiftly, with every other one that runs.
     troubled: BTreeMap<NodeId, Duration>,
+    tally: Tally,
+    /// Of all that has arrived.
+    digest: Digest,
+    /// Frames sent so far; each has its number.
+    sent: u64,
+    /// The number of the latest frame that has arrived at a node.
+    arrived: BTreeMap<NodeId, u64>,
 }
 
 /// A node's place in the network.
@@ -58,7 +67,7 @@ struct Port {
 }
 
 impl Network {
-    pub(crate) fn new(random: Random) -> Self {
+    pub(crate) fn new(random: Random, tally: Tally) -> Self {
         let network = Self(Arc::new(Mutex::new(State {
             random,
             nodes: BTreeMap::new(),
@@ -67,6 +76,10 @@ impl Network {
             blocked: BTreeSet::new(),
             slow: BTreeMap::new(),
             troubled: BTreeMap::new(),
+            tally,
+            digest: Digest::default(),
+            sent: 0,
+            arrived: BTreeMap::new(),
         })));
         crate::environment::spawn(network.clone().tend());
         network
@@ -151,6 +164,11 @@ impl Network {
             }
         });
         self.release();
+    }
+
+    /// A hash over all that has arrived, with the time at which it has.
+    pub(crate) fn digest(&self) -> Digest {
+        self.with(|state| state.digest)
     }
 
     /// Whether the node has been linked with every other one that runs, both ways and swiftly, for

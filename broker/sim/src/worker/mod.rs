@@ -17,6 +17,7 @@ use bytes::Bytes;
 use openraft_rt_sim::SimInstant;
 use tokio::sync::mpsc;
 
+use crate::count::Count;
 use crate::environment::{SimClock, now as instant, sleep, spawn};
 use crate::history::History;
 use crate::life::Life;
@@ -153,6 +154,9 @@ impl Worker {
         match message {
             ToWorker::Claimed { connection, outcome } => engine.claimed(now, connection, outcome),
             ToWorker::TakeOver { client_id, claim: _, clean_start, reply } => {
+                if self.held.contains_key(&client_id) {
+                    self.parts.history.count(Count::TakenOver);
+                }
                 let session = engine.take_over(now, &client_id, clean_start);
                 // Who asked may have given up.
                 drop(reply.send(session));
@@ -178,7 +182,7 @@ impl Worker {
             }
             ToWorker::PublishLive(message) => engine.publish_live(now, &message),
             ToWorker::SessionDrops(drops) => engine.count_drops(&drops),
-            ToWorker::Drain { clients_per_second } => {
+            ToWorker::Drain { clients_per_second, .. } => {
                 self.drains_at = (clients_per_second > 0).then(instant);
             }
             ToWorker::Accept(_) | ToWorker::Sys(_) | ToWorker::Pressure(_) | ToWorker::Stop => {}

@@ -19,9 +19,15 @@ pub struct MetaConfig {
     pub session_limits: SessionLimits,
     /// Bytes of queued messages that stay in memory; the others go to disk.
     pub cache_bytes_max: u64,
+    /// The feature level is not raised above this.
+    pub feature_level_max: u16,
     /// Longest encoded command: with [`COMMAND_BYTES_MAX`](super::COMMAND_BYTES_MAX) it goes to
     /// other brokers in one frame.
     pub command_bytes_max: usize,
+    /// Whether a message that no durable session is known to want is acknowledged by a copy of the
+    /// state only that the leader has confirmed of late, and proposed otherwise. Without, a node
+    /// that is cut off acknowledges it.
+    pub is_view_followed: bool,
     /// Intervals; the default is the production setting.
     pub timing: MetaTiming,
 }
@@ -44,6 +50,8 @@ pub struct MetaTiming {
     /// How often the leader looks for wills that are due, expired sessions, and sessions whose
     /// broker has gone.
     pub session_interval: Duration,
+    /// How often the leader looks whether all members know the next feature level.
+    pub feature_interval: Duration,
 }
 
 impl Default for MetaTiming {
@@ -56,6 +64,7 @@ impl Default for MetaTiming {
             kept_entries: 1000,
             expiry_interval: Duration::from_secs(10),
             session_interval: Duration::from_millis(500),
+            feature_interval: Duration::from_secs(1),
         }
     }
 }

@@ -56,6 +56,19 @@ pub enum MembershipError {
         /// The node.
         node: NodeId,
     },
+    /// The node can't read what the cluster writes.
+    #[error(
+        "node {node} knows feature levels up to {known}, the cluster is at {level}: run the version \
+         there that the other brokers run"
+    )]
+    TooOld {
+        /// The node.
+        node: NodeId,
+        /// Highest level that it knows.
+        known: u16,
+        /// The cluster's level.
+        level: u16,
+    },
     /// The node's log is too far behind.
     #[error("node {node} is {lag} entries behind")]
     NotCaughtUp {
@@ -95,6 +108,7 @@ impl<E: Environment> MetaGroup<E> {
     /// # Errors
     /// `AlreadyInitialised` when the node has ever voted or written a log entry.
     pub async fn bootstrap(&self) -> Result<MetaStatus, MembershipError> {
+        let _alone = self.steps.lock().await;
         if !self.log.is_pristine() {
             return Err(MembershipError::AlreadyInitialised);
         }
@@ -112,22 +126,27 @@ impl<E: Environment> MetaGroup<E> {
     /// Adds a linked node without a vote. Adding a member again changes nothing.
     ///
     /// # Errors
-    /// `NotLeader`, `NotLinked`, `Changed`, `Unsettled`, `TimedOut`, `Stopped`.
+    /// `NotLeader`, `NotLinked`, `TooOld`, `Changed`, `Unsettled`, `TimedOut`, `Stopped`.
     pub async fn add_learner(
         &self,
         node: NodeId,
         name: &str,
         expected: Option<u64>,
     ) -> Result<MetaStatus, MembershipError> {
+        let _step = self.steps.lock().await;
         let status = self.check_leading(expected)?;
         if status.member(node).is_some() {
             return Ok(status);
         }
-        if !self.links.is_live(node) {
+        let Some(known) = self.links.feature_level_max(node) else {
             return Err(MembershipError::NotLinked { node });
+        };
+        let level = *self.feature_level().borrow();
+        if known < level {
+            return Err(MembershipError::TooOld { node, known, level });
         }
         let member = MemberNode { name: name.to_owned() };
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)]))).await
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), false).await
     }
 
     /// Gives a learner its vote.
@@ -151,7 +170,7 @@ impl<E: Environment> MetaGroup<E> {
         if lag > PROMOTION_LAG_MAX {
             return Err(MembershipError::NotCaughtUp { node, lag });
         }
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0]))).await
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), false).await
     }
 
     /// Takes a member out, voter or learner. Removing what is no member changes nothing.
@@ -170,8 +189,42 @@ impl<E: Environment> MetaGroup<E> {
             return Err(MembershipError::IsLeader { node });
         }
         if !member.is_voter {
-            return self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0]))).await;
+            return self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), false).await;
         }
+        self.check_quorum_without(&status, node)?;
+        // Not retained as a learner: it is out once this is committed.
+        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), false).await
+    }
+
+    /// Takes a voter's vote; it goes on as a learner. A learner is left as it is.
+    ///
+    /// # Errors
+    /// As `remove`, with `NotMember` for a node that is none.
+    pub async fn demote(
+        &self,
+        node: NodeId,
+        expected: Option<u64>,
+    ) -> Result<MetaStatus, MembershipError> {
+        let status = self.check_leading(expected)?;
+        let Some(member) = status.member(node) else {
+            return Err(MembershipError::NotMember { node, role: "a member" });
+        };
+        if node == self.links.node_id() {
+            return Err(MembershipError::IsLeader { node });
+        }
+        if !member.is_voter {
+            return Ok(status);
+        }
+        self.check_quorum_without(&status, node)?;
+        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), true).await
+    }
+
+    /// Of the voters that stay, a quorum must be linked.
+    fn check_quorum_without(
+        &self,
+        status: &MetaStatus,
+        node: NodeId,
+    ) -> Result<(), MembershipError> {
         let staying: Vec<_> =
             status.members.iter().filter(|m| m.is_voter && m.node != node).collect();
         let this = self.links.node_id();
@@ -180,8 +233,7 @@ impl<E: Environment> MetaGroup<E> {
         if reachable * 2 <= staying.len() {
             return Err(MembershipError::WouldLoseQuorum { node });
         }
-        // Not retained as a learner: it is out once this is committed.
-        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0]))).await
+        Ok(())
     }
 
     /// Asks a voter to stand for election: `to`, or the one whose log is furthest. Who leads
@@ -241,11 +293,15 @@ impl<E: Environment> MetaGroup<E> {
         }
     }
 
-    async fn change(&self, change: Change) -> Result<MetaStatus, MembershipError> {
+    async fn change(
+        &self,
+        change: Change,
+        is_retained: bool,
+    ) -> Result<MetaStatus, MembershipError> {
         let last_membership_log_id =
             *self.raft.metrics().borrow_watched().membership_config.log_id();
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
-        let changed = self.raft.change_membership_if(change, false, [unchanged]);
+        let changed = self.raft.change_membership_if(change, is_retained, [unchanged]);
         match E::Runtime::timeout(super::proposals::PROPOSE_TIMEOUT, changed).await {
             Ok(Ok(_)) => Ok(self.status()),
             Ok(Err(error)) => Err(self.explain(error)),

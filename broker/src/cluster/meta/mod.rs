@@ -6,6 +6,7 @@
 
 mod config;
 mod disk;
+mod features;
 mod joint;
 mod layout;
 mod log_store;
@@ -14,6 +15,7 @@ mod membership;
 mod network;
 mod proposals;
 mod proposer;
+mod restore;
 mod service;
 mod sessions;
 mod start;
@@ -21,6 +23,7 @@ mod state_machine;
 mod status;
 mod type_config;
 mod upkeep;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,18 +39,21 @@ use tokio::sync::watch;
 pub use config::{MetaConfig, MetaError, MetaTiming};
 pub use membership::MembershipError;
 pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
+pub use restore::{CheckedState, StateCopy};
 pub use sessions::{SessionEvents, SessionNews, SessionsProposed};
 pub use start::{MetaParts, node_of_log};
 pub use state_machine::AppliedPolicy;
 pub use status::{MetaMember, MetaPhase, MetaRole, MetaStatus};
 
 use super::environment::{Environment, GroupLog, PeerLinks, Process};
+use features::Steps;
 use log_store::LogStore;
 use proposals::{InstantOf, ProposalQueue};
 use service::Heard;
-use sessions::{SessionProposer, applied_by_peers};
+use sessions::SessionProposer;
 use state_machine::StateMachine;
 use type_config::Raft;
+use view::Views;
 
 /// How often the status is looked at, where it is waited for.
 const STATUS_POLL: Duration = Duration::from_millis(50);
@@ -78,6 +84,8 @@ pub struct MetaGroup<E: Environment = Process> {
     leadership: watch::Receiver<Leadership>,
     heard: Heard<E>,
     heard_within: Duration,
+    views: Views<E>,
+    steps: Steps,
 }
 
 impl<E: Environment> MetaGroup<E> {
@@ -112,12 +120,11 @@ impl<E: Environment> MetaGroup<E> {
         self.machine.applied().reached(log_index).await;
     }
 
-    /// Waits until this node and all others that can be reached have applied a log entry; for one
-    /// that is silent it waits a second.
+    /// Waits until this node and all others have applied a log entry, or can't act by a copy of
+    /// the state from before it: for one that is silent that takes a second.
     pub async fn applied_everywhere(&self, log_index: u64) {
         let here = self.applied_here(log_index);
-        let peers = applied_by_peers::<E>(&self.links, log_index);
-        futures::future::join(here, peers).await;
+        futures::future::join(here, self.views.applied_by_others(log_index)).await;
     }
 
     /// The durable sessions as of the last applied entry; may be read from any thread.
@@ -169,6 +176,12 @@ impl<E: Environment> MetaGroup<E> {
     #[must_use]
     pub fn policy(&self) -> watch::Receiver<AppliedPolicy> {
         self.machine.watch_policy()
+    }
+
+    /// What the members have agreed to write, and its changes.
+    #[must_use]
+    pub fn feature_level(&self) -> watch::Receiver<u16> {
+        self.machine.watch_feature_level()
     }
 
     /// The retained messages as of the last applied entry; may be read from any thread.

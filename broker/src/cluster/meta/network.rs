@@ -30,6 +30,11 @@ pub(super) mod kind {
     pub(in crate::cluster::meta) const PROPOSE: u8 = APPEND + 5;
     /// Answered when the entry of this index is applied.
     pub(in crate::cluster::meta) const APPLIED: u8 = APPEND + 6;
+    /// Answered by the leader: how new the asker's copy of the state must be.
+    pub(in crate::cluster::meta) const CONFIRM: u8 = APPEND + 7;
+    /// Answered by the leader when a node has applied the entry of this index, or has no copy of
+    /// the state that counts.
+    pub(in crate::cluster::meta) const APPLIED_BY: u8 = APPEND + 8;
 }
 
 /// Content bytes of one part of a snapshot.

@@ -15,6 +15,7 @@ use super::network::{SnapshotPart, kind};
 use super::proposals::{InstantOf, ProposalQueue};
 use super::sessions::Applied;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
+use super::view::Views;
 use crate::cluster::connection::Replier;
 use crate::cluster::environment::{Environment, SnapshotStorage, spawn};
 use crate::cluster::link_types::{LinkEvent, PeerHandler};
@@ -31,6 +32,7 @@ pub(super) struct RaftService<E: Environment> {
     pub(super) applied: Arc<Applied>,
     pub(super) incoming: Arc<IncomingSnapshots<E>>,
     pub(super) heard: Heard<E>,
+    pub(super) views: Views<E>,
 }
 
 /// Which node last sent log entries or a heartbeat, and when.
@@ -65,6 +67,12 @@ impl<E: Environment> PeerHandler for RaftService<E> {
                 replier.reply(&[]);
             });
             return;
+        }
+        if kind == kind::CONFIRM {
+            return self.views.answer_confirm(from, replier);
+        }
+        if kind == kind::APPLIED_BY {
+            return self.views.answer_applied_by(&body, replier);
         }
         if kind == kind::APPEND || kind == kind::SNAPSHOT {
             self.heard.note(from);

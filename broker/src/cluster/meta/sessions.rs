@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use broker_core::cluster_state::{Command, Outcome};
 use broker_core::shard::{
@@ -12,17 +11,11 @@ use broker_core::shard::{
 };
 use broker_core::types::{ClientId, Millis, NodeId};
 use bytes::Bytes;
-use openraft::AsyncRuntime;
 use tokio::sync::Notify;
 
-use super::network::kind;
 use super::proposals::{ProposalQueue, ProposeError};
-use crate::cluster::environment::{Environment, PeerLinks};
+use crate::cluster::environment::Environment;
 use crate::sync::lock;
-
-/// Longest wait for another node to apply what is committed. One that is silent for longer counts
-/// as gone, as for the interest.
-const APPLIED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What this process proposes for durable sessions, in order.
 #[derive(Clone)]
@@ -195,20 +188,4 @@ impl Applied {
             changed.await;
         }
     }
-}
-
-/// Waits until every node that can be reached has applied an entry.
-pub(super) async fn applied_by_peers<E: Environment>(links: &E::Links, log_index: u64) {
-    let body = log_index.to_le_bytes();
-    let peers = links.live().into_iter().map(|node| {
-        let asked = E::Runtime::timeout(APPLIED_TIMEOUT, links.request(node, kind::APPLIED, &body));
-        async move {
-            match asked.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, node_id = %node, "peer is gone"),
-                Err(_) => tracing::debug!(node_id = %node, log_index, "peer is behind"),
-            }
-        }
-    });
-    futures::future::join_all(peers).await;
 }

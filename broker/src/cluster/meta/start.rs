@@ -6,11 +6,11 @@ use std::sync::Arc;
 use broker_core::cluster_state::ClusterState;
 use broker_core::stored::MessageStore;
 use broker_core::types::NodeId;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::config::{MetaConfig, MetaError, MetaTiming, raft_config};
 use super::disk::follow_disk;
+use super::features::{FeatureLevel, announce};
 use super::joint::finish_joint;
 use super::layout::decode;
 use super::log_store::LogStore;
@@ -23,8 +23,9 @@ use super::type_config::{Raft, Vote};
 use super::upkeep::{
     expire_retained, follow_leadership, give_secret, keep_sessions, make_snapshots,
 };
+use super::view::Views;
 use super::{Leadership, MetaGroup};
-use crate::cluster::environment::{Environment, PeerLinks, spawn};
+use crate::cluster::environment::{Environment, PeerLinks, Process, spawn};
 use crate::cluster::frame::FrameKind;
 use crate::cluster::links::Links;
 use crate::node::Clock;
@@ -59,8 +60,8 @@ pub struct MetaParts<E: Environment> {
 
 impl MetaGroup {
     /// Recovers the node's state and joins in: serves other nodes' consensus on `links`, which
-    /// must not have been started yet. Runs on the current runtime; reads the disk before it
-    /// returns.
+    /// must not have been started yet. `clock` is the workers'. Runs on the current runtime; reads
+    /// the disk before it returns.
     ///
     /// # Errors
     /// As [`MetaError`] says. None of them is healed by another try.
@@ -68,6 +69,7 @@ impl MetaGroup {
         config: MetaConfig,
         links: Links,
         directory: &DataDirectory,
+        clock: Clock,
     ) -> Result<Self, MetaError> {
         let (writer, mut recovered, report) =
             LogWriter::open(&directory.log_path()).map_err(|source| MetaError::Log { source })?;
@@ -79,7 +81,7 @@ impl MetaGroup {
             recovered: recovered.remove(&GroupId::META).unwrap_or_default(),
             snapshots: SnapshotStore::new(&directory.snapshots_path()),
             messages: messages.map_err(|source| MetaError::State { source })?,
-            clock: Clock::start(),
+            clock,
             start: directory.count_start().map_err(|source| MetaError::Start { source })?,
             seed: seed().map_err(|source| MetaError::State { source })?,
         };
@@ -126,9 +128,10 @@ impl<E: Environment> MetaGroup<E> {
         let (proposer, proposals) = Proposer::new(raft.clone(), links.clone(), retained, longest);
         spawn::<E>(proposer.run());
         let (sender, leadership) = watch::channel(Leadership::default());
-        spawn::<E>(follow_leadership(raft.clone(), sender));
+        spawn::<E>(follow_leadership(raft.clone(), links.clone(), sender));
         let session_proposer =
             SessionProposer::new(this, start, config.session_limits, proposals.clone());
+        let views = Views::new(raft.clone(), links.clone(), machine.applied());
         let meta = Self {
             raft,
             links,
@@ -141,18 +144,41 @@ impl<E: Environment> MetaGroup<E> {
             leadership,
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
+            views,
+            steps: Arc::default(),
         };
+        if config.is_view_followed {
+            let sessions = meta.sessions();
+            sessions.count_no_longer();
+            spawn::<E>(meta.views.clone().follow(clock, sessions));
+        }
         meta.spawn_upkeep(&config.timing, clock);
+        meta.spawn_features(&config);
         let service = RaftService {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
             applied: meta.machine.applied(),
             incoming,
             heard: meta.heard.clone(),
+            views: meta.views.clone(),
         };
         let kinds = FrameKind::CONSENSUS_FIRST..=FrameKind::CONSENSUS_LAST;
         meta.links.serve(kinds, Arc::new(service));
         Ok(meta)
+    }
+
+    fn spawn_features(&self, config: &MetaConfig) {
+        let level = FeatureLevel {
+            raft: self.raft.clone(),
+            links: self.links.clone(),
+            steps: Arc::clone(&self.steps),
+            current: self.machine.watch_feature_level(),
+            interval: config.timing.feature_interval,
+            highest: config.feature_level_max,
+            retained_limits: config.retained_limits,
+        };
+        spawn::<E>(announce::<E>(self.links.clone(), level.current.clone()));
+        spawn::<E>(level.raise());
     }
 
     fn spawn_upkeep(&self, timing: &MetaTiming, clock: E::Clock) {
@@ -183,9 +209,7 @@ impl<E: Environment> MetaGroup<E> {
 /// A number that clients can't foresee.
 fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Process::fill_random(&mut bytes)?;
     Ok(u64::from_be_bytes(bytes))
 }
 

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker_core::cluster_state::{
-    ClusterState, Effect, RetainedStore, SharedSecret, StateSnapshot,
+    ClusterState, Effect, FEATURE_LEVEL_FIRST, RetainedStore, SharedSecret, StateSnapshot,
 };
 use broker_core::shard::SessionStore;
 use broker_core::stored::Placed;
 use broker_core::types::NodeId;
 use broker_policy::Policy;
+use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{AsyncRuntime, EntryPayload, Membership, OptionalSend, RaftSnapshotBuilder};
@@ -73,6 +74,7 @@ pub(super) struct StateMachine<E: Environment = Process> {
     /// newer one that the leader sent meanwhile, as the log before that one is gone.
     file: Arc<tokio::sync::Mutex<()>>,
     policy: watch::Sender<AppliedPolicy>,
+    feature_level: watch::Sender<u16>,
     applied: Arc<Applied>,
     /// This node and its process.
     this: (NodeId, u64),
@@ -100,6 +102,7 @@ impl<E: Environment> StateMachine<E> {
             })),
             file: Arc::default(),
             policy: watch::Sender::new(AppliedPolicy::default()),
+            feature_level: watch::Sender::new(FEATURE_LEVEL_FIRST),
             applied: Arc::default(),
             this,
             events: Arc::default(),
@@ -115,6 +118,11 @@ impl<E: Environment> StateMachine<E> {
     /// The policy as of the last applied entry, and its changes from now on.
     pub(super) fn watch_policy(&self) -> watch::Receiver<AppliedPolicy> {
         self.policy.subscribe()
+    }
+
+    /// What may be written, and its changes from now on.
+    pub(super) fn watch_feature_level(&self) -> watch::Receiver<u16> {
+        self.feature_level.subscribe()
     }
 
     /// The retained messages; the store stays the same over restores.
@@ -147,9 +155,31 @@ impl<E: Environment> StateMachine<E> {
         lock(&self.inner).applied.map(|applied| applied.index)
     }
 
+    /// The whole state, and the last entry that it holds the effect of.
+    pub(super) fn copy(&self) -> Option<(LogId, StateSnapshot)> {
+        let inner = lock(&self.inner);
+        Some((inner.applied?, inner.state.snapshot()))
+    }
+
     /// The membership as of the last applied entry.
     pub(super) fn membership(&self) -> Membership<u64, MemberNode> {
         lock(&self.inner).membership.membership().clone()
+    }
+
+    /// Writes a snapshot that came from elsewhere; it is yet to be installed.
+    pub(super) async fn write_snapshot(
+        &self,
+        meta: SnapshotMeta,
+        content: Bytes,
+    ) -> io::Result<Snapshot> {
+        let (store, group) = (self.store.clone(), self.group);
+        E::blocking(move || {
+            let mut file = store.begin(group, &encode(&meta)?).map_err(into_io)?;
+            file.write_all(&content)?;
+            let snapshot = file.finish().map_err(into_io)?;
+            Ok(Snapshot { meta, snapshot })
+        })
+        .await
     }
 
     /// How far the state has moved from the last snapshot.
@@ -170,6 +200,7 @@ impl<E: Environment> StateMachine<E> {
             ..Growth::default()
         };
         inner.snapshot = Some(snapshot);
+        self.feature_level.send_replace(inner.state.feature_level());
         self.announce_policy(&inner);
         self.events.everything();
         self.applied.set(inner.applied.map_or(0, |applied| applied.index));
@@ -203,6 +234,9 @@ impl<E: Environment> StateMachine<E> {
                 for effect in applied.effects {
                     match effect {
                         Effect::PolicyChanged { .. } => has_new_policy = true,
+                        Effect::FeatureLevelRaised { level } => {
+                            self.feature_level.send_replace(level);
+                        }
                         Effect::SessionsReady { sessions } => {
                             let (node, start) = self.this;
                             self.events.sessions_ready(node, start, sessions);

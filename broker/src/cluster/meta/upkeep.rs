@@ -11,7 +11,6 @@ use broker_core::shard::{Operation, SessionStore};
 use broker_core::types::NodeId;
 use openraft::AsyncRuntime;
 use openraft::async_runtime::WatchReceiver;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 
 use super::Leadership;
@@ -45,15 +44,24 @@ const EXPIRED_AT_ONCE_MAX: u32 = 10_000;
 /// How often the log's length is looked at.
 const SNAPSHOT_CHECK: Duration = Duration::from_millis(500);
 
-/// Tells who leads, as openraft sees it.
+/// Tells who leads, as openraft sees it, and the links who the members are.
 pub(super) async fn follow_leadership<E: Environment>(
     raft: Raft<E>,
+    links: E::Links,
     sender: watch::Sender<Leadership>,
 ) {
     let mut metrics = raft.server_metrics();
+    let mut membership = None;
     loop {
         let leadership = {
             let metrics = metrics.borrow_watched();
+            let members = &metrics.membership_config;
+            if membership.as_ref() != Some(members) {
+                let named =
+                    members.nodes().map(|(node, member)| (NodeId(*node), member.name.clone()));
+                links.set_members(named.collect());
+                membership = Some(Arc::clone(members));
+            }
             let leader = metrics.current_leader.map(NodeId);
             Leadership { term: metrics.vote.leader_id.term, leader }
         };
@@ -171,8 +179,8 @@ pub(super) async fn give_secret<E: Environment>(
             continue;
         }
         let mut bytes = [0; CLUSTER_SECRET_BYTES];
-        if SystemRandom::new().fill(&mut bytes).is_err() {
-            return tracing::error!("the system gives no random bytes: nobody comes in by SCRAM");
+        if let Err(error) = E::fill_random(&mut bytes) {
+            return tracing::error!(%error, "the cluster has no secret: nobody comes in by SCRAM");
         }
         if let Err(error) = proposals.propose(&Command::SetSecret(ClusterSecret(bytes))).await {
             tracing::debug!(%error, "the cluster has no secret yet");

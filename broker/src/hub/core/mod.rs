@@ -235,6 +235,11 @@ impl<E: Environment> Core<E> {
         self.carry_out(now);
     }
 
+    /// Whether clients are let in without the cluster's word.
+    pub(super) fn set_alone(&mut self, is_alone: bool) {
+        self.claims.set_alone(is_alone);
+    }
+
     /// A policy is to be enforced.
     pub(super) fn set_policy(&mut self, policy: &Arc<Policy>) {
         self.enforcement.sent(policy.revision());

@@ -73,6 +73,10 @@ use crate::schema;
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "!has(self.durability) || self.durability != 'quorum' || self.replicas >= 3",
      "message": "durability quorum needs at least 3 replicas: raise replicas, or use durability local"},
+    {"rule": "!has(self.durability) || self.durability != 'quorum' || !has(self.voters) || self.voters >= 3",
+     "message": "durability quorum needs at least 3 voters: raise voters, or use durability local"},
+    {"rule": "!has(self.voters) || self.voters <= self.replicas",
+     "message": "voters must not be more than replicas: lower voters, or raise replicas"},
     {"rule": "self.listeners.all(l, self.listeners.exists_one(m, m.port == l.port))",
      "message": "each listener needs a port of its own: change one of those that are equal"},
 ]))]
@@ -81,13 +85,26 @@ pub struct MqttClusterSpec {
     /// The broker's version; editing it is the upgrade.
     #[schemars(schema_with = "schema::version")]
     pub version: String,
-    /// How many brokers, all of them voters: 1, 3, 5 or 7.
+    /// How many brokers: 1, or 3 to 7. Each serves clients and keeps a copy of all state; how many
+    /// of them vote is said by `voters`.
     #[serde(default = "default_replicas")]
     #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "self in [1, 3, 5, 7]",
-     "message": "replicas must be 1, 3, 5 or 7: an even number survives no more failures than one fewer"},
+    {"rule": "self == 1 || (self >= 3 && self <= 7)",
+     "message": "replicas must be 1, or 3 to 7: of two brokers neither can go on without the other, so two fail more often than one"},
 ]))]
     pub replicas: i32,
+    /// How many of the brokers vote: 1, 3, 5 or 7; default: 3, or 1 with one replica. A message
+    /// counts as kept when most voters have it on disk. The others follow: with a copy of all state,
+    /// and a vote as soon as a voter is taken away or stays away for five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self in [1, 3, 5, 7]",
+     "message": "voters must be 1, 3, 5 or 7: an even number survives no more failures than one fewer"},
+]))]
+    pub voters: Option<i32>,
+    /// What the cluster is founded from, once: nothing, or a backup. Has no effect afterwards.
+    #[serde(default)]
+    pub founded_from: FoundedFrom,
     /// The brokers' image.
     #[serde(default)]
     pub image: Image,
@@ -105,7 +122,7 @@ pub struct MqttClusterSpec {
     /// Certificates.
     #[serde(default)]
     pub tls: Tls,
-    /// When a message counts as kept; default: quorum, or local with one replica.
+    /// When a message counts as kept; default: quorum, or local with one voter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
     /// What brokers without a quorum do.
@@ -149,12 +166,31 @@ impl MqttClusterSpec {
     /// When a message counts as kept, with the default filled in.
     #[must_use]
     pub fn effective_durability(&self) -> Durability {
-        self.durability.unwrap_or(if self.replicas == 1 {
+        self.durability.unwrap_or(if self.effective_voters() == 1 {
             Durability::Local
         } else {
             Durability::Quorum
         })
     }
+
+    /// How many brokers vote, with the default filled in.
+    #[must_use]
+    pub fn effective_voters(&self) -> i32 {
+        self.voters.unwrap_or(if self.replicas < VOTERS_DEFAULT { 1 } else { VOTERS_DEFAULT })
+    }
+}
+
+/// How many brokers vote where nothing is said, and there are as many.
+pub const VOTERS_DEFAULT: i32 = 3;
+
+/// What a cluster is founded from.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FoundedFrom {
+    /// Nothing: it begins empty.
+    #[default]
+    New,
+    /// A backup: the brokers wait until one is restored into the first of them (docs/runbook.md).
+    Backup,
 }
 
 fn default_replicas() -> i32 {

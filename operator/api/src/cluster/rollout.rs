@@ -11,8 +11,9 @@ use crate::schema;
 pub struct Rollout {
     /// Whether nothing disruptive may be done; the status is still kept.
     pub paused: bool,
-    /// How many clients are asked to reconnect each second when a broker is drained. No effect yet:
-    /// all of them are disconnected when their broker stops.
+    /// How many clients are moved away each second before their broker is restarted or removed: it
+    /// takes no new ones meanwhile, and is not restarted before all have gone. No effect where there
+    /// is no other broker for them.
     #[schemars(range(min = 1, max = 100_000))]
     pub clients_moved_per_second: u32,
     /// How long a replaced broker must be well before the next one.

@@ -18,7 +18,7 @@ use super::validate::{Problem, ProblemReason, ValidatedCluster};
 
 /// Tables and keys of the file that `brokerConfig` may hold; the spec or the operator decides the
 /// others.
-const OPEN_KEYS: [&str; 9] = [
+const OPEN_KEYS: [&str; 10] = [
     "workers",
     "mqtt",
     "limits",
@@ -28,6 +28,7 @@ const OPEN_KEYS: [&str; 9] = [
     "delayed",
     "rewrites",
     "auto_subscriptions",
+    "durability_rules",
 ];
 
 /// Where a broker finds its files and which addresses it binds: what differs between platforms.
@@ -130,7 +131,11 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
             api::PartitionPolicy::Fence => broker_config::PartitionPolicy::Fence,
             api::PartitionPolicy::Serve => broker_config::PartitionPolicy::Serve,
         },
-        cluster: Some(RawCluster { name: cluster.name.clone(), id: cluster.cluster_id.clone() }),
+        cluster: Some(RawCluster {
+            name: cluster.name.clone(),
+            id: cluster.cluster_id.clone(),
+            feature_level_max: None,
+        }),
         peers: Some(RawPeers {
             listen: placement.peer_listen,
             discovery: placement.discovery.clone(),
@@ -166,6 +171,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         limits: RawLimits::default(),
         sys: Default::default(),
         redirect: Default::default(),
+        durability_rules: Vec::new(),
         rewrites: Vec::new(),
         auto_subscriptions: Vec::new(),
         delayed: Default::default(),

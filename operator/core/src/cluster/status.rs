@@ -299,12 +299,20 @@ impl<'a> Found<'a> {
 
     fn members_aligned(&self) -> Finding {
         let (verdict, reason, message) = match self.input.membership {
-            Step::Aligned => (true, "Aligned", "every broker has its vote".to_owned()),
+            Step::Aligned => (true, "Aligned", self.aligned()),
             Step::Wait { reason, message } => (false, reason.as_str(), message.clone()),
             Step::Refuse { reason, message } => (false, reason.as_str(), message.clone()),
             step => (false, step.as_str(), format!("{} is under way", step.as_str())),
         };
         Finding::new("MembersAligned", verdict, reason, message)
+    }
+
+    fn aligned(&self) -> String {
+        let cluster = self.input.cluster;
+        if cluster.voters == cluster.replicas {
+            return "every broker has its vote".to_owned();
+        }
+        format!("{} of {} brokers vote, the others follow", cluster.voters, cluster.replicas)
     }
 
     fn policy_in_sync(&self) -> Finding {

@@ -42,6 +42,7 @@ fn broker(ordinal: u64) -> Observed {
             cluster_id: "01KABCDEF".into(),
             version: "0.1.0".into(),
             feature_level: 1,
+            cluster_feature_level: 1,
             state: BrokerState::Serving,
             ready: true,
             ready_message: String::new(),
@@ -64,6 +65,7 @@ fn broker(ordinal: u64) -> Observed {
             },
             connections: 5,
             sessions: 5,
+            drain: Default::default(),
             config_digest: "d".into(),
             certificates: CertificateStatus {
                 server: Some(ServedCertificate {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use operator_api::cluster::{
-    Durability, Listener, OnFailure, PartitionPolicy, PolicySettings, PullPolicy, Resources,
-    Retained, WhenDeleted,
+    Durability, FoundedFrom, Listener, OnFailure, PartitionPolicy, PolicySettings, PullPolicy,
+    Resources, Retained, WhenDeleted,
 };
 use operator_api::{MqttCluster, measure};
 
@@ -93,8 +93,12 @@ pub struct ValidatedCluster {
     pub names: ClusterNames,
     /// The wanted version.
     pub version: String,
-    /// The wanted number of brokers: 1, 3, 5 or 7.
+    /// The wanted number of brokers: 1, or 3 to 7.
     pub replicas: u16,
+    /// How many of them shall vote: 1, 3, 5 or 7, and not more than there are.
+    pub voters: u16,
+    /// Whether it is founded from a backup.
+    pub awaits_backup: bool,
     /// The image with tag or digest.
     pub image: String,
     /// When the image is pulled.
@@ -257,6 +261,8 @@ fn typed(
         operator_namespace: facts.operator_namespace.clone(),
         version: spec.version.clone(),
         replicas: read.replicas(spec.replicas),
+        voters: read.voters(spec.effective_voters(), spec.replicas),
+        awaits_backup: spec.founded_from == FoundedFrom::Backup,
         image,
         pull_policy: spec.image.pull_policy,
         pull_secrets: spec.image.pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
@@ -358,9 +364,19 @@ impl Reader<'_> {
 
     fn replicas(&mut self, replicas: i32) -> u16 {
         match replicas {
-            1 | 3 | 5 | 7 => u16::try_from(replicas).unwrap_or(1),
+            1 | 3..=7 => u16::try_from(replicas).unwrap_or(1),
             other => {
-                self.note(format!("replicas {other} can't be: use 1, 3, 5 or 7"));
+                self.note(format!("replicas {other} can't be: use 1, or 3 to 7"));
+                1
+            }
+        }
+    }
+
+    fn voters(&mut self, voters: i32, replicas: i32) -> u16 {
+        match voters {
+            1 | 3 | 5 | 7 if voters <= replicas => u16::try_from(voters).unwrap_or(1),
+            other => {
+                self.note(format!("voters {other} can't be: use 1, 3, 5 or 7, at most replicas"));
                 1
             }
         }
@@ -375,12 +391,29 @@ mod tests {
     #[test]
     fn the_shortest_manifest_is_complete() {
         let validated = validate(&cluster("{version: 0.1.0}"), &facts()).unwrap();
-        assert_eq!(validated.replicas, 3);
+        assert_eq!((validated.replicas, validated.voters), (3, 3));
         assert_eq!(validated.image, "ghcr.io/dunlin/mqtt-broker:0.1.0");
         assert_eq!(validated.durability, Durability::Quorum);
         assert!(validated.server_names.contains(&"fleet-tls.iot.svc".to_owned()));
         assert!(validated.server_names.contains(&"*.fleet-brokers.iot.svc".to_owned()));
         assert_eq!(validated.broker_host(2), "fleet-2.fleet-brokers.iot.svc");
+    }
+
+    #[test]
+    fn three_brokers_vote_unless_more_or_fewer_are_asked_for() {
+        let read = |spec: &str| {
+            let found = validate(&cluster(&format!("{{version: 0.1.0, {spec}}}")), &facts());
+            found.map(|valid| (valid.replicas, valid.voters, valid.durability))
+        };
+        assert_eq!(read("replicas: 1").unwrap(), (1, 1, Durability::Local));
+        assert_eq!(read("replicas: 4").unwrap(), (4, 3, Durability::Quorum));
+        assert_eq!(read("replicas: 7").unwrap(), (7, 3, Durability::Quorum));
+        assert_eq!(read("replicas: 5, voters: 5").unwrap(), (5, 5, Durability::Quorum));
+        assert_eq!(read("replicas: 3, voters: 1").unwrap(), (3, 1, Durability::Local));
+        for wrong in ["replicas: 2", "replicas: 8", "voters: 2", "replicas: 3, voters: 5"] {
+            let problems = read(wrong).unwrap_err();
+            assert!(problems[0].message.contains("can't be: use 1, "), "{wrong}: {problems:?}");
+        }
     }
 
     #[test]

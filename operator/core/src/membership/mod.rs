@@ -6,17 +6,23 @@
 //!
 //! - The cluster is founded once. After it is recorded that it was, an empty disk joins and never
 //!   founds, whatever else is lost.
+//! - Every wanted broker has a copy of the state; `voters` of them vote, the others follow.
 //! - A broker whose disk was lost comes back under a new node id: the old id leaves, then the new one
-//!   joins without a vote, catches up, and is promoted.
+//!   joins without a vote and catches up; it gets a vote if one is free.
+//! - A vote moves to a broker that has caught up before it is taken from one that is to go.
 //! - One change at a time, each only when the voters that are alive keep a majority before and
 //!   after it.
 //! - A broker of a foreign cluster is refused, and nothing else is done until it is gone.
 
+mod placement;
 mod planner;
+mod scale;
 mod step;
 
+pub use placement::{LEARNER_LAG_MAX, VOTER_AWAY_MAX};
 pub(crate) use planner::majority;
-pub use planner::{LEARNER_LAG_MAX, next_step};
+pub use planner::next_step;
+pub use scale::brokers_now;
 pub use step::{Desired, ObservedBroker, RefuseReason, Step, WaitReason};
 
 #[cfg(test)]

@@ -2,15 +2,11 @@
 
 use broker_admin_api::{BrokerState, BrokerStatus, Member, Role};
 
+use super::placement::Led;
 use super::step::{Desired, ObservedBroker, RefuseReason, Step, WaitReason};
 
-/// How many log entries a learner may lag behind the leader and still be promoted.
-pub const LEARNER_LAG_MAX: u64 = 100;
-
-const LOST_DISK: &str = "LostDisk";
-const NOT_WANTED: &str = "NotWanted";
-
-/// The next step towards every wanted broker, and nobody else, having a vote.
+/// The next step towards every wanted broker, and nobody else, being a member, and as many of them
+/// as wanted having a vote.
 ///
 /// Give it every broker that runs or should run, wanted or not, with a fresh status; do what it
 /// says, record a founding before anything else, and ask again.
@@ -22,18 +18,23 @@ pub fn next_step(desired: &Desired, observed: &[ObservedBroker]) -> Step {
     }
     let has_members = view.statuses().any(|status| !status.raft.members.is_empty());
     match (desired.is_founded, has_members) {
+        (false, false) if desired.awaits_backup => wait(
+            WaitReason::BackupAwaited,
+            "spec.foundedFrom is Backup: restore one into the first broker, or set it to New"
+                .to_owned(),
+        ),
         (false, false) => view.found(),
         (false, true) => Step::RecordFounded,
         (true, _) => match view.leader() {
-            Some(leader) => Led { view, leader }.next_step(),
+            Some(leader) => Led::new(view, leader).next_step(),
             None => view.without_leader(),
         },
     }
 }
 
-struct View<'a> {
-    desired: &'a Desired,
-    observed: &'a [ObservedBroker],
+pub(super) struct View<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) observed: &'a [ObservedBroker],
 }
 
 impl<'a> View<'a> {
@@ -41,11 +42,11 @@ impl<'a> View<'a> {
         self.observed.iter().filter_map(|broker| broker.status.as_ref().ok())
     }
 
-    fn status(&self, name: &str) -> Option<&'a BrokerStatus> {
+    pub(super) fn status(&self, name: &str) -> Option<&'a BrokerStatus> {
         self.observed.iter().find(|b| b.name == name).and_then(|b| b.status.as_ref().ok())
     }
 
-    fn is_wanted(&self, name: &str) -> bool {
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
         self.desired.brokers.iter().any(|broker| broker == name)
     }
 
@@ -71,15 +72,21 @@ impl<'a> View<'a> {
             .filter_map(|name| self.status(name))
             .filter(|status| status.state == BrokerState::Uninitialised)
             .collect();
-        let first = wanted.first().and_then(|name| self.status(name));
-        match first {
-            Some(first) if empty.len() > wanted.len() / 2 && is_empty(first) => {
-                Step::Bootstrap { broker: first.name.clone(), node_id: first.node_id }
-            }
-            _ => wait(
-                WaitReason::BrokersStarting,
-                format!("{} of {} brokers answer", empty.len(), wanted.len()),
+        let starting = || {
+            let message = format!("{} of {} brokers answer", empty.len(), wanted.len());
+            wait(WaitReason::BrokersStarting, message)
+        };
+        match wanted.first().and_then(|name| self.status(name)) {
+            Some(first) if empty.len() <= wanted.len() / 2 || !is_empty(first) => starting(),
+            Some(first) if self.desired.awaits_backup => wait(
+                WaitReason::BackupAwaited,
+                format!(
+                    "spec.foundedFrom is Backup: restore one into {}, or set it to New",
+                    first.name
+                ),
             ),
+            Some(first) => Step::Bootstrap { broker: first.name.clone(), node_id: first.node_id },
+            None => starting(),
         }
     }
 
@@ -97,8 +104,8 @@ impl<'a> View<'a> {
             .filter(|status| !status.raft.members.is_empty())
             .max_by_key(|status| (status.raft.term, status.raft.membership_log_index));
         let Some(newest) = newest else {
-            let empty = self.statuses().filter(|status| is_empty(status)).count();
-            if empty > 0 && empty == self.desired.brokers.len() {
+            let is_empty = |name: &String| self.status(name).is_some_and(is_empty);
+            if self.desired.brokers.iter().all(is_empty) {
                 return quorum_lost("no broker holds the cluster's data any more");
             }
             return wait(WaitReason::NoLeader, "no broker that holds data answers".to_owned());
@@ -116,165 +123,12 @@ impl<'a> View<'a> {
     }
 
     /// Whether the broker of this name runs under another identity than the member.
-    fn has_lost_disk(&self, member: &Member) -> bool {
+    pub(super) fn has_lost_disk(&self, member: &Member) -> bool {
         self.status(&member.name).is_some_and(|status| status.node_id != member.node_id)
     }
 
-    fn is_alive(&self, member: &Member) -> bool {
+    pub(super) fn is_alive(&self, member: &Member) -> bool {
         self.status(&member.name).is_some_and(|status| status.node_id == member.node_id)
-    }
-}
-
-/// There is a leader: its membership is the one that counts.
-struct Led<'a> {
-    view: View<'a>,
-    leader: &'a BrokerStatus,
-}
-
-impl<'a> Led<'a> {
-    fn next_step(&self) -> Step {
-        if !self.leader.raft.membership_settled {
-            return wait(
-                WaitReason::MembershipUnsettled,
-                "the last change of the membership is not committed yet".to_owned(),
-            );
-        }
-        self.remove_lost_disk()
-            .or_else(|| self.finish_learner())
-            .or_else(|| self.add_learner())
-            .or_else(|| self.remove_unwanted())
-            .unwrap_or(Step::Aligned)
-    }
-
-    fn members(&self) -> &'a [Member] {
-        &self.leader.raft.members
-    }
-
-    fn voters(&self) -> impl Iterator<Item = &'a Member> {
-        self.members().iter().filter(|member| member.voter)
-    }
-
-    fn remove_lost_disk(&self) -> Option<Step> {
-        let lost = self.members().iter().find(|member| self.view.has_lost_disk(member))?;
-        Some(self.remove(lost, LOST_DISK))
-    }
-
-    /// One learner at a time is brought to its vote.
-    fn finish_learner(&self) -> Option<Step> {
-        let learner = self
-            .members()
-            .iter()
-            .find(|member| !member.voter && self.view.is_wanted(&member.name))?;
-        let last = self.leader.raft.last_log_index.unwrap_or(0);
-        let lag = learner.matched_index.map(|matched| last.saturating_sub(matched));
-        let is_alive = self.view.is_alive(learner);
-        if !is_alive || lag.is_none_or(|lag| lag > LEARNER_LAG_MAX) {
-            let message = match lag {
-                _ if !is_alive => format!("broker {} does not answer", learner.name),
-                Some(lag) => format!("broker {} lags {lag} log entries behind", learner.name),
-                None => format!("broker {} has no log entry yet", learner.name),
-            };
-            return Some(wait(WaitReason::LearnerCatchingUp, message));
-        }
-        if !self.has_quorum_with(1, self.alive_voters() + 1) {
-            return Some(self.quorum_at_risk(&format!("promoting {}", learner.name)));
-        }
-        Some(Step::Promote {
-            leader: self.leader.name.clone(),
-            broker: learner.name.clone(),
-            node_id: learner.node_id,
-            expected_membership_log_index: self.leader.raft.membership_log_index,
-        })
-    }
-
-    fn add_learner(&self) -> Option<Step> {
-        let missing = self
-            .view
-            .desired
-            .brokers
-            .iter()
-            .filter(|name| !self.members().iter().any(|member| member.name == **name));
-        let mut waiting = None;
-        for name in missing {
-            match self.view.status(name) {
-                Some(status) if self.is_linked(name) => {
-                    return Some(Step::AddLearner {
-                        leader: self.leader.name.clone(),
-                        broker: name.clone(),
-                        node_id: status.node_id,
-                        expected_membership_log_index: self.leader.raft.membership_log_index,
-                    });
-                }
-                Some(_) => {
-                    let message = format!("the leader has no link to broker {name} yet");
-                    waiting.get_or_insert(message);
-                }
-                None => {
-                    waiting.get_or_insert(format!("broker {name} does not answer"));
-                }
-            }
-        }
-        waiting.map(|message| wait(WaitReason::BrokerUnreachable, message))
-    }
-
-    /// The highest ordinal first; the leader hands over before it goes.
-    fn remove_unwanted(&self) -> Option<Step> {
-        let unwanted = self
-            .members()
-            .iter()
-            .filter(|member| !self.view.is_wanted(&member.name))
-            .max_by_key(|member| (ordinal(&member.name), &member.name))?;
-        if unwanted.node_id != self.leader.node_id {
-            return Some(self.remove(unwanted, NOT_WANTED));
-        }
-        let heir = self
-            .voters()
-            .filter(|voter| self.view.is_wanted(&voter.name) && self.view.is_alive(voter))
-            .max_by_key(|voter| voter.matched_index);
-        Some(match heir {
-            Some(heir) => {
-                Step::TransferLeadership { leader: self.leader.name.clone(), to: heir.node_id }
-            }
-            None => self.quorum_at_risk(&format!("removing {}", unwanted.name)),
-        })
-    }
-
-    fn remove(&self, member: &Member, reason: &'static str) -> Step {
-        let alive = self.alive_voters() - usize::from(member.voter && self.view.is_alive(member));
-        if member.voter && (self.voters().count() == 1 || !self.has_quorum_with(-1, alive)) {
-            return self.quorum_at_risk(&format!("removing {}", member.name));
-        }
-        Step::Remove {
-            leader: self.leader.name.clone(),
-            broker: member.name.clone(),
-            node_id: member.node_id,
-            reason,
-            expected_membership_log_index: self.leader.raft.membership_log_index,
-        }
-    }
-
-    fn alive_voters(&self) -> usize {
-        self.voters().filter(|voter| self.view.is_alive(voter)).count()
-    }
-
-    /// Whether a majority is alive now, and `alive_after` of the voters are one after `change`.
-    fn has_quorum_with(&self, change: isize, alive_after: usize) -> bool {
-        let voters = self.voters().count();
-        self.alive_voters() >= majority(voters)
-            && alive_after >= majority(voters.saturating_add_signed(change))
-    }
-
-    fn quorum_at_risk(&self, act: &str) -> Step {
-        let message = format!(
-            "{act} would leave no majority: {} of {} voters answer",
-            self.alive_voters(),
-            self.voters().count()
-        );
-        wait(WaitReason::QuorumAtRisk, message)
-    }
-
-    fn is_linked(&self, name: &str) -> bool {
-        self.leader.peers.iter().any(|link| link.name == name && link.outbound)
     }
 }
 
@@ -282,7 +136,7 @@ fn is_empty(status: &BrokerStatus) -> bool {
     status.state == BrokerState::Uninitialised && status.raft.members.is_empty()
 }
 
-fn wait(reason: WaitReason, message: String) -> Step {
+pub(super) fn wait(reason: WaitReason, message: String) -> Step {
     Step::Wait { reason, message }
 }
 
@@ -295,7 +149,7 @@ fn quorum_lost(what: &str) -> Step {
 }
 
 /// The number that ends a broker's name.
-fn ordinal(name: &str) -> Option<u32> {
+pub(super) fn ordinal(name: &str) -> Option<u32> {
     name.rsplit('-').next().and_then(|text| text.parse().ok())
 }
 

@@ -2,11 +2,15 @@
 
 use broker_admin_api::NodeId;
 
+use jiff::SignedDuration;
+
 use super::simulated::{CLUSTER_ID, SimulatedCluster};
-use super::{Desired, RefuseReason, Step, WaitReason, next_step};
+use super::{Desired, RefuseReason, Step, VOTER_AWAY_MAX, WaitReason, next_step};
 
 fn desired(cluster: &SimulatedCluster, is_founded: bool) -> Desired {
-    Desired { cluster_id: CLUSTER_ID.to_owned(), brokers: cluster.names(), is_founded }
+    let (cluster_id, brokers) = (CLUSTER_ID.to_owned(), cluster.names());
+    let voters = brokers.len() as u16;
+    Desired { cluster_id, brokers, voters, is_founded, awaits_backup: false }
 }
 
 fn step(cluster: &SimulatedCluster, is_founded: bool) -> Step {
@@ -195,23 +199,166 @@ fn removing_a_lost_disk_waits_while_another_voter_is_down() {
 #[test]
 fn a_broker_that_is_not_wanted_leaves_highest_ordinal_first() {
     let cluster = SimulatedCluster::formed(5);
-    let wanted = Desired { brokers: cluster.names()[..3].to_vec(), ..desired(&cluster, true) };
+    let wanted = scaled(&cluster, 3);
     let next = next_step(&wanted, &cluster.observe());
-    assert!(matches!(&next, Step::Remove { broker, .. } if broker == "b-4"), "{next:?}");
+    assert!(matches!(&next, Step::Demote { broker, .. } if broker == "b-4"), "{next:?}");
+}
+
+/// The first `count` brokers are wanted; at most three of them vote.
+fn scaled(cluster: &SimulatedCluster, count: usize) -> Desired {
+    let voters = count.min(3) as u16;
+    Desired { brokers: cluster.names()[..count].to_vec(), voters, ..desired(cluster, true) }
+}
+
+/// What is done, step by step, until nothing is left to do.
+fn run(cluster: &mut SimulatedCluster, wanted: &Desired) -> Vec<String> {
+    let mut steps = Vec::new();
+    for _ in 0..40 {
+        cluster.replicate();
+        let step = next_step(wanted, &cluster.observe());
+        cluster.take(&step);
+        match &step {
+            Step::Aligned => return steps,
+            Step::Promote { broker, .. }
+            | Step::AddLearner { broker, .. }
+            | Step::Demote { broker, .. }
+            | Step::Remove { broker, .. }
+            | Step::Drain { broker } => steps.push(format!("{} {broker}", step.as_str())),
+            Step::TransferLeadership { leader, .. } => steps.push(format!("Transfer {leader}")),
+            other => panic!("{other:?} after {steps:?}"),
+        }
+    }
+    panic!("no end: {steps:?}");
+}
+
+#[test]
+fn brokers_beyond_the_voters_follow_without_a_vote_and_leave_without_one() {
+    let mut cluster = SimulatedCluster::formed(3);
+    cluster.add_broker();
+    cluster.add_broker();
+    let wanted = scaled(&cluster, 5);
+    assert_eq!(run(&mut cluster, &wanted), ["AddLearner b-3", "AddLearner b-4"]);
+    let wanted = scaled(&cluster, 3);
+    assert_eq!(run(&mut cluster, &wanted), ["Remove b-4", "Remove b-3"]);
+}
+
+#[test]
+fn a_vote_moves_to_a_broker_that_has_caught_up_before_its_holder_leaves() {
+    let mut cluster = SimulatedCluster::formed(3);
+    (0..2).for_each(|_| cluster.add_broker());
+    let votes = [1, 3, 4];
+    cluster.members.clear();
+    for (at, broker) in cluster.brokers.clone().iter().enumerate() {
+        cluster.set_member(broker.node_id, &broker.name, votes.contains(&at));
+    }
+    cluster.brokers.iter_mut().for_each(|broker| broker.has_state = true);
+    cluster.elect();
+    let wanted = scaled(&cluster, 3);
+    cluster.leader = Some(cluster.brokers[4].node_id);
+    let steps = run(&mut cluster, &wanted);
+    let expected = [
+        "Promote b-0",
+        "Demote b-3",
+        "Promote b-2",
+        "Transfer b-4",
+        "Demote b-4",
+        "Remove b-4",
+        "Remove b-3",
+    ];
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn a_vote_that_nobody_can_have_yet_stays_where_it_is() {
+    let mut cluster = SimulatedCluster::formed(4);
+    let (id, name) = (cluster.brokers[2].node_id, cluster.brokers[2].name.clone());
+    cluster.set_member(id, &name, false);
+    cluster.brokers[2].is_up = false;
+    let next = next_step(&scaled(&cluster, 3), &cluster.observe());
+    assert_eq!(wait_reason(&next), WaitReason::NoSuccessor);
+    assert!(format!("{next:?}").contains("b-3 keeps its vote"), "{next:?}");
+}
+
+#[test]
+fn a_voter_that_stays_away_is_replaced_and_comes_back_without_a_vote() {
+    let mut cluster = SimulatedCluster::formed(3);
+    cluster.add_broker();
+    let wanted = scaled(&cluster, 4);
+    assert_eq!(run(&mut cluster, &wanted), ["AddLearner b-3"]);
+    cluster.brokers[1].is_up = false;
+    cluster.brokers[1].down_for = VOTER_AWAY_MAX - SignedDuration::from_secs(1);
+    assert_eq!(run(&mut cluster, &wanted), [""; 0]);
+    cluster.brokers[1].down_for = VOTER_AWAY_MAX;
+    assert_eq!(run(&mut cluster, &wanted), ["Promote b-3", "Demote b-1"]);
+    cluster.brokers[1].is_up = true;
+    cluster.brokers[1].down_for = SignedDuration::ZERO;
+    assert_eq!(run(&mut cluster, &wanted), [""; 0]);
+}
+
+#[test]
+fn a_voter_that_stays_away_keeps_its_vote_where_nobody_else_can_have_it() {
+    let mut cluster = SimulatedCluster::formed(3);
+    cluster.brokers[1].is_up = false;
+    cluster.brokers[1].down_for = VOTER_AWAY_MAX * 2;
+    let wanted = scaled(&cluster, 3);
+    assert_eq!(run(&mut cluster, &wanted), [""; 0]);
+}
+
+#[test]
+fn fewer_voters_are_wanted_and_those_that_do_not_answer_are_demoted_first() {
+    let mut cluster = SimulatedCluster::formed(5);
+    cluster.brokers[1].is_up = false;
+    let wanted = Desired { voters: 3, ..desired(&cluster, true) };
+    assert_eq!(run(&mut cluster, &wanted), ["Demote b-1", "Demote b-4"]);
+}
+
+#[test]
+fn a_broker_that_is_to_go_moves_its_clients_first() {
+    let mut cluster = SimulatedCluster::formed(4);
+    cluster.brokers[3].connections = 7;
+    let wanted = scaled(&cluster, 3);
+    for expected in ["Demote", "Drain"] {
+        let next = next_step(&wanted, &cluster.observe());
+        assert_eq!(next.as_str(), expected, "{next:?}");
+        cluster.take(&next);
+    }
+    let next = next_step(&wanted, &cluster.observe());
+    assert_eq!(wait_reason(&next), WaitReason::Draining);
+    assert!(format!("{next:?}").contains("7 clients are still at b-3"), "{next:?}");
+    cluster.brokers[3].connections = 0;
+    assert_eq!(run(&mut cluster, &wanted), ["Remove b-3"]);
+}
+
+#[test]
+fn a_cluster_that_awaits_a_backup_is_not_founded_anew() {
+    let mut cluster = SimulatedCluster::new(3);
+    let wanted = Desired { awaits_backup: true, ..desired(&cluster, false) };
+    let next = next_step(&wanted, &cluster.observe());
+    assert_eq!(wait_reason(&next), WaitReason::BackupAwaited);
+    // Somebody has restored one into it.
+    let (id, name) = (cluster.brokers[0].node_id, cluster.brokers[0].name.clone());
+    cluster.brokers[0].has_state = true;
+    cluster.set_member(id, &name, true);
+    cluster.elect();
+    assert_eq!(next_step(&wanted, &cluster.observe()), Step::RecordFounded);
 }
 
 #[test]
 fn a_leader_that_is_not_wanted_hands_over_before_it_leaves() {
     let mut cluster = SimulatedCluster::formed(3);
     cluster.leader = Some(cluster.brokers[2].node_id);
-    let wanted = Desired { brokers: cluster.names()[..2].to_vec(), ..desired(&cluster, true) };
+    let brokers = cluster.names()[..1].to_vec();
+    let wanted = Desired { brokers, voters: 1, ..desired(&cluster, true) };
+    let follower = next_step(&wanted, &cluster.observe());
+    assert!(matches!(&follower, Step::Demote { broker, .. } if broker == "b-1"), "{follower:?}");
+    cluster.take(&follower);
     let next = next_step(&wanted, &cluster.observe());
     let Step::TransferLeadership { leader, to } = &next else { panic!("{next:?}") };
     assert_eq!(leader, "b-2");
     assert_ne!(*to, NodeId(0));
     cluster.take(&next);
     let next = next_step(&wanted, &cluster.observe());
-    assert!(matches!(&next, Step::Remove { broker, .. } if broker == "b-2"), "{next:?}");
+    assert!(matches!(&next, Step::Demote { broker, .. } if broker == "b-2"), "{next:?}");
 }
 
 #[test]

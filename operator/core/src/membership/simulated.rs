@@ -1,9 +1,10 @@
 //! A cluster that exists only in memory: brokers with disks, a membership, elections. For tests.
 
 use broker_admin_api::{
-    BrokerState, BrokerStatus, CertificateStatus, Member, NodeId, PeerLink, PolicyCounts,
-    PolicyStatus, RaftStatus, Role,
+    BrokerState, BrokerStatus, CertificateStatus, DrainRequest, DrainStatus, Member, NodeId,
+    PeerLink, PolicyCounts, PolicyStatus, RaftStatus, Role,
 };
+use jiff::SignedDuration;
 
 use super::{ObservedBroker, Step, planner::majority};
 
@@ -19,6 +20,25 @@ pub(crate) struct SimulatedBroker {
     /// Whether its disk holds consensus state.
     pub(crate) has_state: bool,
     pub(crate) matched: u64,
+    pub(crate) connections: u64,
+    pub(crate) is_draining: bool,
+    /// For how long it has been down.
+    pub(crate) down_for: SignedDuration,
+}
+
+impl SimulatedBroker {
+    fn new(name: String, node_id: NodeId) -> Self {
+        Self {
+            name,
+            node_id,
+            is_up: true,
+            has_state: false,
+            matched: 0,
+            connections: 0,
+            is_draining: false,
+            down_for: SignedDuration::ZERO,
+        }
+    }
 }
 
 /// The brokers and what their group has committed.
@@ -67,8 +87,7 @@ impl SimulatedCluster {
     pub(crate) fn add_broker(&mut self) {
         let name = format!("b-{}", self.brokers.len());
         let node_id = self.fresh_node_id();
-        let broker = SimulatedBroker { name, node_id, is_up: true, has_state: false, matched: 0 };
-        self.brokers.push(broker);
+        self.brokers.push(SimulatedBroker::new(name, node_id));
     }
 
     fn fresh_node_id(&mut self) -> NodeId {
@@ -84,7 +103,10 @@ impl SimulatedCluster {
     pub(crate) fn lose_disk(&mut self, index: usize) {
         let node_id = self.fresh_node_id();
         let broker = &mut self.brokers[index];
-        *broker = SimulatedBroker { node_id, has_state: false, matched: 0, ..broker.clone() };
+        *broker = SimulatedBroker {
+            is_up: broker.is_up,
+            ..SimulatedBroker::new(broker.name.clone(), node_id)
+        };
         self.elect();
     }
 
@@ -158,6 +180,15 @@ impl SimulatedCluster {
                 assert!(self.brokers[self.position(*node_id)].matched > 0, "promoted too early");
                 self.set_member(*node_id, broker, true);
             }
+            Step::Demote { node_id, broker, .. } => {
+                assert_ne!(self.leader, Some(*node_id), "demoted the leader");
+                self.set_member(*node_id, broker, false);
+            }
+            Step::Drain { broker } => {
+                let at = self.brokers.iter().position(|b| b.name == *broker).expect("a broker");
+                self.brokers[at].is_draining = true;
+                return;
+            }
             Step::Remove { node_id, .. } => {
                 assert_ne!(self.leader, Some(*node_id), "removed the leader");
                 self.members.retain(|member| member.node_id != *node_id);
@@ -175,7 +206,7 @@ impl SimulatedCluster {
         self.brokers.iter().position(|broker| broker.node_id == node_id).expect("a known identity")
     }
 
-    fn set_member(&mut self, node_id: NodeId, name: &str, voter: bool) {
+    pub(crate) fn set_member(&mut self, node_id: NodeId, name: &str, voter: bool) {
         self.members.retain(|member| member.node_id != node_id);
         self.members.push(Member { node_id, name: name.to_owned(), voter, matched_index: None });
         self.membership_log_index += 1;
@@ -191,6 +222,7 @@ impl SimulatedCluster {
                 } else {
                     Err("connection refused".to_owned())
                 },
+                unready_for: broker.down_for,
             })
             .collect()
     }
@@ -219,12 +251,14 @@ impl SimulatedCluster {
             cluster_id: CLUSTER_ID.to_owned(),
             version: "0.1.0".to_owned(),
             feature_level: 1,
+            cluster_feature_level: 1,
             state: match (broker.has_state, is_serving) {
+                _ if broker.is_draining => BrokerState::Draining,
                 (false, _) => BrokerState::Uninitialised,
                 (true, false) => BrokerState::Joining,
                 (true, true) => BrokerState::Serving,
             },
-            ready: is_serving,
+            ready: is_serving && !broker.is_draining,
             ready_message: if is_serving { String::new() } else { "no leader".to_owned() },
             raft: self.raft(broker, role, members),
             policy: PolicyStatus {
@@ -232,8 +266,14 @@ impl SimulatedCluster {
                 applied_revision: "r1".to_owned(),
                 counts: PolicyCounts::default(),
             },
-            connections: 0,
+            connections: broker.connections,
             sessions: 0,
+            drain: DrainStatus {
+                draining: broker.is_draining,
+                connections: broker.connections,
+                requested_by: broker.is_draining.then(|| DrainRequest::BY_OPERATOR.to_owned()),
+                ..DrainStatus::default()
+            },
             config_digest: String::new(),
             certificates: CertificateStatus::default(),
             peers: self.links_of(broker),

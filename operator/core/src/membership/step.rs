@@ -1,16 +1,21 @@
 //! What the membership planner is told and what it answers. Pure.
 
 use broker_admin_api::{BrokerStatus, NodeId};
+use jiff::SignedDuration;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// The cluster's identity, as issued once.
     pub cluster_id: String,
-    /// The brokers' names by ordinal; all of them shall have a vote.
+    /// The brokers' names by ordinal; all of them shall have a copy of the state.
     pub brokers: Vec<String>,
+    /// How many of them shall have a vote: an odd number.
+    pub voters: u16,
     /// Whether it is recorded that the cluster was founded.
     pub is_founded: bool,
+    /// Whether it shall be founded from a backup, by a person, and not anew.
+    pub awaits_backup: bool,
 }
 
 /// A broker that should run, and what it said of itself.
@@ -20,6 +25,9 @@ pub struct ObservedBroker {
     pub name: String,
     /// Its status, or why there is none, in words.
     pub status: Result<BrokerStatus, String>,
+    /// For how long the platform has known it not to be ready; zero when it is, or when that isn't
+    /// known.
+    pub unready_for: SignedDuration,
 }
 
 /// The next act, at most one.
@@ -56,6 +64,24 @@ pub enum Step {
         /// The membership that this was planned on.
         expected_membership_log_index: Option<u64>,
     },
+    /// Take a voter's vote; it goes on following.
+    Demote {
+        /// Who is asked: the leader.
+        leader: String,
+        /// The voter.
+        broker: String,
+        /// Its identity.
+        node_id: NodeId,
+        /// Why: there are more voters than wanted, or it has been away for too long.
+        reason: &'static str,
+        /// The membership that this was planned on.
+        expected_membership_log_index: Option<u64>,
+    },
+    /// Have a broker that is to go move its clients to the others.
+    Drain {
+        /// The broker.
+        broker: String,
+    },
     /// Hand leadership over, so that the leader can be removed.
     TransferLeadership {
         /// Who is asked: the leader.
@@ -83,7 +109,7 @@ pub enum Step {
         /// What is waited for, in words.
         message: String,
     },
-    /// Every wanted broker has its vote and nobody else is a member.
+    /// Every wanted broker is a member, as many as wanted vote, and nobody else is a member.
     Aligned,
     /// Nothing will be done until a person has acted.
     Refuse {
@@ -109,6 +135,12 @@ pub enum WaitReason {
     BrokerUnreachable,
     /// The change would leave no majority of voters alive.
     QuorumAtRisk,
+    /// A broker that is to go still has clients.
+    Draining,
+    /// A broker that is to go has a vote, and nobody can have it yet.
+    NoSuccessor,
+    /// The cluster is to be founded from a backup.
+    BackupAwaited,
 }
 
 impl WaitReason {
@@ -122,6 +154,9 @@ impl WaitReason {
             Self::LearnerCatchingUp => "LearnerCatchingUp",
             Self::BrokerUnreachable => "BrokerUnreachable",
             Self::QuorumAtRisk => "QuorumAtRisk",
+            Self::Draining => "Draining",
+            Self::NoSuccessor => "NoSuccessor",
+            Self::BackupAwaited => "BackupAwaited",
         }
     }
 }
@@ -155,6 +190,8 @@ impl Step {
             Self::RecordFounded => "RecordFounded",
             Self::AddLearner { .. } => "AddLearner",
             Self::Promote { .. } => "Promote",
+            Self::Demote { .. } => "Demote",
+            Self::Drain { .. } => "Drain",
             Self::TransferLeadership { .. } => "TransferLeadership",
             Self::Remove { .. } => "Remove",
             Self::Wait { .. } => "Wait",
@@ -171,6 +208,8 @@ impl Step {
             Self::Bootstrap { .. }
                 | Self::AddLearner { .. }
                 | Self::Promote { .. }
+                | Self::Demote { .. }
+                | Self::Drain { .. }
                 | Self::TransferLeadership { .. }
                 | Self::Remove { .. }
         )

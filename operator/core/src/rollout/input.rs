@@ -4,6 +4,7 @@ use broker_admin_api::{BrokerState, BrokerStatus, Role};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::ValidatedCluster;
+use crate::membership::ObservedBroker;
 
 /// What every broker shall run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,37 @@ pub enum Readiness {
 }
 
 impl Observed {
+    /// What the membership planner is told of it.
+    #[must_use]
+    pub fn for_membership(&self, now: Timestamp) -> ObservedBroker {
+        let readiness = self.instance.as_ref().map(|instance| instance.readiness);
+        ObservedBroker {
+            name: self.name.clone(),
+            status: self.status.clone(),
+            unready_for: match readiness {
+                Some(Readiness::Unready(since)) => now.duration_since(since),
+                Some(Readiness::Ready(_)) | None => SignedDuration::ZERO,
+            },
+        }
+    }
+
+    /// Whether the operator has it move its clients away.
+    pub(super) fn is_drained_by_operator(&self) -> bool {
+        self.status.as_ref().is_ok_and(|status| status.drain.is_by_operator())
+            && self.instance.as_ref().is_some_and(|instance| !instance.is_terminating)
+    }
+
+    /// Whether it moves its clients away, by whomever's wish.
+    pub(super) fn is_draining(&self) -> bool {
+        self.status.as_ref().is_ok_and(|status| status.state == BrokerState::Draining)
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.status
+            .as_ref()
+            .is_ok_and(|status| status.state == BrokerState::Serving && status.ready)
+    }
+
     /// Why it is out of date, if it is.
     pub(super) fn outdated(&self, wanted: &Wanted) -> Option<super::RestartReason> {
         let instance = self.instance.as_ref()?;

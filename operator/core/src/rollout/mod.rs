@@ -10,8 +10,10 @@
 //!   wanted policy, and that for a while.
 //! - Never one without which the voters that are alive would lose their majority.
 //! - The leader last, after it has handed over.
+//! - Its clients are moved to the others before it is restarted, where there are others.
 //! - A broker that was brought up to date and does not become ready stops the roll.
 
+mod drain;
 mod input;
 mod plan;
 mod planner;

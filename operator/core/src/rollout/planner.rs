@@ -22,6 +22,16 @@ pub enum NextStep {
         /// What is waited for, in words.
         message: String,
     },
+    /// Have a broker move its clients to the others: it is the next to be restarted.
+    Drain {
+        /// The broker.
+        broker: String,
+    },
+    /// Let clients in again: the broker is not to be restarted any more.
+    EndDrain {
+        /// The broker.
+        broker: String,
+    },
     /// Hand leadership over: the leader is the next to be restarted.
     TransferLeadership {
         /// The leader.
@@ -69,6 +79,8 @@ pub enum WaitReason {
     QuorumNeedsBroker,
     /// No broker leads.
     NoLeader,
+    /// The next broker still has clients.
+    Draining,
 }
 
 /// Why a roll stops.
@@ -78,8 +90,6 @@ pub enum HaltReason {
     BrokerNotReady,
     /// The platform can't have the wanted version.
     VersionNotAvailable,
-    /// The platform can't change how many brokers there are.
-    ReplicasFixed,
 }
 
 impl RestartReason {
@@ -103,6 +113,7 @@ impl WaitReason {
             Self::MembershipChanging => "MembershipChanging",
             Self::QuorumNeedsBroker => "QuorumNeedsBroker",
             Self::NoLeader => "NoLeader",
+            Self::Draining => "Draining",
         }
     }
 }
@@ -114,7 +125,6 @@ impl HaltReason {
         match self {
             Self::BrokerNotReady => "BrokerNotReady",
             Self::VersionNotAvailable => "VersionNotAvailable",
-            Self::ReplicasFixed => "ReplicasFixed",
         }
     }
 }
@@ -130,6 +140,9 @@ pub fn next_step(
     now: Timestamp,
 ) -> NextStep {
     let roll = Roll { wanted, observed, settings, now };
+    if let Some(step) = roll.end_drain() {
+        return step;
+    }
     if roll.is_over() {
         return NextStep::Done;
     }
@@ -164,7 +177,7 @@ impl<'a> Roll<'a> {
 
     /// The first broker that is not settled, and why.
     pub(super) fn unsettled(&self) -> Option<(&'a Observed, String)> {
-        self.observed.iter().find_map(|broker| {
+        self.observed.iter().filter(|broker| !self.is_making_way(broker)).find_map(|broker| {
             broker.unsettled(self.wanted, self.settings, self.now).map(|what| (broker, what))
         })
     }
@@ -186,7 +199,7 @@ impl<'a> Roll<'a> {
 
     fn is_broken(&self, broker: &Observed) -> bool {
         let Some(instance) = &broker.instance else { return false };
-        if instance.is_terminating {
+        if instance.is_terminating || broker.is_draining() {
             return false;
         }
         match instance.readiness {
@@ -235,7 +248,7 @@ impl<'a> Roll<'a> {
     }
 
     /// A broker that is up to date and did not become ready in time.
-    fn halt(&self) -> Option<NextStep> {
+    pub(super) fn halt(&self) -> Option<NextStep> {
         self.outdated().next()?;
         let broker = self.observed.iter().find(|broker| self.is_stuck(broker))?;
         let instance = broker.instance.as_ref()?;
@@ -256,7 +269,7 @@ impl<'a> Roll<'a> {
     }
 
     fn is_stuck(&self, broker: &Observed) -> bool {
-        if broker.outdated(self.wanted).is_some() {
+        if broker.outdated(self.wanted).is_some() || broker.is_draining() {
             return false;
         }
         broker.instance.as_ref().is_some_and(|instance| match instance.readiness {
@@ -295,16 +308,18 @@ impl<'a> Roll<'a> {
             Some(to) if broker.is_leader() && voters > 1 => {
                 NextStep::TransferLeadership { broker: broker.name.clone(), to }
             }
-            _ => NextStep::Restart { broker: broker.name.clone(), reason },
+            _ => self
+                .move_clients(broker)
+                .unwrap_or_else(|| NextStep::Restart { broker: broker.name.clone(), reason }),
         }
     }
 
-    /// The outdated brokers in the order in which they are taken: the highest ordinal first, the
-    /// leader last.
+    /// The outdated brokers in the order in which they are taken: one that makes way already, then
+    /// the highest ordinal first, the leader last.
     pub(super) fn in_order(&self) -> Vec<(&'a Observed, RestartReason)> {
         let mut outdated: Vec<_> = self.outdated().collect();
         outdated.reverse();
-        outdated.sort_by_key(|(broker, _)| broker.is_leader());
+        outdated.sort_by_key(|(broker, _)| (!broker.is_drained_by_operator(), broker.is_leader()));
         outdated
     }
 

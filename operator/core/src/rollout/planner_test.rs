@@ -192,6 +192,58 @@ fn a_single_broker_is_restarted_without_a_transfer() {
 }
 
 #[test]
+fn clients_are_moved_away_before_their_broker_is_restarted() {
+    let mut roll = Roll::settled(3);
+    roll.cluster.brokers.iter_mut().for_each(|broker| broker.connections = 25);
+    roll.want_version("0.2.0");
+    let step = roll.next_step();
+    assert_eq!(step, NextStep::Drain { broker: "b-2".to_owned() });
+    roll.take(&step);
+    // Far longer than a broker may be unready otherwise.
+    roll.pass(SignedDuration::from_mins(20));
+    let step = roll.next_step();
+    assert_eq!(wait_reason(&step), WaitReason::Draining);
+    assert!(format!("{step:?}").contains("25 clients are still at b-2"), "{step:?}");
+    let taken = roll.run_to_the_end();
+    let expected = ["b-2", "drain b-1", "b-1", "transfer from b-0", "drain b-0", "b-0"];
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn a_drain_ends_when_its_broker_is_not_to_be_restarted_any_more() {
+    let mut roll = Roll::settled(3);
+    roll.cluster.brokers[2].connections = 25;
+    roll.want_version("0.2.0");
+    let step = roll.next_step();
+    roll.take(&step);
+    roll.settings.is_paused = true;
+    let end = NextStep::EndDrain { broker: "b-2".to_owned() };
+    assert_eq!(roll.next_step(), end);
+    roll.settings.is_paused = false;
+    roll.want_version("0.1.0");
+    assert_eq!(roll.next_step(), end);
+    // A roll that has stopped needs nobody to make way.
+    roll.want_version("0.2.0");
+    roll.brokers[1].version = "0.2.0".to_owned();
+    roll.crashes(1, "CrashLoopBackOff");
+    assert_eq!(roll.next_step(), end);
+    roll.becomes_ready(1);
+    roll.brokers[1].version = "0.1.0".to_owned();
+    roll.want_version("0.1.0");
+    roll.take(&end);
+    assert_eq!(wait_reason(&roll.next_step()), WaitReason::BrokerNotSettled);
+    assert_eq!(roll.run_to_the_end(), [""; 0]);
+}
+
+#[test]
+fn a_single_broker_keeps_its_clients_until_it_stops() {
+    let mut roll = Roll::settled(1);
+    roll.cluster.brokers[0].connections = 25;
+    roll.want_version("0.2.0");
+    assert_eq!(restarted(&roll.next_step()), "b-0");
+}
+
+#[test]
 fn nothing_is_restarted_while_the_membership_changes() {
     let mut roll = Roll::settled(3);
     roll.want_version("0.2.0");

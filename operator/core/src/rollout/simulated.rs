@@ -113,6 +113,8 @@ impl Roll {
                     failure: None,
                 };
                 self.cluster.brokers[at].is_up = false;
+                self.cluster.brokers[at].is_draining = false;
+                self.cluster.brokers[at].connections = 0;
                 self.cluster.elect();
                 if had_quorum && self.cluster.voters() > 1 {
                     assert!(self.cluster.has_quorum(), "restarting {broker} broke the quorum");
@@ -122,6 +124,15 @@ impl Roll {
                 let at = self.position(broker);
                 assert_eq!(self.cluster.leader, Some(self.cluster.brokers[at].node_id));
                 self.cluster.leader = Some(*to);
+            }
+            NextStep::Drain { broker } => {
+                let at = self.position(broker);
+                self.cluster.brokers[at].is_draining = true;
+                self.brokers[at].readiness = Readiness::Unready(self.now);
+            }
+            NextStep::EndDrain { broker } => {
+                let at = self.position(broker);
+                self.cluster.brokers[at].is_draining = false;
             }
             NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => {}
         }
@@ -144,14 +155,20 @@ impl Roll {
                 NextStep::TransferLeadership { broker, .. } => {
                     taken.push(format!("transfer from {broker}"));
                 }
+                NextStep::Drain { broker } => taken.push(format!("drain {broker}")),
+                NextStep::EndDrain { broker } => taken.push(format!("end drain {broker}")),
                 NextStep::Wait { .. } => {}
             }
             self.pass(seconds(1));
+            for broker in self.cluster.brokers.iter_mut().filter(|broker| broker.is_draining) {
+                broker.connections = broker.connections.saturating_sub(10);
+            }
             for at in 0..self.brokers.len() {
                 let is_due = match self.brokers[at].readiness {
                     Readiness::Unready(since) => self.now.duration_since(since) >= seconds(3),
                     Readiness::Ready(_) => false,
                 };
+                let is_due = is_due && !self.cluster.brokers[at].is_draining;
                 if is_due && self.brokers[at].failure.is_none() {
                     self.becomes_ready(at);
                 }

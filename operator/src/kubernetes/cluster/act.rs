@@ -72,14 +72,17 @@ fn subject(plan: &Plan) -> Option<&str> {
         Step::Bootstrap { broker, .. }
         | Step::AddLearner { broker, .. }
         | Step::Promote { broker, .. }
+        | Step::Demote { broker, .. }
+        | Step::Drain { broker }
         | Step::Remove { broker, .. }
         | Step::TransferLeadership { leader: broker, .. } => return Some(broker),
         Step::RecordFounded | Step::Wait { .. } | Step::Aligned | Step::Refuse { .. } => {}
     }
     match &plan.rollout {
-        NextStep::TransferLeadership { broker, .. } | NextStep::Restart { broker, .. } => {
-            Some(broker)
-        }
+        NextStep::TransferLeadership { broker, .. }
+        | NextStep::Drain { broker }
+        | NextStep::EndDrain { broker }
+        | NextStep::Restart { broker, .. } => Some(broker),
         NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => None,
     }
 }
@@ -98,8 +101,7 @@ type Outcome = Result<String, String>;
 /// Changes who belongs to the brokers' group.
 async fn change(scope: &Scope, prepared: &Prepared, step: &Step) -> Outcome {
     let at = |broker: &str| at(scope, prepared, broker);
-    let cluster_id = &prepared.cluster.cluster_id;
-    let changed = membership_change::change(&*prepared.admin, at, cluster_id, step).await?;
+    let changed = membership_change::change(&*prepared.admin, at, &prepared.cluster, step).await?;
     Ok(changed.map_or_else(String::new, |changed| note(&changed)))
 }
 
@@ -117,6 +119,13 @@ async fn replace(
         NextStep::TransferLeadership { broker, to } => {
             Some(("TransferLeadership", transfer(scope, prepared, broker, *to).await))
         }
+        NextStep::Drain { broker } => {
+            let rate = prepared.cluster.rollout.clients_moved_per_second;
+            Some(("Drain", drain(scope, prepared, broker, Some(rate)).await))
+        }
+        NextStep::EndDrain { broker } => {
+            Some(("EndDrain", drain(scope, prepared, broker, None).await))
+        }
         NextStep::Restart { broker, reason } => {
             let at = ObjectRef::<Pod>::new(broker).within(&prepared.cluster.namespace);
             let pod = scope.caches.pods.get(&at)?;
@@ -132,6 +141,11 @@ async fn replace(
 async fn transfer(scope: &Scope, prepared: &Prepared, leader: &str, to: NodeId) -> Outcome {
     let at = at(scope, prepared, leader)?;
     membership_change::transfer(&*prepared.admin, &at, to).await.map(|changed| note(&changed))
+}
+
+async fn drain(scope: &Scope, prepared: &Prepared, broker: &str, rate: Option<u32>) -> Outcome {
+    let at = at(scope, prepared, broker)?;
+    membership_change::drain(&*prepared.admin, &at, rate).await.map(|changed| note(&changed))
 }
 
 fn at(scope: &Scope, prepared: &Prepared, broker: &str) -> Result<BrokerEndpoint, String> {

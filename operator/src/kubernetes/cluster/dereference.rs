@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use operator_api::{MqttCluster, MqttClusterStatus};
 use operator_core::cluster::{ClusterFacts, ValidatedCluster};
+use operator_core::membership::brokers_now;
 use operator_core::rollout::Observed;
 
 use super::super::scope::Scope;
@@ -32,9 +33,6 @@ pub(super) fn volume_size(scope: &Scope, cluster: &ValidatedCluster) -> Option<S
 }
 
 /// How many brokers there shall be now.
-///
-/// It grows at once. It shrinks only to above the highest broker that is still a member, and not
-/// at all while no leader says who is one.
 pub(super) fn replicas(
     scope: &Scope,
     cluster: &ValidatedCluster,
@@ -49,18 +47,6 @@ pub(super) fn replicas(
         .and_then(|stateful_set| stateful_set.spec.as_ref()?.replicas)
         .and_then(|replicas| u16::try_from(replicas).ok())
         .unwrap_or(0);
-    if running <= cluster.replicas || !before.founded {
-        return running.max(cluster.replicas);
-    }
-    let leader = brokers
-        .iter()
-        .filter_map(|broker| broker.status.as_ref().ok())
-        .filter(|status| status.raft.role == broker_admin_api::Role::Leader)
-        .max_by_key(|status| status.raft.term);
-    let Some(leader) = leader.filter(|leader| leader.raft.membership_settled) else {
-        return running;
-    };
-    let members = leader.raft.members.iter();
-    let highest = members.filter_map(|member| cluster.names.ordinal(&member.name)).max();
-    highest.map_or(running, |highest| (highest + 1).clamp(cluster.replicas, running))
+    let statuses = brokers.iter().filter_map(|broker| broker.status.as_ref().ok());
+    brokers_now(cluster, running, before.founded, statuses)
 }

@@ -34,15 +34,11 @@ impl Plan {
         let desired = Desired {
             cluster_id: cluster.cluster_id.clone(),
             brokers: (0..cluster.replicas).map(|ordinal| cluster.names.broker(ordinal)).collect(),
+            voters: cluster.voters,
             is_founded: before.founded,
+            awaits_backup: cluster.awaits_backup,
         };
-        let asked: Vec<_> = brokers
-            .iter()
-            .map(|broker| membership::ObservedBroker {
-                name: broker.name.clone(),
-                status: broker.status.clone(),
-            })
-            .collect();
+        let asked: Vec<_> = brokers.iter().map(|broker| broker.for_membership(now)).collect();
         let membership = membership::next_step(&desired, &asked);
         let policy = scope.rights.policy_state(key);
         let template = wanted_template(scope, cluster);

@@ -49,6 +49,8 @@ struct Broker {
     /// Whether this process served when it last answered.
     has_served: bool,
     is_stopping: bool,
+    /// It is not wanted any more.
+    is_leaving: bool,
     crashes: u32,
     retry_at: Option<Instant>,
     failure: Option<String>,
@@ -69,8 +71,21 @@ impl Brokers {
         Self { all: Vec::new(), exits }
     }
 
-    /// Takes in new configurations; brokers that run go on with the ones that they were started with.
+    /// Takes in new configurations; brokers that run go on with the ones that they were started with,
+    /// those that have none any more stop.
     pub(super) fn configure(&mut self, configured: Vec<Configured>) {
+        for broker in &mut self.all {
+            let leaves = configured.iter().all(|next| next.name != broker.configured.name);
+            if std::mem::replace(&mut broker.is_leaving, leaves) == leaves {
+                continue;
+            }
+            // One that is wanted again while it stops is started when it has.
+            broker.is_stopping |= broker.process.is_some();
+            if let Some(process) = broker.process.as_mut().filter(|_| leaves) {
+                process.request_stop();
+            }
+        }
+        self.all.retain(|broker| !broker.is_leaving || broker.process.is_some());
         for next in configured {
             let endpoint = BrokerEndpoint {
                 name: next.name.clone(),
@@ -89,7 +104,7 @@ impl Brokers {
     pub(super) fn start(&mut self, program: &Program<'_>) {
         for broker in &mut self.all {
             let is_due = broker.retry_at.is_none_or(|at| Instant::now() >= at);
-            if broker.process.is_none() && is_due {
+            if broker.process.is_none() && is_due && !broker.is_leaving {
                 broker.start(program, &self.exits);
             }
         }
@@ -103,6 +118,7 @@ impl Brokers {
         if let Some(broker) = found {
             broker.exited(exited, program);
         }
+        self.all.retain(|broker| !broker.is_leaving || broker.process.is_some());
     }
 
     /// Asks all brokers how they are, at once.
@@ -209,6 +225,7 @@ impl Broker {
             status: Err("it was not started yet".to_owned()),
             has_served: false,
             is_stopping: false,
+            is_leaving: false,
             crashes: 0,
             retry_at: None,
             failure: None,
@@ -257,7 +274,10 @@ impl Broker {
     fn exited(&mut self, exited: &Exited, program: &Program<'_>) {
         self.process = None;
         self.status = Err(format!("it {}", exited.how));
-        if std::mem::take(&mut self.is_stopping) {
+        if self.is_leaving {
+            program.console.step(&self.configured.name, "stopped: it is not wanted any more");
+        }
+        if std::mem::take(&mut self.is_stopping) || self.is_leaving {
             self.retry_at = None;
             return;
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use broker_config::{RawDiscovery, RawStaticPeer};
 use operator_core::cluster::ValidatedCluster;
 use operator_core::cluster::configuration::{Placement, render};
+use operator_core::cluster::names::REPLICAS_MAX;
 
 use super::super::manifest::scoped;
 use super::super::ports::{BrokerPorts, PortAllocator};
@@ -57,10 +58,20 @@ pub(super) fn assign_ports(
             });
         }
     }
-    for ordinal in 0..record.replicas {
+    // Every broker knows where all others would be: one that is added needs no restart of them.
+    for ordinal in 0..REPLICAS_MAX {
         let name = cluster.names.broker(ordinal);
         let before = record.ports.remove(&name).unwrap_or_default();
-        let mut assigned = BrokerPorts::default();
+        let keep = |port: u16| Some(port).filter(|port| request.are_running && *port != 0);
+        let peer = match keep(before.peer) {
+            Some(port) => port,
+            None => ports.any(Some(before.peer)).ok_or_else(none)?,
+        };
+        if ordinal >= record.replicas {
+            record.ports.insert(name, BrokerPorts { peer, ..before });
+            continue;
+        }
+        let mut assigned = BrokerPorts { peer, ..BrokerPorts::default() };
         for (at, listener) in cluster.listeners.iter().enumerate() {
             let own = u16::try_from(listener.port).unwrap_or(0);
             let wanted = request.listener_port_base.filter(|_| at == 0).unwrap_or(own);
@@ -71,11 +82,9 @@ pub(super) fn assign_ports(
             };
             assigned.listeners.insert(listener.name.clone(), port);
         }
-        (assigned.peer, assigned.admin) = if request.are_running && before.peer != 0 {
-            (before.peer, before.admin)
-        } else {
-            let peer = ports.any(Some(before.peer)).ok_or_else(none)?;
-            (peer, ports.any(Some(before.admin)).ok_or_else(none)?)
+        assigned.admin = match keep(before.admin) {
+            Some(port) => port,
+            None => ports.any(Some(before.admin)).ok_or_else(none)?,
         };
         record.ports.insert(name, assigned);
     }

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use operator_api::MqttCluster;
 use operator_api::cluster::AuthenticationMethod;
 use operator_core::cluster::{ClusterFacts, Problem, ProblemReason, ValidatedCluster, validate};
-use operator_core::membership::{self, ObservedBroker, Step};
+use operator_core::membership::{self, Step};
 use operator_core::rollout::{self, HaltReason, NextStep, Observed, Settings, Wanted};
 use operator_core::user::credentials::client_listener;
 
@@ -43,6 +43,7 @@ impl ClusterTask {
         self.brokers.observe(&*admin).await;
         let is_enforced = self.rights.note(&self.brokers);
         let found = self.found(&cluster);
+        self.shrink(&cluster, &found);
         let acted = self.act(&admin, &cluster, &found).await;
         self.report(&cluster, &found, is_enforced);
         if acted {
@@ -84,15 +85,36 @@ impl ClusterTask {
             ..ClusterFacts::default()
         };
         let cluster = validate(&manifest, &facts)?;
-        self.configure(&cluster)
+        let replicas = self.brokers_now(&cluster);
+        self.configure(&cluster, replicas)
             .map_err(|message| vec![Problem::new(ProblemReason::InvalidConfiguration, message)])?;
         self.certificates_at = None;
         self.cluster = Some(cluster);
         Ok(())
     }
 
-    /// Ports and configurations.
-    fn configure(&mut self, cluster: &ValidatedCluster) -> Result<(), String> {
+    /// How many brokers shall run now.
+    fn brokers_now(&self, cluster: &ValidatedCluster) -> u16 {
+        let (running, is_founded) = self.record.as_ref().map_or((0, false), |record| {
+            // Nothing runs yet that a cluster which was not founded could lose.
+            (if record.founded { record.replicas } else { 0 }, record.founded)
+        });
+        membership::brokers_now(cluster, running, is_founded, self.brokers.statuses())
+    }
+
+    /// Brokers that are no members any more stop.
+    fn shrink(&mut self, cluster: &ValidatedCluster, found: &Found) {
+        let replicas = self.brokers_now(cluster);
+        if found.observed.len() <= usize::from(replicas) {
+            return;
+        }
+        if let Err(problem) = self.configure(cluster, replicas) {
+            self.say(&format!("brokers that are not wanted go on: {problem}"));
+        }
+    }
+
+    /// Ports and configurations of so many brokers; others stop.
+    fn configure(&mut self, cluster: &ValidatedCluster, replicas: u16) -> Result<(), String> {
         let Some(record) = &mut self.record else { return Ok(()) };
         let platform = &self.platform;
         let request = Request {
@@ -104,6 +126,7 @@ impl ClusterTask {
             are_running: self.brokers.is_any_running(),
         };
         let before = record.clone();
+        record.replicas = replicas;
         assign_ports(&request, record)?;
         let path_exists =
             platform.state.path(format!("clusters/{}/cluster.json", self.scoped_name)).exists();
@@ -216,17 +239,15 @@ impl ClusterTask {
     /// What the brokers report, and what the planners make of it.
     fn found(&self, cluster: &ValidatedCluster) -> Found {
         let observed = self.brokers.observed(&self.platform.version, TEMPLATE);
-        let names: Vec<String> = observed.iter().map(|broker| broker.name.clone()).collect();
-        let asked: Vec<ObservedBroker> = observed
-            .iter()
-            .map(|broker| ObservedBroker {
-                name: broker.name.clone(),
-                status: broker.status.clone(),
-            })
-            .collect();
-        let is_founded = self.record.as_ref().is_some_and(|record| record.founded);
-        let cluster_id = cluster.cluster_id.clone();
-        let desired = membership::Desired { cluster_id, brokers: names, is_founded };
+        let now = now();
+        let asked: Vec<_> = observed.iter().map(|broker| broker.for_membership(now)).collect();
+        let desired = membership::Desired {
+            cluster_id: cluster.cluster_id.clone(),
+            brokers: (0..cluster.replicas).map(|ordinal| cluster.names.broker(ordinal)).collect(),
+            voters: cluster.voters,
+            is_founded: self.record.as_ref().is_some_and(|record| record.founded),
+            awaits_backup: cluster.awaits_backup,
+        };
         let membership = membership::next_step(&desired, &asked);
         let wanted = Wanted {
             version: self.platform.version.clone(),
@@ -234,7 +255,8 @@ impl ClusterTask {
             policy_revision: self.rights.revision().map(|revision| revision.to_string()),
             is_membership_aligned: membership == Step::Aligned,
         };
-        let (rollout, plan) = self.roll(cluster, &wanted, &observed);
+        let count = usize::from(cluster.replicas).min(observed.len());
+        let (rollout, plan) = self.roll(cluster, &wanted, &observed[..count]);
         Found { observed, wanted, membership, rollout, plan }
     }
 
@@ -247,15 +269,7 @@ impl ClusterTask {
         let settings = Settings::of(cluster);
         let halt =
             |reason, message: String| NextStep::Halt { broker: String::new(), reason, message };
-        let replicas = self.record.as_ref().map_or(cluster.replicas, |record| record.replicas);
         let available = &self.platform.version;
-        if cluster.replicas != replicas {
-            let message = format!(
-                "laptop mode can't change how many brokers a cluster has: set spec.replicas to {replicas}, or begin anew \
-                 with another --state"
-            );
-            return (halt(HaltReason::ReplicasFixed, message), Vec::new());
-        }
         let plan = rollout::plan(wanted, observed, &settings, now());
         if cluster.version != *available {
             let message = format!(
@@ -276,7 +290,7 @@ impl ClusterTask {
         if found.membership.is_act() {
             let step = &found.membership;
             let at = |name: &str| self.endpoint(name);
-            match membership_change::change(admin, at, &cluster.cluster_id, step).await {
+            match membership_change::change(admin, at, cluster, step).await {
                 Ok(Some(Changed { broker, what })) => {
                     self.platform.console.step(&broker, &what);
                     if matches!(step, Step::Remove { .. }) {
@@ -294,14 +308,12 @@ impl ClusterTask {
             return false;
         }
         match &found.rollout {
-            NextStep::TransferLeadership { broker, to } => {
-                let handed = match self.endpoint(broker) {
-                    Ok(at) => membership_change::transfer(admin, &at, *to).await,
-                    Err(problem) => Err(problem),
-                };
-                match handed {
+            NextStep::TransferLeadership { broker, .. }
+            | NextStep::Drain { broker }
+            | NextStep::EndDrain { broker } => {
+                match self.prepare_restart(admin, cluster, broker, &found.rollout).await {
                     Ok(changed) => self.platform.console.step(&changed.broker, &changed.what),
-                    Err(problem) => tracing::warn!(broker, problem, "no transfer"),
+                    Err(problem) => tracing::warn!(broker, problem, "no transfer or drain"),
                 }
                 false
             }
@@ -314,6 +326,24 @@ impl ClusterTask {
                 true
             }
             NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => false,
+        }
+    }
+
+    async fn prepare_restart(
+        &self,
+        admin: &HttpsAdmin,
+        cluster: &ValidatedCluster,
+        broker: &str,
+        step: &NextStep,
+    ) -> Result<Changed, String> {
+        let at = self.endpoint(broker)?;
+        let rate = cluster.rollout.clients_moved_per_second;
+        match step {
+            NextStep::TransferLeadership { to, .. } => {
+                membership_change::transfer(admin, &at, *to).await
+            }
+            NextStep::Drain { .. } => membership_change::drain(admin, &at, Some(rate)).await,
+            _ => membership_change::drain(admin, &at, None).await,
         }
     }
 

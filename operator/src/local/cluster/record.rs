@@ -18,7 +18,7 @@ pub(crate) struct ClusterRecord {
     pub(crate) cluster_id: String,
     /// Whether the brokers' group was founded.
     pub(crate) founded: bool,
-    /// How many brokers it was made with.
+    /// How many brokers run, or would if the program did.
     pub(crate) replicas: u16,
     /// By broker.
     #[serde(default)]

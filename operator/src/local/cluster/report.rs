@@ -159,7 +159,8 @@ impl ClusterTask {
         if self.edits.is_empty() || !is_enforced || !self.told.was_ever_ready {
             return;
         }
-        let is_rolling = !matches!(found.rollout, NextStep::Done | NextStep::Halt { .. });
+        let is_rolling = !matches!(found.rollout, NextStep::Done | NextStep::Halt { .. })
+            || found.membership != Step::Aligned;
         let is_halted = matches!(found.rollout, NextStep::Halt { .. });
         let (of_cluster, of_rights): (Vec<Edit>, Vec<Edit>) = std::mem::take(&mut self.edits)
             .into_iter()

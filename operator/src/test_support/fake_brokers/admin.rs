@@ -1,8 +1,8 @@
 //! What brokers in memory answer.
 
 use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, BrokerStatus, DrainRequest, DrainStatus, ErrorBody,
-    MembershipChanged, PolicyChangeApplied, PromoteRequest, Reason, RemoveRequest,
+    AddLearnerRequest, BootstrapRequest, BrokerStatus, DemoteRequest, DrainRequest, DrainStatus,
+    ErrorBody, MembershipChanged, PolicyChangeApplied, PromoteRequest, Reason, RemoveRequest,
     TransferAccepted, TransferRequest,
 };
 use broker_policy::{BucketIndex, BucketKeys, PolicyChange, PolicyDigests};
@@ -99,6 +99,15 @@ impl BrokerAdmin for FakeBrokers {
         })
     }
 
+    fn demote<'a>(
+        &'a self,
+        broker: &'a BrokerEndpoint,
+        request: &'a DemoteRequest,
+    ) -> Answer<'a, MembershipChanged> {
+        let log = format!("learner {}", self.lock().name_of(request.node_id));
+        self.change_members(broker, log, |state| state.set_member(request.node_id, false))
+    }
+
     fn remove<'a>(
         &'a self,
         broker: &'a BrokerEndpoint,
@@ -130,10 +139,19 @@ impl BrokerAdmin for FakeBrokers {
         request: &'a DrainRequest,
     ) -> Answer<'a, DrainStatus> {
         self.answer(broker, |state| {
-            if let Some(found) = state.brokers.get_mut(&broker.name) {
-                found.is_draining = request.enabled;
-            }
-            Ok(DrainStatus { draining: request.enabled, connections: 0 })
+            let Some(found) = state.brokers.get_mut(&broker.name) else {
+                return Err(ErrorBody::new(Reason::NotFound, "no such broker"));
+            };
+            found.drain = DrainStatus {
+                draining: request.enabled,
+                connections: found.connections,
+                requested_by: request.requested_by.clone(),
+                ..DrainStatus::default()
+            };
+            let drain = found.drain.clone();
+            let what = if request.enabled { "drain" } else { "end drain" };
+            state.changes.push(format!("{what} {}", broker.name));
+            Ok(drain)
         })
     }
 }

@@ -6,7 +6,7 @@ mod state;
 
 use std::sync::{Mutex, MutexGuard};
 
-use broker_admin_api::{ErrorBody, Member, MembershipChanged, NodeId, Reason};
+use broker_admin_api::{DrainStatus, ErrorBody, Member, MembershipChanged, NodeId, Reason};
 use broker_policy::RecordSet;
 
 use self::state::{Broker, State};
@@ -30,7 +30,8 @@ impl FakeBrokers {
             lag: 0,
             lag_after_change: 0,
             enforced: RecordSet::default(),
-            is_draining: false,
+            connections: 0,
+            drain: DrainStatus::default(),
         };
         let brokers =
             names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), broker(at))).collect();
@@ -89,6 +90,10 @@ impl FakeBrokers {
         if let Some(broker) = state.brokers.get_mut(name) {
             broker.is_up = is_up;
             broker.applied = policy;
+            if !is_up {
+                broker.connections = 0;
+                broker.drain = DrainStatus::default();
+            }
         }
         state.elect();
     }
@@ -105,10 +110,28 @@ impl FakeBrokers {
         state.elect();
     }
 
-    /// Lets a broker run another version.
+    /// So many clients are connected to a broker, until they are moved or it is restarted.
+    pub fn set_connections(&self, name: &str, connections: u64) {
+        if let Some(broker) = self.lock().brokers.get_mut(name) {
+            broker.connections = connections;
+        }
+    }
+
+    /// Founds the cluster from a backup, as a person does.
+    pub fn restore(&self, name: &str) {
+        let mut state = self.lock();
+        if let Some(node_id) = state.brokers.get(name).map(|broker| broker.node_id) {
+            state.set_member(node_id, true);
+            state.membership();
+        }
+    }
+
+    /// Starts a broker anew, in a version.
     pub fn set_version(&self, name: &str, version: &str) {
         if let Some(broker) = self.lock().brokers.get_mut(name) {
             version.clone_into(&mut broker.version);
+            broker.connections = 0;
+            broker.drain = DrainStatus::default();
         }
     }
 

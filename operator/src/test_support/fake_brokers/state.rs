@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use broker_admin_api::{
-    BrokerState, BrokerStatus, CertificateStatus, Member, MembershipChanged, NodeId, PeerLink,
-    PolicyCounts, PolicyStatus, RaftStatus, Role,
+    BrokerState, BrokerStatus, CertificateStatus, DrainStatus, Member, MembershipChanged, NodeId,
+    PeerLink, PolicyCounts, PolicyStatus, RaftStatus, Role,
 };
 use broker_policy::RecordSet;
 
@@ -30,7 +30,8 @@ pub(super) struct Broker {
     pub(super) lag: usize,
     pub(super) lag_after_change: usize,
     pub(super) enforced: RecordSet,
-    pub(super) is_draining: bool,
+    pub(super) connections: u64,
+    pub(super) drain: DrainStatus,
 }
 
 impl State {
@@ -88,7 +89,7 @@ impl State {
         let is_leader = self.leader == Some(broker.node_id);
         let state = match own {
             None => BrokerState::Uninitialised,
-            Some(_) if broker.is_draining => BrokerState::Draining,
+            Some(_) if broker.drain.draining => BrokerState::Draining,
             Some(_) if self.leader.is_some() => BrokerState::Serving,
             Some(_) => BrokerState::Joining,
         };
@@ -108,6 +109,7 @@ impl State {
             cluster_id: self.cluster_id.clone(),
             version: broker.version.clone(),
             feature_level: 1,
+            cluster_feature_level: 1,
             state,
             ready: state == BrokerState::Serving,
             ready_message: String::new(),
@@ -117,8 +119,9 @@ impl State {
                 applied_revision: broker.applied.revision().to_string(),
                 counts: PolicyCounts::default(),
             },
-            connections: 0,
+            connections: broker.connections,
             sessions: 0,
+            drain: broker.drain.clone(),
             config_digest: String::new(),
             certificates: CertificateStatus::default(),
             peers: self.links(name),

@@ -120,11 +120,15 @@ impl<S> NodeClaims<S> {
     }
 
     pub(super) fn give_up_request(&mut self, now: Millis, client_id: &ClientId) {
+        let is_alone = self.is_alone();
         let Some(entry) = self.entries.get_mut(client_id) else { return };
         let due = |pending: &mut Box<Pending<S>>| match pending.phase {
             Phase::Asked { deadline, .. } => deadline <= now,
             Phase::Taking(_) => false,
         };
+        if is_alone && entry.pending.as_mut().is_some_and(due) {
+            return self.grant_alone(now, client_id);
+        }
         let Some(pending) = entry.pending.take_if(due) else { return };
         self.forget_if_empty(client_id);
         self.answer(pending.place, client_id.clone(), ClaimAnswer::Unavailable);

@@ -1,6 +1,7 @@
 //! A node's registry of Client Identifiers: who holds them here, who waits for them. Pure.
 
 mod action;
+mod alone;
 mod entry;
 mod grant;
 mod let_go;
@@ -8,6 +9,7 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::alone::Alone;
 use self::entry::{Entry, Extraction, Pending, Phase, Whom};
 use super::message::{FromArbiter, RequestId, ToArbiter, ToPeer};
 use super::{Claim, GRANT_MILLIS_MAX};
@@ -30,6 +32,7 @@ pub struct NodeClaims<S> {
     deadlines: VecDeque<(Millis, ClientId)>,
     taking_deadlines: VecDeque<(Millis, ClientId, Claim)>,
     actions: Vec<NodeAction<S>>,
+    alone: Alone,
 }
 
 impl<S> NodeClaims<S> {
@@ -49,6 +52,7 @@ impl<S> NodeClaims<S> {
             deadlines: VecDeque::new(),
             taking_deadlines: VecDeque::new(),
             actions: Vec::new(),
+            alone: Alone::default(),
         }
     }
 
@@ -83,7 +87,9 @@ impl<S> NodeClaims<S> {
 
     /// A connection claims an identifier. An earlier one that still waits for it is superseded.
     pub fn claim(&mut self, now: Millis, place: Place, client_id: &ClientId, clean_start: bool) {
-        if self.leader.is_none() && now.since(self.leaderless_since) >= GRANT_MILLIS_MAX {
+        let is_leaderless =
+            self.leader.is_none() && now.since(self.leaderless_since) >= GRANT_MILLIS_MAX;
+        if is_leaderless && !self.is_alone() {
             self.answer(place, client_id.clone(), ClaimAnswer::Unavailable);
             return;
         }
@@ -100,6 +106,9 @@ impl<S> NodeClaims<S> {
         let phase = Phase::Asked { request, deadline };
         entry.pending =
             Some(Box::new(Pending { place, clean_start, phase, fence: Claim::default() }));
+        if is_leaderless {
+            return self.grant_alone(now, client_id);
+        }
         self.skip_deadlines();
         self.deadlines.push_back((deadline, client_id.clone()));
         self.send_request(request, client_id.clone());

@@ -14,6 +14,7 @@ impl<S> NodeClaims<S> {
         else {
             return;
         };
+        self.tell_let_go();
         let requests_below = RequestId(self.next_request);
         let mut held: Vec<Holding> = Vec::new();
         let mut asked: Vec<(RequestId, ClientId)> = Vec::new();

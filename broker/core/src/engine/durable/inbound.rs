@@ -18,6 +18,9 @@ use crate::shard::{
 };
 use crate::types::{ConnectionId, Millis, PacketId, QoS};
 
+/// Every shard.
+pub(in crate::engine) const ALL_SHARDS: u16 = u16::MAX;
+
 /// What a publisher waits for.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Published {
@@ -26,6 +29,8 @@ pub(in crate::engine) struct Published {
     pub(in crate::engine) packet_id: Option<PacketId>,
     /// Whether the state is to retain it, should it be proposed.
     pub(in crate::engine) is_retained: bool,
+    /// Whether somebody waits for what becomes of it.
+    pub(in crate::engine) is_awaited: bool,
 }
 
 impl Engine {
@@ -82,7 +87,11 @@ impl Engine {
         });
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
-        let (wait, is_retained) = (Wait::Ack(proposal), published.is_retained);
+        let wait = match published.is_awaited {
+            true => Wait::Ack(proposal),
+            false => Wait::Nothing,
+        };
+        let is_retained = published.is_retained;
         self.push_publish(&message, publisher, (shards, left), is_retained, wait);
         (Some(proposal), is_full)
     }
@@ -179,6 +188,12 @@ impl Engine {
         if let Some(durable) = &mut self.durable {
             durable.left = left;
         }
+    }
+
+    /// Whether this node would know of durable sessions that want a message.
+    pub(in crate::engine) fn knows_durable(&self, now: Millis, qos: QoS) -> bool {
+        qos == QoS::AtMostOnce
+            || self.durable.as_ref().is_none_or(|durable| durable.store.counts_at(now))
     }
 
     /// Whether durable sessions have subscribed to what a message is about.

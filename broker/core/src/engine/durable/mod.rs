@@ -14,7 +14,7 @@ mod subscribe;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) use inbound::Published;
+pub(super) use inbound::{ALL_SHARDS, Published};
 pub(crate) use outbound::DurableView;
 pub(super) use settle::Wait;
 

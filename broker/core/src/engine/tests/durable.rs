@@ -56,6 +56,39 @@ fn qos_0_and_sessions_that_end_with_their_connection_never_reach_the_log() {
 }
 
 #[test]
+fn a_copy_of_the_state_that_may_be_old_leaves_it_to_the_state_who_wants_a_message() {
+    let mut rig = Rig::durable();
+    let mut other = rig.peer(2);
+    let publisher = rig.client("p");
+    rig.store().count_no_longer();
+    rig.answers.sessions = false;
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    assert!(rig.received(publisher).is_empty());
+    let subscriber = other.connect(returning("s"));
+    other.subscribe(subscriber, "t", AtLeastOnce);
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert_eq!(rig.received(publisher), ["PUBACK #1"]);
+    assert_eq!(rig.store().totals().messages, 1);
+}
+
+#[test]
+fn a_copy_that_is_confirmed_counts_until_its_time_is_over() {
+    let mut rig = Rig::durable();
+    let publisher = rig.client("p");
+    rig.store().count_no_longer();
+    rig.store().count_until(rig.now.plus(800));
+    rig.answers.sessions = false;
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+    assert!(!rig.has_held());
+    assert_eq!(rig.received(publisher).len(), 1);
+    rig.wait(800);
+    rig.send(publisher, &publish_packet("t", AtLeastOnce, 2, "y"));
+    assert!(rig.has_held());
+    assert!(rig.received(publisher).is_empty());
+}
+
+#[test]
 fn what_is_not_committed_is_not_acknowledged() {
     for (outcome, qos, expected) in [
         (SessionsOutcome::Unknown, AtLeastOnce, vec!["PUBACK #1 0x83"]),

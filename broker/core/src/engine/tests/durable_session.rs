@@ -94,6 +94,23 @@ fn a_clean_start_discards_the_durable_session() {
 }
 
 #[test]
+fn a_connection_that_is_closed_for_a_newer_claim_leaves_the_durable_session_to_it() {
+    let mut rig = Rig::durable();
+    let first = rig.connect(returning("s"));
+    rig.subscribe(first, "t", AtLeastOnce);
+    // So a node is told that it could not be reached when the newer claim was granted.
+    let left = rig.engine.take_over(rig.now, &ClientId::new("s"), true);
+    rig.settle();
+    assert!(left.is_none() && rig.is_closed(first));
+    let second = rig.connect_returning("s");
+    assert_eq!(rig.received(second), ["CONNACK 0x00 present"]);
+    // A newer connection that wants nothing of the session says so itself.
+    let third = rig.connect(Connect { clean_start: true, ..returning("s") });
+    rig.send(third, &unsubscribe(1, "t"));
+    assert_eq!(rig.received(third), ["UNSUBACK #1 0x11"]);
+}
+
+#[test]
 fn a_newer_connection_takes_the_session_over() {
     let mut rig = Rig::durable();
     let first = rig.connect(returning("s"));

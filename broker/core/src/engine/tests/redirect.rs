@@ -49,3 +49,20 @@ fn other_ends_name_no_server() {
     rig.send(a, &Packet::Auth(Auth::default()));
     assert_eq!(rig.received(a), ["DISCONNECT 0x82"]);
 }
+
+#[test]
+fn a_drain_may_name_another_server_than_the_configuration() {
+    let mut rig = elsewhere(false);
+    let (a, b) = (rig.client("a"), rig.client("b"));
+    rig.engine.set_drain_reference(Some("c.example:8883".into()));
+    assert_eq!(rig.engine.drain_some(rig.now, 1), 1);
+    rig.settle();
+    rig.engine.set_drain_reference(None);
+    assert_eq!(rig.engine.drain_some(rig.now, 1), 1);
+    rig.settle();
+    let mut told = [rig.received(a), rig.received(b)].concat();
+    told.sort();
+    let expected =
+        ["DISCONNECT 0x9c server=b.example:8883", "DISCONNECT 0x9c server=c.example:8883"];
+    assert_eq!(told, expected);
+}

@@ -1,18 +1,46 @@
-//! Reads durable sessions as versions before this one wrote them: all messages in front of the
-//! sessions, `[u64 messages]`, then per message `[u32 length][message]`. Pure.
+//! Durable sessions as they stand at the first feature level, and stood before there were levels: all
+//! messages in front of the sessions, `[u64 messages]`, then per message `[u32 length][message]`. Pure.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use serde::de::DeserializeOwned;
 
 use super::SessionsSnapshot;
-use super::form::record_of;
+use super::form::{form_of, record_of};
+use super::write::Places;
 use crate::router::Message;
 use crate::shard::delayed::Delayed;
-use crate::stored::StoredMessage;
+use crate::shard::record::Entry;
+use crate::stored::{Sink, StoredMessage};
 
 impl SessionsSnapshot {
+    /// Writes the sessions for members that may know no other layout.
+    pub(crate) fn write_earlier(&self, sink: &mut Sink<'_>) -> io::Result<()> {
+        sink.put_part(&self.control)?;
+        let queues = || self.records.iter().flat_map(|record| &record.queue);
+        let messages = || queues().filter_map(|entry| entry.message.as_ref());
+        // Numbered anew each time, and always alike.
+        let mut all = Places::default();
+        let count = messages().filter(|message| all.of(message).1).count();
+        sink.put(&(count as u64).to_le_bytes())?;
+        all = Places::default();
+        for message in messages() {
+            if all.of(message).1 {
+                sink.put_part(&*message.load().map_err(io::Error::other)?)?;
+            }
+        }
+        all = Places::default();
+        sink.put(&(self.records.len() as u64).to_le_bytes())?;
+        for record in &self.records {
+            let place = |entry: &Entry| entry.message.as_ref().map(|message| all.of(message).0);
+            let places: Vec<Option<u32>> = record.queue.iter().map(place).collect();
+            sink.put_part(&form_of(record, &places))?;
+        }
+        self.write_delayed(sink)
+    }
+
     /// Reads the sessions, and leaves what is behind them. The first versions had no delayed
     /// messages.
     pub(crate) fn decode_earlier(bytes: &mut Bytes, has_delayed: bool) -> Option<Self> {
@@ -55,46 +83,15 @@ fn take<T: DeserializeOwned>(bytes: &mut Bytes) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BufMut;
-    use serde::Serialize;
+    use bytes::Bytes;
 
-    use super::super::form::form_of;
     use crate::shard::testing::{Machine, session};
     use crate::shard::{SessionStore, SessionsSnapshot};
+    use crate::stored::Sink;
     use crate::types::QoS;
 
-    fn put<T: Serialize>(value: &T, out: &mut Vec<u8>) {
-        let bytes = postcard::to_stdvec(value).unwrap();
-        out.put_u32_le(bytes.len() as u32);
-        out.put_slice(&bytes);
-    }
-
-    /// As version 3 wrote it.
-    fn earlier(snapshot: &SessionsSnapshot) -> Vec<u8> {
-        let mut out = Vec::new();
-        put(&snapshot.control, &mut out);
-        let queues = snapshot.records.iter().flat_map(|record| &record.queue);
-        let mut messages = Vec::new();
-        for message in queues.filter_map(|entry| entry.message.clone()) {
-            if !messages.contains(&message) {
-                messages.push(message);
-            }
-        }
-        out.put_u64_le(messages.len() as u64);
-        messages.iter().for_each(|message| put(&*message.load().unwrap(), &mut out));
-        out.put_u64_le(snapshot.records.len() as u64);
-        for record in &snapshot.records {
-            let place = |message| messages.iter().position(|m| m == message).map(|p| p as u32);
-            let places = record.queue.iter().map(|entry| entry.message.as_ref().and_then(place));
-            put(&form_of(record, &places.collect::<Vec<_>>()), &mut out);
-        }
-        out.put_u64_le(snapshot.delayed.last());
-        out.put_u64_le(0);
-        out
-    }
-
     #[test]
-    fn sessions_that_the_version_before_wrote_are_read() {
+    fn sessions_go_through_the_layout_of_the_first_level_from_wherever_their_messages_are() {
         let mut machine = Machine::new();
         for client in ["a", "b"] {
             let attachment = machine.attach(client);
@@ -103,7 +100,18 @@ mod tests {
         for payload in ["one", "two"] {
             machine.publish("t/x", payload, QoS::ExactlyOnce);
         }
-        let mut bytes = earlier(&machine.store.snapshot()).into();
+        machine.restore();
+        let mut bytes = Vec::new();
+        machine.store.snapshot().write_earlier(&mut Sink::new(&mut bytes)).unwrap();
+        // As before there were levels: the number of messages and the first one, behind the control
+        // part.
+        let behind = 4 + u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+        assert_eq!(bytes[behind..behind + 8], 2u64.to_le_bytes());
+        let first = crate::shard::testing::message("t/x", "one", QoS::ExactlyOnce);
+        let first = postcard::to_stdvec(&first).unwrap();
+        assert_eq!(bytes[behind + 12..behind + 12 + first.len()], first);
+
+        let mut bytes = Bytes::from(bytes);
         let read = SessionsSnapshot::decode_earlier(&mut bytes, true).unwrap();
         assert!(bytes.is_empty());
         assert_eq!(read.in_memory.len(), 2);

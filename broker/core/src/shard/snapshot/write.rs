@@ -9,14 +9,14 @@ use crate::stored::{Sink, StoredMessage};
 
 /// Places of messages that may stand in more than one queue.
 #[derive(Default)]
-struct Places {
+pub(super) struct Places {
     shared: HashMap<usize, u32>,
     next: u32,
 }
 
 impl Places {
     /// The message's place, and whether it is a new one.
-    fn of(&mut self, message: &StoredMessage) -> (u32, bool) {
+    pub(super) fn of(&mut self, message: &StoredMessage) -> (u32, bool) {
         let next = self.next;
         // Most messages stand in one queue: those are not looked up.
         let place = match message.is_shared() {
@@ -51,6 +51,10 @@ impl SessionsSnapshot {
             }
             sink.put_part(&form_of(record, &places))?;
         }
+        self.write_delayed(sink)
+    }
+
+    pub(super) fn write_delayed(&self, sink: &mut Sink<'_>) -> io::Result<()> {
         let held = self.delayed.iter();
         sink.put(&self.delayed.last().to_le_bytes())?;
         sink.put(&(held.len() as u64).to_le_bytes())?;

@@ -19,6 +19,12 @@ pub(in crate::cluster::meta) struct LogIdForm {
     index: u64,
 }
 
+impl LogIdForm {
+    pub(in crate::cluster::meta) const fn new(term: u64, index: u64) -> Self {
+        Self { term, index }
+    }
+}
+
 impl Layout for LogId {
     type Form = LogIdForm;
 
@@ -37,6 +43,13 @@ pub(in crate::cluster::meta) struct VoteForm {
     term: u64,
     node: u64,
     is_committed: bool,
+}
+
+impl VoteForm {
+    /// The vote of those who follow an elected leader.
+    pub(in crate::cluster::meta) const fn committed(term: u64, node: u64) -> Self {
+        Self { term, node, is_committed: true }
+    }
 }
 
 impl Layout for Vote {

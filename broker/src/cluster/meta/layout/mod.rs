@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(super) use log::{SnapshotMetaForm, VoteForm};
+pub(super) use log::{LogIdForm, SnapshotMetaForm, VoteForm};
 
 /// Version of every form here.
 const VERSION: u8 = 1;

@@ -1,0 +1,220 @@
+//! How old this node's copy of the state may be.
+//!
+//! A message that no durable session wants is acknowledged without the log. That is right only where
+//! the copy would show whoever has subscribed. So SUBACK waits until each member has applied the
+//! Subscription, or for [`APPLIED_TIMEOUT`]; and a copy counts for [`VIEW_MILLIS_MAX`], which is
+//! less, from a moment as of which the leader has confirmed it. A node that is cut off has no such
+//! copy by the time at which the SUBACK leaves without it, and proposes all messages.
+//!
+//! The leader knows whom it has confirmed a copy to. A member that it has not, for that time, is not
+//! waited for: a broker that has gone holds no SUBACK up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use broker_core::shard::SessionStore;
+use broker_core::types::{Millis, NodeId};
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::ReadPolicy;
+use openraft::{AsyncRuntime, Instant};
+use serde::{Deserialize, Serialize};
+
+use super::layout::{decode_form, encode_form};
+use super::network::kind;
+use super::proposals::InstantOf;
+use super::sessions::Applied;
+use super::type_config::Raft;
+use crate::cluster::connection::Replier;
+use crate::cluster::environment::{Environment, PeerLinks, WallClock, spawn};
+use crate::sync::lock;
+
+/// Longest wait for a member to apply what is committed. One that is silent for longer counts as
+/// gone, as for the interest.
+const APPLIED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a copy counts from the moment as of which it is confirmed, in milliseconds.
+const VIEW_MILLIS_MAX: u64 = 800;
+
+/// Between two questions to the leader. Several may be lost before a copy counts no more.
+const ASK_PAUSE: Duration = Duration::from_millis(150);
+
+/// Longest wait for the leader's answer.
+const ASK_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// The leader's answer: a copy with this entry is as of the question, less the time since a quorum
+/// acknowledged the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Confirmation {
+    log_index: u64,
+    silent_millis: u32,
+}
+
+/// To whom this node has confirmed a copy while it leads.
+#[derive(Debug)]
+struct Confirmed<E: Environment> {
+    term: u64,
+    /// When it first knew that it leads in this term: an earlier leader has confirmed what it may.
+    since: InstantOf<E>,
+    nodes: BTreeMap<NodeId, InstantOf<E>>,
+}
+
+/// Copies of the state and how old they are. A clone is the same.
+#[derive(Debug, Clone)]
+pub(super) struct Views<E: Environment> {
+    raft: Raft<E>,
+    links: E::Links,
+    applied: Arc<Applied>,
+    confirmed: Arc<Mutex<Option<Confirmed<E>>>>,
+}
+
+impl<E: Environment> Views<E> {
+    pub(super) fn new(raft: Raft<E>, links: E::Links, applied: Arc<Applied>) -> Self {
+        Self { raft, links, applied, confirmed: Arc::default() }
+    }
+
+    /// Keeps the store's time up to date for as long as consensus runs.
+    pub(super) async fn follow(self, clock: E::Clock, sessions: Arc<SessionStore>) {
+        loop {
+            E::Runtime::sleep(ASK_PAUSE).await;
+            if self.raft.metrics().borrow_watched().running_state.is_err() {
+                return;
+            }
+            let asked = clock.now();
+            let Some(confirmation) = self.ask().await else { continue };
+            let reached = self.applied.reached(confirmation.log_index);
+            let time = Duration::from_millis(VIEW_MILLIS_MAX);
+            if E::Runtime::timeout(time, reached).await.is_ok() {
+                let as_of = asked.0.saturating_sub(u64::from(confirmation.silent_millis));
+                sessions.count_until(Millis(as_of + VIEW_MILLIS_MAX));
+            }
+        }
+    }
+
+    async fn ask(&self) -> Option<Confirmation> {
+        let leader = self.raft.server_metrics().borrow_watched().current_leader.map(NodeId)?;
+        if leader == self.links.node_id() {
+            return self.confirm(leader).await;
+        }
+        let answer = self.links.request(leader, kind::CONFIRM, &[]);
+        let answer = E::Runtime::timeout(ASK_TIMEOUT, answer).await.ok()?.ok()?;
+        decode_form("confirmation", &answer).ok()
+    }
+
+    /// The leader: what a node must have applied for its copy to be as of now. `None` where this
+    /// node does not lead for sure, or the other is no member.
+    async fn confirm(&self, node: NodeId) -> Option<Confirmation> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await.ok()?;
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let membership = &metrics.membership_config;
+        membership.get_node(&node.0)?;
+        // A quorum of one needs no messages, so nothing refreshes its time.
+        let this = metrics.id;
+        let silent = match membership.voter_ids().all(|voter| voter == this) {
+            true => Duration::ZERO,
+            false => metrics.last_quorum_acked?.elapsed(),
+        };
+        self.with_confirmed(metrics.current_term, |confirmed| {
+            confirmed.nodes.insert(node, InstantOf::<E>::now());
+        });
+        let silent_millis = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
+        Some(Confirmation { log_index: linearizer.read_log_id().index(), silent_millis })
+    }
+
+    /// Answers [`kind::CONFIRM`].
+    pub(super) fn answer_confirm(&self, from: NodeId, replier: Replier) {
+        let views = self.clone();
+        spawn::<E>(async move {
+            match views.confirm(from).await.map(|confirmation| encode_form(&confirmation)) {
+                Some(Ok(body)) => replier.reply(&body),
+                Some(Err(error)) => replier.fail(&error.to_string()),
+                None => replier.fail("this broker does not lead the cluster"),
+            }
+        });
+    }
+
+    /// Answers [`kind::APPLIED_BY`]: the index and the node, eight bytes each.
+    pub(super) fn answer_applied_by(&self, body: &[u8], replier: Replier) {
+        let Some((log_index, node)) = body.split_at_checked(8) else {
+            return replier.fail("an index has eight bytes: run the same version");
+        };
+        let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes);
+        let (Ok(log_index), Ok(node)) = (number(log_index), number(node)) else {
+            return replier.fail("an index and a node have eight bytes each: run the same version");
+        };
+        let views = self.clone();
+        spawn::<E>(async move {
+            match views.outlast(NodeId(node), log_index).await {
+                Some(()) => replier.reply(&[]),
+                None => replier.fail("this broker does not lead the cluster"),
+            }
+        });
+    }
+
+    fn with_confirmed<T>(&self, term: u64, act: impl FnOnce(&mut Confirmed<E>) -> T) -> T {
+        let mut confirmed = lock(&self.confirmed);
+        confirmed.take_if(|confirmed| confirmed.term != term);
+        let new = || Confirmed { term, since: InstantOf::<E>::now(), nodes: BTreeMap::new() };
+        act(confirmed.get_or_insert_with(new))
+    }
+
+    /// The leader: waits until the node has applied the entry, or has no copy that counts. `None`
+    /// where this node does not lead.
+    async fn outlast(&self, node: NodeId, log_index: u64) -> Option<()> {
+        let term = self.raft.is_leader().then(|| self.raft.metrics().borrow_watched().current_term);
+        let last = self.with_confirmed(term?, |confirmed| {
+            confirmed.nodes.get(&node).copied().unwrap_or(confirmed.since)
+        });
+        let left = APPLIED_TIMEOUT.saturating_sub(last.elapsed());
+        let until = InstantOf::<E>::now() + left;
+        if !left.is_zero() && !self.has_applied(node, log_index, until).await {
+            E::Runtime::sleep_until(until).await;
+        }
+        Some(())
+    }
+
+    /// Waits for a linked node to apply an entry; false when it can't say so in time.
+    async fn has_applied(&self, node: NodeId, log_index: u64, until: InstantOf<E>) -> bool {
+        let asked = self.links.request(node, kind::APPLIED, &log_index.to_le_bytes());
+        matches!(E::Runtime::timeout_at(until, asked).await, Ok(Ok(_)))
+    }
+
+    /// Waits until every other node has applied an entry, or has no copy that counts.
+    pub(super) async fn applied_by_others(&self, log_index: u64) {
+        let until = InstantOf::<E>::now() + APPLIED_TIMEOUT;
+        let mut nodes = self.links.live();
+        {
+            let metrics = self.raft.metrics().borrow_watched().clone();
+            let members = metrics.membership_config.nodes();
+            nodes.extend(members.map(|(node, _)| NodeId(*node)));
+        }
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.retain(|node| *node != self.links.node_id());
+        let all = nodes.into_iter().map(|node| self.applied_by(node, log_index, until));
+        futures::future::join_all(all).await;
+    }
+
+    async fn applied_by(&self, node: NodeId, log_index: u64, until: InstantOf<E>) {
+        if self.has_applied(node, log_index, until).await {
+            return;
+        }
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let leader = metrics.current_leader.map(NodeId);
+        let is_over = match leader {
+            Some(leader) if leader == self.links.node_id() => {
+                self.outlast(node, log_index).await.is_some()
+            }
+            Some(leader) if leader != node => {
+                let body = [log_index.to_le_bytes(), node.0.to_le_bytes()].concat();
+                let asked = self.links.request(leader, kind::APPLIED_BY, &body);
+                matches!(E::Runtime::timeout_at(until, asked).await, Ok(Ok(_)))
+            }
+            _ => false,
+        };
+        if !is_over {
+            tracing::debug!(node_id = %node, log_index, "peer is behind, or gone");
+            E::Runtime::sleep_until(until).await;
+        }
+    }
+}

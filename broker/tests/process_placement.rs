@@ -1,0 +1,176 @@
+//! Three voters over three to seven brokers: the others have a copy of all state, and a vote moves
+//! to one of them while messages are acknowledged.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use broker_admin_api::{
+    BrokerState, BrokerStatus, DemoteRequest, NodeId, PromoteRequest, Role as Part,
+    TransferRequest, path,
+};
+
+use support::broker::Broker;
+use support::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
+use support::eventually;
+
+/// Brokers, and clients that publish to each other through them.
+struct World {
+    brokers: Vec<Broker>,
+    stop: Arc<AtomicBool>,
+    stop_subscriber: Arc<AtomicBool>,
+    subscriber: Subscriber,
+    publishers: [Publisher; 2],
+    counts: [Arc<AtomicU64>; 2],
+}
+
+impl World {
+    fn start(size: usize) -> Self {
+        let brokers = Broker::cluster_with_voters(size, 3);
+        let (stop_subscriber, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        // Each at another broker first, the last ones among them, which have no vote.
+        let role = |client_id, first: usize, stop: &Arc<AtomicBool>| {
+            let place = |at: usize| brokers[(first + at) % size].process.listener("plain");
+            let places = Places::new(Mutex::new((0..size).map(place).collect()));
+            Role { client_id, username: Some("pump"), places, stop: Arc::clone(stop) }
+        };
+        let subscriber =
+            Subscriber::start(role("subscriber", size - 1, &stop_subscriber), "load/#");
+        let publishers = [
+            Publisher::start(role("one", 0, &stop), "load/1", 1),
+            Publisher::start(role("two", size - 1, &stop), "load/2", 2),
+        ];
+        let counts = publishers.each_ref().map(|publisher| Arc::clone(&publisher.acknowledged));
+        Self { brokers, stop, stop_subscriber, subscriber, publishers, counts }
+    }
+
+    /// Waits until messages of both kinds are acknowledged that are published from now on.
+    fn flows(&self) {
+        let before = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        eventually("messages are acknowledged", || {
+            let flows = |(count, before): (&Arc<AtomicU64>, &u64)| {
+                count.load(Ordering::Relaxed) > before + 100
+            };
+            self.counts.iter().zip(&before).all(flows).then_some(())
+        });
+    }
+
+    fn leader(&self) -> BrokerStatus {
+        eventually("one broker leads", || {
+            let statuses = self.brokers.iter().map(Broker::status);
+            statuses.filter(|status| status.raft.role == Part::Leader).max_by_key(|s| s.raft.term)
+        })
+    }
+
+    /// Has whoever leads take a step.
+    fn step(&self, path: &str, body: &impl serde::Serialize) {
+        let body = serde_json::to_string(body).unwrap();
+        eventually(&format!("{path} {body}"), || {
+            let leader = self.leader().name;
+            let leader = self.brokers.iter().find(|broker| broker.status().name == leader)?;
+            (leader.call("POST", path, &body).0 == 200).then_some(())
+        });
+        self.flows();
+    }
+
+    fn promote(&self, ordinal: usize) {
+        let (node_id, expected_membership_log_index) = (self.node_id(ordinal), None);
+        self.step(path::VOTERS, &PromoteRequest { node_id, expected_membership_log_index });
+    }
+
+    fn demote(&self, ordinal: usize) {
+        let (node_id, expected_membership_log_index) = (self.node_id(ordinal), None);
+        self.step(path::DEMOTE, &DemoteRequest { node_id, expected_membership_log_index });
+    }
+
+    fn node_id(&self, ordinal: usize) -> NodeId {
+        self.brokers[ordinal].status().node_id
+    }
+
+    fn voters(&self) -> Vec<String> {
+        let members = self.leader().raft.members;
+        let mut voters: Vec<String> =
+            members.into_iter().filter(|member| member.voter).map(|member| member.name).collect();
+        voters.sort();
+        voters
+    }
+
+    fn kill(&mut self, ordinal: usize) {
+        let mut killed = self.brokers.remove(ordinal);
+        killed.process.signal("KILL");
+        killed.process.wait();
+        self.flows();
+    }
+
+    /// All that was acknowledged has come, in order, and what was of QoS 2 once.
+    fn finish(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let last = self.publishers.map(Publisher::finish);
+        until_received(&self.subscriber.received, "load/1", last[0]);
+        until_received(&self.subscriber.received, "load/2", last[1]);
+        self.stop_subscriber.store(true, Ordering::Relaxed);
+        let received = self.subscriber.finish();
+        check_complete(&received["load/1"], last[0]);
+        check_complete(&received["load/2"], last[1]);
+        assert_eq!(received["load/2"].len() as u64, last[1], "QoS 2: once each");
+    }
+}
+
+/// The vote of the second broker goes to the last, the leader's as well; then one voter is killed
+/// that the others could not do without if a moved vote did not count.
+fn votes_move(size: usize) {
+    let mut world = World::start(size);
+    world.flows();
+    assert_eq!(world.voters(), ["fleet-0", "fleet-1", "fleet-2"]);
+    for broker in &world.brokers {
+        assert_eq!(broker.status().state, BrokerState::Serving, "with a vote or without");
+    }
+    let last = size - 1;
+    world.promote(last);
+    world.demote(1);
+    let part = world.brokers[1].status().raft.role;
+    assert_eq!(part, Part::Learner, "it follows on");
+    let to = Some(world.node_id(last));
+    world.step(path::TRANSFER, &TransferRequest { to });
+    eventually("the last broker leads", || {
+        (world.brokers[last].status().raft.role == Part::Leader).then_some(())
+    });
+    if size > 4 {
+        world.promote(3);
+        world.demote(0);
+        assert_eq!(world.voters(), ["fleet-2", "fleet-3", &*format!("fleet-{last}")]);
+    }
+    world.kill(2);
+    world.finish();
+}
+
+#[test]
+fn a_vote_moves_between_four_brokers_while_messages_are_acknowledged() {
+    votes_move(4);
+}
+
+#[test]
+fn votes_move_between_five_brokers_while_messages_are_acknowledged() {
+    votes_move(5);
+}
+
+#[test]
+fn votes_move_between_seven_brokers_while_messages_are_acknowledged() {
+    votes_move(7);
+}
+
+#[test]
+fn a_vote_leaves_one_of_three_brokers_and_comes_back_while_messages_are_acknowledged() {
+    let mut world = World::start(3);
+    world.flows();
+    let leader = world.leader().name;
+    let other = world.brokers.iter().rposition(|broker| broker.status().name != leader).unwrap();
+    world.demote(other);
+    assert_eq!(world.voters().len(), 2);
+    world.promote(other);
+    assert_eq!(world.voters().len(), 3);
+    world.kill((other + 1) % 3);
+    world.finish();
+}
