@@ -20,6 +20,7 @@ fn target(broker: &Broker, version: Version) -> Target {
 fn settings(broker: &Broker, topology: Topology, connections: (usize, usize)) -> load::Settings {
     load::Settings {
         target: target(broker, Version::V311),
+        spread: None,
         pids: vec![std::process::id()],
         topology,
         plan: Plan::new(topology, connections.0, connections.1).unwrap(),

@@ -117,7 +117,10 @@ impl RecoveredGroup {
                     return true;
                 }
                 self.drop_from(record.index);
-                if self.next_index().is_some_and(|next| next != record.index) {
+                let is_next = self.next_index().is_none_or(|next| next == record.index);
+                // Segments in front of this one are gone, by a purge whose record is still to come.
+                let is_first = self.entries.is_empty() && self.next_index() < Some(record.index);
+                if !is_next && !is_first {
                     return false;
                 }
                 self.bytes += record.payload.len();
@@ -130,6 +133,12 @@ impl RecoveredGroup {
             }
         }
         true
+    }
+
+    /// Whether entries are missing between the last purged one and the first.
+    fn has_gap(&self) -> bool {
+        let first = self.entries.front().map(|(index, _)| *index);
+        self.purged.as_ref().is_some_and(|(purged, _)| first > Some(purged + 1))
     }
 
     fn drop_from(&mut self, first: u64) {
@@ -172,6 +181,11 @@ pub(super) fn recover(directory: &Path) -> Result<Recovery, LogError> {
             return Err(LogError::Missing { path });
         }
         read_segment(&mut recovery, directory, sequence, is_last)?;
+    }
+    if recovery.groups.values().any(RecoveredGroup::has_gap)
+        && let Some(first) = sequences.first()
+    {
+        return Err(LogError::Damaged { path: segment_path(directory, *first), offset: 0 });
     }
     Ok(recovery)
 }

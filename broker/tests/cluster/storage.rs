@@ -300,3 +300,36 @@ async fn entries_are_read_where_they_lie_until_they_are_purged() {
     assert!(directory.path().join("spare").exists(), "the next segment is ready");
     writer.close();
 }
+
+#[tokio::test]
+async fn a_log_that_was_purged_again_and_again_is_read_from_the_first_segment_that_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, _, _) = open(directory.path());
+    let large = |index: u64| {
+        let payload = Bytes::from(vec![index as u8; 1 << 20]);
+        Record { group: GROUP, kind: RecordKind::Entry, index, payload }
+    };
+    for index in 1..=40 {
+        writer.append_durably(vec![large(index)]).await.unwrap();
+        if index == 12 || index == 38 {
+            writer.append_durably(vec![purge(index - 9)]).await.unwrap();
+        }
+    }
+    writer.close();
+    let (writer, group, _) = open(directory.path());
+    assert_eq!(indices(&group), (30..=40).collect::<Vec<_>>());
+    assert_eq!(group.purged.as_ref().map(|(index, _)| *index), Some(29));
+    writer.close();
+    // Its purge lost, the same log has a hole.
+    let last = segments(directory.path()).into_iter().filter(|path| path.extension().is_some());
+    let last = last.max().unwrap();
+    let mut content = fs::read(&last).unwrap();
+    let is_start = |at: &usize| content[*at..].starts_with(b"DREC");
+    let starts: Vec<usize> = (0..content.len()).step_by(8).filter(is_start).collect();
+    let kind = |at: usize| content[at + 21];
+    let purged = starts.iter().find(|at| kind(**at) == RecordKind::Purge as u8 && **at > 1 << 20);
+    content[*purged.unwrap()..].fill(0);
+    fs::write(&last, content).unwrap();
+    let error = refusal(directory.path());
+    assert!(matches!(error, LogError::Damaged { offset: 0, .. }), "{error}");
+}
