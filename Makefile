@@ -47,7 +47,7 @@ fuzz: ## every fuzz target for a minute (SECONDS=600), two at a time
 e2e: ## the tests on kind: images, chart, upgrade under traffic, node loss
 	./e2e/kind.sh
 
-bench: build ## the figures: CPU per message beside Mosquitto, edit to enforced, operator memory
+bench: build ## the figures: CPU per message beside Mosquitto, a cluster's costs and failover, edit to enforced
 	./e2e/bench.sh
 
 bench-micro: ## decode, encode, match, rights, without sockets (ARGS='-- decode' selects)

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "reports go to standard output")]
 
 pub mod brokers;
+pub mod cluster;
 pub mod compare;
 pub mod connection;
 pub mod idle;

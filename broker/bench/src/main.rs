@@ -22,6 +22,7 @@ enum Command {
     Subscribe(mqtt_bench::subscribe::SubscribeArgs),
     Interest(mqtt_bench::interest::InterestArgs),
     Compare(mqtt_bench::compare::CompareArgs),
+    Cluster(mqtt_bench::cluster::ClusterArgs),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Subscribe(args) => mqtt_bench::subscribe::main(&args),
         Command::Interest(args) => mqtt_bench::interest::main(&args),
         Command::Compare(args) => mqtt_bench::compare::main(&args),
+        Command::Cluster(args) => mqtt_bench::cluster::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

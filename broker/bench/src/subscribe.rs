@@ -133,7 +133,8 @@ fn load_settings(settings: &Settings) -> load::Settings {
     load::Settings {
         is_durable: false,
         target: settings.target.clone(),
-        pid: settings.pid,
+        spread: None,
+        pids: settings.pid.into_iter().collect(),
         topology: Topology::Pairs,
         plan: Plan { groups: 10, publishers: 1, subscribers: 1 },
         qos: 0,

@@ -75,6 +75,12 @@ fn connect_asks_for_a_session_that_outlives_the_connection() {
         assert_eq!(connect.version, expected);
         assert_eq!(connect.properties.session_expiry_seconds, seconds);
         assert_eq!(connect.clean_start, version == Version::V5);
+        let mut bytes = Vec::new();
+        let keeping = SessionKeeping::Resumed { seconds: 3600 };
+        wire::connect(version, "bench-1", None, (0, keeping), &mut bytes);
+        let Packet::Connect(connect) = read(&bytes, None) else { panic!("{bytes:?}") };
+        assert_eq!(connect.properties.session_expiry_seconds, seconds);
+        assert!(!connect.clean_start, "the session goes on");
     }
 }
 

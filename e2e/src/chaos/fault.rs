@@ -106,9 +106,12 @@ pub(super) fn plan(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Round> {
     let mut random = Random::new(seed, 1);
     let (mut rounds, mut planned) = (Vec::new(), 0);
     while planned < count && !kinds.is_empty() {
-        let mut faults = vec![draw(&mut random, kinds)];
-        if planned + 1 < count && random.once_in(4) {
-            faults.push(second(&mut random, kinds, faults[0]));
+        let first = draw(&mut random, kinds);
+        let mut faults = vec![first];
+        // Where all brokers are dead nothing else can go wrong.
+        if planned + 1 < count && random.once_in(4) && first.kind != Kind::KillAll {
+            let second = second(&mut random, kinds, first);
+            faults.extend(Some(second).filter(|second| second.kind != Kind::KillAll));
         }
         planned += faults.len();
         rounds.push(Round {
@@ -171,6 +174,7 @@ mod tests {
         for round in plan(3, 300, Kind::value_variants()) {
             if let [one, other] = round.faults.as_slice() {
                 assert_ne!(one.node, other.node);
+                assert!(one.kind != Kind::KillAll && other.kind != Kind::KillAll);
             }
             for fault in round.faults {
                 assert_ne!(fault.node, fault.pair());

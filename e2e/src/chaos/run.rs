@@ -15,7 +15,9 @@ use super::injector::{Ground, Injector};
 use super::network::PREFIX;
 
 /// How long brokers may take to be ready when no fault is there.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Time without a fault at the start.
+const CALM: Duration = Duration::from_secs(1);
 /// How long it may take, after the last fault, until all is answered and has arrived.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// Time after the last fault in which clients with several connections are still looked at.
@@ -108,7 +110,7 @@ fn in_folder(
     let mut run = Run { injector, shared: Arc::clone(&shared), interrupted, started, fault: 0 };
     let clients = Clients::start(&shared, seed)?;
     println!("{:7.1} s  all brokers serve, all clients are there", run.seconds());
-    let done = run.rounds(&rounds).and_then(|()| run.heal());
+    let done = run.wait(CALM).and_then(|()| run.rounds(&rounds)).and_then(|()| run.heal());
     drop(clients);
     run.panics();
     shared.history.flush()?;

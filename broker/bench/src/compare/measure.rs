@@ -83,7 +83,8 @@ fn cost(report: &load::Report) -> f64 {
 fn settings(row: &LoadRow, broker: &Broker, effort: &Effort) -> Result<load::Settings> {
     Ok(load::Settings {
         target: if row.is_tls { broker.tls.clone() } else { broker.plain.clone() },
-        pid: Some(broker.pid),
+        spread: None,
+        pids: vec![broker.pid],
         topology: row.topology,
         plan: row.plan()?,
         qos: row.qos,

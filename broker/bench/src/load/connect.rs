@@ -44,7 +44,8 @@ fn client_id(n: usize) -> String {
 /// Ends the session that a subscriber of a durable load has left.
 pub(super) async fn discard(settings: &Settings, place: Place, scratch: Scratch) -> Result<()> {
     let lasting = (0, SessionKeeping::Clean);
-    settings.target.connect(place.n, &client_id(place.n), lasting, &scratch).await?;
+    let target = settings.target_of(place.group, true);
+    target.connect(place.n, &client_id(place.n), lasting, &scratch).await?;
     Ok(())
 }
 
@@ -64,8 +65,8 @@ pub(super) async fn open(settings: &Settings, place: Place, scratch: Scratch) ->
         _ => SessionKeeping::Clean,
     };
     let client_id = client_id(n);
-    let (mut connection, accepted) =
-        settings.target.connect(n, &client_id, (0, keeping), &scratch).await?;
+    let target = settings.target_of(group, publisher.is_none());
+    let (mut connection, accepted) = target.connect(n, &client_id, (0, keeping), &scratch).await?;
     let topic = format!("{}/load/{group}", settings.topic);
     let version = settings.target.version;
     if publisher.is_none() {

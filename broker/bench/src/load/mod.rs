@@ -114,7 +114,8 @@ impl LoadArgs {
         ensure!(self.rate.is_none_or(|rate| rate > 0.0), "--rate must be above 0");
         Ok(Settings {
             target: self.target.target()?,
-            pid: self.target.pid,
+            spread: None,
+            pids: self.target.pid.into_iter().collect(),
             topology: self.topology,
             plan,
             qos: self.qos,
@@ -134,13 +135,24 @@ fn duration(seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| anyhow!("{seconds} seconds: {error}"))
 }
 
+/// The brokers of a cluster: groups are dealt to them in turn.
+#[derive(Clone)]
+pub struct Spread {
+    /// Where the publishers of a group connect; not empty.
+    pub publishers: Vec<Target>,
+    /// Where its subscribers do; not empty.
+    pub subscribers: Vec<Target>,
+}
+
 /// What to run.
 #[derive(Clone)]
 pub struct Settings {
     /// The broker.
     pub target: Target,
-    /// Its process id, when it runs on this machine.
-    pub pid: Option<u32>,
+    /// Several brokers in its place.
+    pub spread: Option<Spread>,
+    /// The brokers' process ids, when they run on this machine.
+    pub pids: Vec<u32>,
     /// The name of the plan.
     pub topology: Topology,
     /// Who publishes to whom.
@@ -166,6 +178,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The broker of a group's publishers, or of its subscribers.
+    fn target_of(&self, group: usize, is_subscriber: bool) -> &Target {
+        let Some(spread) = &self.spread else { return &self.target };
+        let targets = if is_subscriber { &spread.subscribers } else { &spread.publishers };
+        targets.get(group % targets.len().max(1)).unwrap_or(&self.target)
+    }
+
     /// Messages on their way per publisher.
     #[must_use]
     pub fn window_size(&self) -> u32 {
@@ -249,19 +268,22 @@ fn measure(
     threads: &[JoinHandle<Result<Tally>>],
 ) -> Result<Measured> {
     wait(settings.warm_up, threads);
-    let of_broker = || settings.pid.map(usage).transpose();
+    let of_brokers = || settings.pids.iter().map(|pid| usage(*pid)).collect::<Result<Vec<_>>>();
     let own = || usage(std::process::id());
-    let (broker, generator) = (of_broker()?, own()?);
+    let (brokers, generator) = (of_brokers()?, own()?);
     let (began, delivered) = (Instant::now(), shared.delivered());
     shared.enter(Phase::Measure);
     wait(settings.length, threads);
     let (delivered, elapsed) = (shared.delivered() - delivered, began.elapsed());
-    let (broker_after, generator_after) = (of_broker()?, own()?);
+    let (brokers_after, generator_after) = (of_brokers()?, own()?);
+    let used = brokers.iter().zip(&brokers_after).map(|(a, b)| b.cpu.saturating_sub(a.cpu));
+    let is_known = !brokers.is_empty();
     Ok(Measured {
         seconds: elapsed.as_secs_f64(),
         delivered,
-        broker_cpu: broker.zip(broker_after).map(|(a, b)| b.cpu.saturating_sub(a.cpu)),
-        broker_resident_bytes: broker_after.map(|after| after.resident_bytes),
+        broker_cpu: is_known.then(|| used.sum()),
+        broker_resident_bytes: is_known
+            .then(|| brokers_after.iter().map(|after| after.resident_bytes).sum()),
         generator_cpu: generator_after.cpu.saturating_sub(generator.cpu),
     })
 }
