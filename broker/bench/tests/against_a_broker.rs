@@ -20,7 +20,8 @@ fn target(broker: &Broker, version: Version) -> Target {
 fn settings(broker: &Broker, topology: Topology, connections: (usize, usize)) -> load::Settings {
     load::Settings {
         target: target(broker, Version::V311),
-        pid: Some(std::process::id()),
+        pids: vec![std::process::id()],
+        spread: None,
         topology,
         plan: Plan::new(topology, connections.0, connections.1).unwrap(),
         qos: 0,
