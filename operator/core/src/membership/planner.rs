@@ -18,11 +18,6 @@ pub fn next_step(desired: &Desired, observed: &[ObservedBroker]) -> Step {
     }
     let has_members = view.statuses().any(|status| !status.raft.members.is_empty());
     match (desired.is_founded, has_members) {
-        (false, false) if desired.awaits_backup => wait(
-            WaitReason::BackupAwaited,
-            "spec.foundedFrom is Backup: restore one into the first broker, or set it to New"
-                .to_owned(),
-        ),
         (false, false) => view.found(),
         (false, true) => Step::RecordFounded,
         (true, _) => match view.leader() {

@@ -107,6 +107,15 @@ fn a_single_broker_that_lost_its_disk_is_refused() {
 }
 
 #[test]
+fn empty_brokers_that_are_not_wanted_do_not_hide_that_the_data_is_gone() {
+    let mut cluster = SimulatedCluster::formed(1);
+    cluster.add_broker();
+    cluster.lose_disk(0);
+    let next = next_step(&scaled(&cluster, 1), &cluster.observe());
+    assert_eq!(refuse_reason(&next), RefuseReason::QuorumLost);
+}
+
+#[test]
 fn a_lost_disk_leaves_under_its_old_identity_and_joins_under_a_new_one() {
     let mut cluster = SimulatedCluster::formed(3);
     let old = cluster.brokers[1].node_id;
@@ -333,6 +342,10 @@ fn a_broker_that_is_to_go_moves_its_clients_first() {
 fn a_cluster_that_awaits_a_backup_is_not_founded_anew() {
     let mut cluster = SimulatedCluster::new(3);
     let wanted = Desired { awaits_backup: true, ..desired(&cluster, false) };
+    cluster.brokers[0].is_up = false;
+    let starting = next_step(&wanted, &cluster.observe());
+    assert_eq!(wait_reason(&starting), WaitReason::BrokersStarting);
+    cluster.brokers[0].is_up = true;
     let next = next_step(&wanted, &cluster.observe());
     assert_eq!(wait_reason(&next), WaitReason::BackupAwaited);
     // Somebody has restored one into it.
