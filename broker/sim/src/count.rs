@@ -24,6 +24,7 @@ pub enum Count {
     StartedAgain,
     StartedEmpty,
     ConsensusStopped,
+    WorkersStalled,
     Elections,
     SnapshotsSent,
     FramesHeld,
@@ -47,7 +48,7 @@ pub enum Count {
 
 impl Count {
     /// All, in the order in which they are printed.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Killed,
         Self::AllKilled,
         Self::DiskLost,
@@ -65,6 +66,7 @@ impl Count {
         Self::StartedAgain,
         Self::StartedEmpty,
         Self::ConsensusStopped,
+        Self::WorkersStalled,
         Self::Elections,
         Self::SnapshotsSent,
         Self::FramesHeld,
@@ -107,6 +109,7 @@ impl Count {
             Self::StartedAgain => "starts with what was synced",
             Self::StartedEmpty => "starts with an empty disk, the first ones aside",
             Self::ConsensusStopped => "processes ended by their disk",
+            Self::WorkersStalled => "workers held up",
             Self::Elections => "elections won",
             Self::SnapshotsSent => "parts of snapshots sent",
             Self::FramesHeld => "frames held up by a partition",

@@ -94,6 +94,7 @@ pub(crate) fn start_publishers(cluster: &Cluster, random: &mut Random, numbers: 
             ],
             window: 8,
             pause: 250,
+            leaves_percent: 0,
         })
         .collect();
     for plan in &mut plans {
@@ -111,12 +112,20 @@ pub(crate) fn start_publishers(cluster: &Cluster, random: &mut Random, numbers: 
         // The next value is sent when the one before is known to be there, or known to be lost.
         window: 1,
         pause: 400,
+        leaves_percent: 0,
+    });
+    plans.push(PublisherPlan {
+        client: Arc::from("fickle"),
+        topics: vec![topic("t/fickle".to_owned(), QoS::ExactlyOnce, false)],
+        window: 4,
+        pause: 300,
+        leaves_percent: 15,
     });
     let denied = topic(format!("{DENIED_PREFIX}x"), QoS::AtLeastOnce, false);
     let revoked = topic(format!("{REVOKED_PREFIX}x"), QoS::AtLeastOnce, false);
     for (client, topic) in [(INTRUDER, denied), (REVOKED, revoked)] {
         let (client, topics) = (Client::from(client), vec![topic]);
-        plans.push(PublisherPlan { client, topics, window: 2, pause: 500 });
+        plans.push(PublisherPlan { client, topics, window: 2, pause: 500, leaves_percent: 0 });
     }
     for plan in plans {
         let random = Random::new(random.number(), &plan.client);

@@ -20,6 +20,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(12);
 /// Packet Identifiers that a client takes in turn: few, so that they are used again.
 const PACKET_IDS: u16 = 40;
 
+/// Longest time away of a client that leaves, in milliseconds.
+const AWAY_MILLIS_MAX: u64 = 4_000;
+
 /// A topic of one publisher.
 #[derive(Debug, Clone)]
 pub(crate) struct Topic {
@@ -37,6 +40,9 @@ pub(crate) struct PublisherPlan {
     pub(crate) window: usize,
     /// Milliseconds between two messages, at most.
     pub(crate) pause: u64,
+    /// In so many of a hundred cases it leaves as soon as it has sent a message, and comes again
+    /// after a while.
+    pub(crate) leaves_percent: u64,
 }
 
 /// A message under way.
@@ -121,6 +127,10 @@ impl Publisher {
                     }
                     if !self.cluster.is_ending() && self.under_way.len() < self.plan.window {
                         self.publish_next(&mut connection);
+                        if self.random.percent(self.plan.leaves_percent) {
+                            drop(connection);
+                            return sleep(self.random.millis(0, AWAY_MILLIS_MAX)).await;
+                        }
                     }
                 }
             }

@@ -29,6 +29,12 @@ const DRAINED_AT_ONCE: usize = 4;
 /// Between two such times.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 
+/// In one of so many passes a worker is held up, as by a long list or a busy machine.
+const STALL_PASSES: u64 = 300;
+
+/// For how long, at most.
+const STALL_MILLIS_MAX: u64 = 500;
+
 /// Longest sleep of a worker that has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -112,6 +118,17 @@ impl Worker {
         let life = self.parts.life.clone();
         while !life.is_over() {
             self.end_pass();
+            if self.parts.random.below(STALL_PASSES) == 0 {
+                self.parts.history.count(Count::WorkersStalled);
+                sleep(self.parts.random.millis(20, STALL_MILLIS_MAX)).await;
+            }
+            // A message of a client that came while the hub's waits may have its turn first.
+            if self.parts.random.percent(50)
+                && let Ok(message) = self.parts.clients.try_recv()
+            {
+                self.take_client(message);
+                continue;
+            }
             let due = self.due();
             tokio::select! {
                 biased;
