@@ -339,6 +339,30 @@ async fn a_leader_that_no_quorum_follows_grants_nothing() {
     }
     lock(&pair.node(A).core).set_leadership(leadership, true);
     pair.carry();
+    // B has asked before; A, which leads, asks itself once it may.
+    pair.granted(B, 0);
+    let Some(ToWorker::TakeOver { reply, .. }) = pair.received(B, 0) else {
+        panic!("the older connection is not told")
+    };
+    reply.send(None).unwrap();
+    tokio::task::yield_now().await;
+    pair.carry();
+    pair.granted(A, 0);
+}
+
+#[tokio::test]
+async fn what_a_new_leader_is_asked_before_a_quorum_follows_it_is_granted_once_one_does() {
+    let mut pair = Pair::new();
+    for (node, leader) in [(A, None), (B, Some(B))] {
+        let leadership = Leadership { term: 2, leader };
+        lock(&pair.node(node).core).set_leadership(leadership, false);
+    }
+    let leadership = Leadership { term: 2, leader: Some(B) };
+    lock(&pair.node(A).core).set_leadership(leadership, false);
+    pair.claim(A, 0, 1);
+    assert!(pair.received(A, 0).is_none());
+    lock(&pair.node(B).core).set_leadership(leadership, true);
+    pair.carry();
     pair.granted(A, 0);
 }
 

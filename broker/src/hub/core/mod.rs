@@ -2,8 +2,9 @@
 //! once, under one lock, by the one thread that all of the cluster side runs on.
 
 mod forward;
+mod leadership;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 
 use broker_core::claim::{
@@ -37,6 +38,8 @@ pub(super) struct Core<E: Environment = Process> {
     claims: NodeClaims<Session>,
     /// While this node leads.
     arbiter: Option<Arbiter>,
+    /// Requests to the arbiter that have come while no quorum was known to follow it.
+    waiting_requests: VecDeque<(NodeId, ToArbiter)>,
     interest: InterestExchange,
     pub(super) enforcement: Enforcement,
     leadership: Leadership,
@@ -79,6 +82,7 @@ impl<E: Environment> Core<E> {
                 outboxes: parts.workers.iter().map(Outbox::new).collect(),
                 claims: NodeClaims::new(now, parts.this, RequestId(first)),
                 arbiter: None,
+                waiting_requests: VecDeque::new(),
                 interest: InterestExchange::new(workers, WORKERS_MAX as u8, first)
                     .with_sticky_groups(parts.is_sticky),
                 enforcement: Enforcement::new(parts.workers.len()),
@@ -216,25 +220,6 @@ impl<E: Environment> Core<E> {
         self.carry_out(now);
     }
 
-    /// Who leads has changed, or whether this node may act as the leader that it is.
-    pub(super) fn set_leadership(&mut self, leadership: Leadership, is_quorum_fresh: bool) {
-        if self.leadership == leadership && self.is_quorum_fresh == is_quorum_fresh {
-            return;
-        }
-        let now = self.clock.now();
-        self.leadership = leadership;
-        self.is_quorum_fresh = is_quorum_fresh;
-        let term = leadership.term;
-        if leadership.leader != Some(self.this) {
-            self.arbiter = None;
-        } else if self.arbiter.as_ref().is_none_or(|arbiter| arbiter.term() != term) {
-            let live = self.linked.iter().copied().chain([self.this]);
-            self.arbiter = Some(Arbiter::new(now, term, live));
-        }
-        self.leader_changed(now);
-        self.carry_out(now);
-    }
-
     /// Whether clients are let in without the cluster's word.
     pub(super) fn set_alone(&mut self, is_alone: bool) {
         self.claims.set_alone(is_alone);
@@ -301,24 +286,6 @@ impl<E: Environment> Core<E> {
         let arbiter = self.arbiter.as_ref().and_then(Arbiter::next_timeout);
         let timeouts = [self.claims.next_timeout(), arbiter, self.interest.next_timeout()];
         timeouts.into_iter().flatten().min()
-    }
-
-    /// The leader that claims are asked of: one that is reachable, and this node only while a
-    /// quorum acknowledges it.
-    fn leader_changed(&mut self, now: Millis) {
-        let Leadership { term, leader } = self.leadership;
-        let usable = |leader: &NodeId| {
-            if *leader == self.this { self.is_quorum_fresh } else { self.linked.contains(leader) }
-        };
-        self.claims.leader_changed(now, leader.filter(usable).map(|leader| (leader, term)));
-    }
-
-    fn handle_to_arbiter(&mut self, now: Millis, from: NodeId, message: ToArbiter) {
-        let Some(arbiter) = &mut self.arbiter else { return };
-        // A leader that a quorum no longer follows may have been replaced: it grants nothing.
-        if self.is_quorum_fresh || !matches!(message, ToArbiter::Request { .. }) {
-            arbiter.handle(now, from, message);
-        }
     }
 
     /// Does what the state machines ask for, until none asks for anything more.
