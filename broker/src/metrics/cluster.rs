@@ -9,8 +9,16 @@ use crate::cluster::meta::MetaRole;
 
 impl Metrics {
     pub(super) fn cluster(&self, page: &mut Page) -> Written {
+        self.raft(page)?;
+        self.peers(page)?;
+        self.log(page)?;
+        self.durable_sessions(page)?;
+        self.storage(page)?;
+        self.policy(page)
+    }
+
+    fn raft(&self, page: &mut Page) -> Written {
         let meta = self.0.meta.status();
-        let links = self.0.links.status();
         let is = |role: MetaRole| u64::from(meta.role == role);
         page.family(
             Kind::Gauge,
@@ -43,7 +51,11 @@ impl Metrics {
         let applied = index(meta.last_applied_index);
         page.single(Kind::Gauge, "raft_applied_index", "Last entry applied here.", applied)?;
         let has_leader = u64::from(meta.leader.is_some());
-        page.single(Kind::Gauge, "raft_has_leader", "1 while a leader is known.", has_leader)?;
+        page.single(Kind::Gauge, "raft_has_leader", "1 while a leader is known.", has_leader)
+    }
+
+    fn peers(&self, page: &mut Page) -> Written {
+        let links = self.0.links.status();
         page.family(
             Kind::Gauge,
             "peer_links",
@@ -84,7 +96,10 @@ impl Metrics {
             &refused,
         )?;
         let level = u64::from(*self.0.meta.feature_level().borrow());
-        page.single(Kind::Gauge, "feature_level", "What the cluster's brokers write.", level)?;
+        page.single(Kind::Gauge, "feature_level", "What the cluster's brokers write.", level)
+    }
+
+    fn log(&self, page: &mut Page) -> Written {
         let log = self.0.meta.log_stats();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         page.single(
@@ -99,10 +114,7 @@ impl Metrics {
             "Records written to it.",
             read(&log.records),
         )?;
-        page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))?;
-        self.durable_sessions(page)?;
-        self.storage(page)?;
-        self.policy(page)
+        page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))
     }
 
     /// The sums over all brokers that are heard: any one of them tells of the whole cluster.
