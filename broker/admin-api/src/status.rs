@@ -65,6 +65,15 @@ pub enum BrokerState {
     Unknown,
 }
 
+impl BrokerStatus {
+    /// Whether this broker is of the version before feature levels: it can't take a vote away
+    /// without removing the member, and does not say who drains it.
+    #[must_use]
+    pub const fn is_of_first_version(&self) -> bool {
+        self.cluster_feature_level == 0
+    }
+}
+
 impl BrokerState {
     /// The state's name, as in JSON.
     #[must_use]

@@ -122,7 +122,8 @@ impl<'a> Led<'a> {
 
     /// There are too many voters: who is to go first, the leader after it has handed over.
     fn demote(&self) -> Option<Step> {
-        if self.voters().count() <= self.wanted_voters() {
+        // Surplus votes stay until the upgrade: an older leader does not know the request.
+        if self.voters().count() <= self.wanted_voters() || self.leader.is_of_first_version() {
             return None;
         }
         let leads = |member: &Member| member.node_id == self.leader.node_id;

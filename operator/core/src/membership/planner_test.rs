@@ -252,6 +252,14 @@ fn brokers_beyond_the_voters_follow_without_a_vote_and_leave_without_one() {
 }
 
 #[test]
+fn an_older_leader_is_not_asked_to_take_votes_away() {
+    let mut cluster = SimulatedCluster::formed(5);
+    cluster.feature_level = 0;
+    let wanted = Desired { voters: 3, ..desired(&cluster, true) };
+    assert_eq!(run(&mut cluster, &wanted), [""; 0]);
+}
+
+#[test]
 fn a_vote_moves_to_a_broker_that_has_caught_up_before_its_holder_leaves() {
     let mut cluster = SimulatedCluster::formed(3);
     (0..2).for_each(|_| cluster.add_broker());

@@ -50,6 +50,8 @@ pub(crate) struct SimulatedCluster {
     pub(crate) leader: Option<NodeId>,
     pub(crate) term: u64,
     pub(crate) foundings: usize,
+    /// As brokers report it: 0 is an older broker.
+    pub(crate) feature_level: u32,
     next_node_id: u64,
 }
 
@@ -63,6 +65,7 @@ impl SimulatedCluster {
             leader: None,
             term: 0,
             foundings: 0,
+            feature_level: 1,
             next_node_id: 1,
         };
         (0..count).for_each(|_| cluster.add_broker());
@@ -251,7 +254,7 @@ impl SimulatedCluster {
             cluster_id: CLUSTER_ID.to_owned(),
             version: "0.1.0".to_owned(),
             feature_level: 1,
-            cluster_feature_level: 1,
+            cluster_feature_level: self.feature_level,
             state: match (broker.has_state, is_serving) {
                 _ if broker.is_draining => BrokerState::Draining,
                 (false, _) => BrokerState::Uninitialised,

@@ -20,12 +20,15 @@ impl Roll<'_> {
         broker.is_drained_by_operator() && broker.outdated(self.wanted).is_some()
     }
 
-    /// What is done before a broker is restarted; `None`: it has no clients any more, or there is
-    /// no other broker for them.
+    /// What is done before a broker is restarted; `None`: it has no clients any more, there is no
+    /// other broker for them, or it is too old to say who drains it.
     pub(super) fn move_clients(&self, broker: &Observed) -> Option<NextStep> {
         let status = broker.status.as_ref().ok()?;
         let is_refuge = |other: &Observed| other.name != broker.name && other.is_serving();
-        if status.connections == 0 || !self.observed.iter().any(is_refuge) {
+        if status.connections == 0
+            || status.is_of_first_version()
+            || !self.observed.iter().any(is_refuge)
+        {
             return None;
         }
         let name = &broker.name;

@@ -210,6 +210,15 @@ fn clients_are_moved_away_before_their_broker_is_restarted() {
 }
 
 #[test]
+fn an_older_broker_is_restarted_without_a_drain() {
+    let mut roll = Roll::settled(3);
+    roll.cluster.brokers.iter_mut().for_each(|broker| broker.connections = 25);
+    roll.cluster.feature_level = 0;
+    roll.want_version("0.2.0");
+    assert_eq!(restarted(&roll.next_step()), "b-2");
+}
+
+#[test]
 fn a_drain_ends_when_its_broker_is_not_to_be_restarted_any_more() {
     let mut roll = Roll::settled(3);
     roll.cluster.brokers[2].connections = 25;
