@@ -76,7 +76,7 @@ impl Engine {
         &mut self,
         now: Millis,
         id: ConnectionId,
-        mut pending: Box<PendingConnect>,
+        pending: Box<PendingConnect>,
         claim: Claim,
         state: Option<Box<SessionState>>,
     ) {
@@ -94,7 +94,25 @@ impl Engine {
             self.propose_attach(id, pending, claim);
             return;
         }
-        self.discard_durable(&pending.client_id);
+        if self.has_durable_session(&pending.client_id) {
+            // It is not durable, so it has Clean Start: nothing of what was is gone on with.
+            self.take_over(now, &pending.client_id, true);
+            self.propose_discard(id, pending, claim);
+            return;
+        }
+        self.begin_plain(now, id, pending, claim, state);
+    }
+
+    /// A session that ends with its connection begins.
+    pub(super) fn begin_plain(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        mut pending: Box<PendingConnect>,
+        claim: Claim,
+        state: Option<Box<SessionState>>,
+    ) {
+        let Some(identity) = pending.identity.clone() else { return };
         // The driver took over what there was; should something be left, it is not to be lost.
         let left = self.take_over(now, &pending.client_id, pending.clean_start);
         let state = state.or(left).filter(|state| {

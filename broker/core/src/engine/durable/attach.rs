@@ -25,12 +25,54 @@ impl Engine {
         })
     }
 
-    /// A session that ends with its connection begins: a durable one of its client is discarded.
-    pub(in crate::engine) fn discard_durable(&mut self, client_id: &ClientId) {
-        let Some(durable) = &self.durable else { return };
-        if durable.store.contains(client_id.as_str()) {
-            let operation = Operation::Discard { client_id: client_id.as_str() };
-            self.push_operation(&operation, Wait::Nothing, Reach::Committed);
+    /// Whether the client has a durable session.
+    pub(in crate::engine) fn has_durable_session(&self, client_id: &ClientId) -> bool {
+        let durable = self.durable.as_ref();
+        durable.is_some_and(|durable| durable.store.contains(client_id.as_str()))
+    }
+
+    /// A client comes with a session that ends with its connection: its durable one is discarded.
+    /// CONNACK waits for that: were it late, it would end a session that the client has begun
+    /// elsewhere meanwhile.
+    pub(in crate::engine) fn propose_discard(
+        &mut self,
+        id: ConnectionId,
+        pending: Box<PendingConnect>,
+        claim: Claim,
+    ) {
+        let client_id = pending.client_id.clone();
+        let operation = Operation::Discard { client_id: client_id.as_str() };
+        let wait = Wait::Discard { connection: id, client_id: client_id.clone(), claim };
+        self.push_operation(&operation, wait, Reach::Committed);
+        self.set_stage(id, Stage::Attaching(pending));
+    }
+
+    /// The durable session is no more, or not known to be.
+    pub(super) fn discarded(
+        &mut self,
+        now: Millis,
+        id: ConnectionId,
+        client_id: ClientId,
+        claim: Claim,
+        verdict: Verdict,
+    ) {
+        let pending = self.take_attaching(id);
+        let refusal = match &pending {
+            _ if verdict != Verdict::Done => Some(ReasonCode::ServerUnavailable),
+            // A newer connection has begun already.
+            Some(_) if self.has_newer(&client_id, claim) => Some(ReasonCode::ServerBusy),
+            Some(pending) => self.recheck_attaching(pending).err(),
+            None => None,
+        };
+        match pending {
+            Some(pending) if refusal.is_none() => self.begin_plain(now, id, pending, claim, None),
+            pending => {
+                self.effects.push(Effect::Release { client_id, claim });
+                if pending.is_some() {
+                    let reason_code = refusal.unwrap_or(ReasonCode::ServerUnavailable);
+                    self.refuse_connect(now, id, reason_code);
+                }
+            }
         }
     }
 

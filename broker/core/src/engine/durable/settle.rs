@@ -19,6 +19,8 @@ pub(in crate::engine) enum Wait {
     Ack(ProposalId),
     /// CONNACK.
     Attach { connection: ConnectionId, client_id: ClientId, claim: Claim },
+    /// CONNACK of a client whose durable session is discarded.
+    Discard { connection: ConnectionId, client_id: ClientId, claim: Claim },
     /// SUBACK.
     Subscribe(ConnectionId, Box<DurableSubscribe>),
     /// UNSUBACK.
@@ -96,6 +98,9 @@ impl Engine {
             Wait::Ack(proposal) => self.settle_publish(now, proposal, verdict),
             Wait::Attach { connection, client_id, claim } => {
                 self.attached(now, connection, client_id, claim, verdict);
+            }
+            Wait::Discard { connection, client_id, claim } => {
+                self.discarded(now, connection, client_id, claim, verdict);
             }
             Wait::Subscribe(connection, subscribe) => {
                 self.durable_subscribed(now, connection, *subscribe, verdict);

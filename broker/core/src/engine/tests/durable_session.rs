@@ -94,6 +94,21 @@ fn a_clean_start_discards_the_durable_session() {
 }
 
 #[test]
+fn a_clean_session_begins_when_the_durable_one_of_its_client_is_no_more() {
+    let mut rig = Rig::durable();
+    let first = rig.connect(returning("s"));
+    rig.lose(first);
+    rig.answers.sessions = false;
+    let second = rig.open();
+    rig.send(second, &Packet::Connect(connect("s")));
+    assert!(rig.received(second).is_empty(), "its end could come after another beginning");
+    rig.answers.sessions = true;
+    rig.commit_held();
+    assert_eq!(rig.received(second), ["CONNACK 0x00"]);
+    assert!(!rig.store().contains("s"));
+}
+
+#[test]
 fn a_connection_that_is_closed_for_a_newer_claim_leaves_the_durable_session_to_it() {
     let mut rig = Rig::durable();
     let first = rig.connect(returning("s"));
