@@ -88,7 +88,7 @@ pub(super) async fn announce<E: Environment>(links: E::Links, mut current: watch
         links.set_feature_level(level);
         if told.is_some_and(|told| told != level) {
             tracing::info!(
-                level,
+                feature_level = level,
                 newest = FEATURE_LEVEL_MAX,
                 "the cluster's feature level has risen"
             );
