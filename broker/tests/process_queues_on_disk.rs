@@ -71,6 +71,11 @@ fn messages_on_the_disk_come_in_order_and_survive_kill_9() {
     fetch(&mut client, 3, 0..MESSAGES / 2);
     client.ping_behind_messages();
     drop(client);
+    // What the client has acknowledged is kept a moment later; what is not by then comes again.
+    let waiting = (SESSIONS * MESSAGES - MESSAGES / 2) as u64;
+    eventually("the acknowledgements are kept", || {
+        (metric("durable_queued{unit=\"messages\"}") == waiting).then_some(())
+    });
 
     broker.kill();
     broker.start();

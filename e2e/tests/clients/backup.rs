@@ -9,7 +9,7 @@ use e2e::local::LocalUp;
 use e2e::optional::left_out;
 use e2e::program::run;
 
-use crate::cluster::{binaries, quickstart, root, secret_entry, wait_until_ready};
+use crate::cluster::{binaries, quickstart, root, secret_entry, turn, wait_until_ready};
 use crate::rumqttc_checks::{People, telemetry};
 use crate::rumqttc_client::Version;
 
@@ -118,6 +118,7 @@ fn the_commands_of_the_runbook_back_a_cluster_up_and_found_another_from_it() {
     if std::process::Command::new("curl").arg("--version").output().is_err() {
         return left_out("curl is not installed");
     }
+    let _turn = turn();
     if let Err(error) = commands_work() {
         panic!("{error:#}");
     }

@@ -1,7 +1,7 @@
 //! The brokers that the checks share, and how a test starts some of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::{Context, Result};
 use e2e::local::LocalUp;
@@ -38,6 +38,12 @@ pub(crate) fn cluster() -> Arc<Mutex<Running>> {
     let running = Arc::new(Mutex::new(start().expect("a running cluster")));
     *shared = Arc::downgrade(&running);
     running
+}
+
+/// The turn of a test that starts brokers of its own: two clusters that start at once may choose the
+/// same ports, which are free until the brokers listen.
+pub(crate) fn turn() -> MutexGuard<'static, Weak<Mutex<Running>>> {
+    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A copy of the quickstart's manifests.

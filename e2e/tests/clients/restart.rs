@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use e2e::local::LocalUp;
 
-use crate::cluster::{binaries, quickstart, wait_until_ready};
+use crate::cluster::{binaries, quickstart, turn, wait_until_ready};
 use crate::rumqttc_checks::{People, telemetry};
 use crate::rumqttc_client::Version;
 
@@ -27,6 +27,7 @@ async fn is_given_by_each(up: &LocalUp, topic: &str) -> Result<()> {
 
 #[test]
 fn retained_messages_outlive_a_restart_of_the_local_platform() {
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("folder");
     let manifests = quickstart(folder.path()).expect("manifests");
     let (operator, state) = (binaries().join("mqtt-operator"), folder.path().join("state"));

@@ -11,7 +11,7 @@ use e2e::local::LocalUp;
 use e2e::tunnel::{Credentials, Tunnel};
 use tokio::sync::Mutex;
 
-use crate::cluster::{binaries, quickstart, secret_entry, wait_until_ready};
+use crate::cluster::{binaries, quickstart, secret_entry, turn, wait_until_ready};
 use crate::rumqttc_checks::telemetry;
 
 const PAUSE: Duration = Duration::from_millis(20);
@@ -164,6 +164,7 @@ async fn messages_arrive_once(up: &LocalUp) -> Result<()> {
 
 #[test]
 fn brokers_are_taken_away_and_added_and_each_message_of_qos_2_arrives_once() {
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("folder");
     let manifests = quickstart(folder.path()).expect("manifests");
     let cluster = manifests.join("cluster.yaml");
