@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Between two messages.
 const BETWEEN: Duration = Duration::from_millis(20);
 
+/// Tells the sessions of one scenario from those that an earlier one has left at the brokers.
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
 /// What both saw, by numbers.
 #[derive(Default)]
 struct Seen {
@@ -51,13 +54,15 @@ impl Once {
     pub(super) async fn start(cluster: &Cluster, address: SocketAddr) -> Result<Self> {
         let seen = Arc::<Seen>::default();
         let receiver = Arc::<Mutex<Receiver>>::default();
-        let mut first = open(cluster, address, "control-room", "once-in").await?;
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let (id, sender_id) = (format!("once-in-{run}"), format!("once-out-{run}"));
+        let mut first = open(cluster, address, "control-room", &id).await?;
         receiver.lock().await.begin(&mut first.1, "fleet/+/telemetry/once").await?;
         drop(first);
         let (c, s, r) = (cluster.clone(), Arc::clone(&seen), Arc::clone(&receiver));
         let subscriber = tokio::spawn(async move {
             loop {
-                s.note(receive(&c, address, &s, &r).await);
+                s.note(receive(&c, (address, &id), &s, &r).await);
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -65,7 +70,7 @@ impl Once {
         let publisher = tokio::spawn(async move {
             let mut sender = Sender::default();
             loop {
-                s.note(send(&c, address, &s, &mut sender).await);
+                s.note(send(&c, (address, &sender_id), &s, &mut sender).await);
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -131,11 +136,11 @@ async fn open(
 
 async fn receive(
     cluster: &Cluster,
-    address: SocketAddr,
+    (address, id): (SocketAddr, &str),
     seen: &Seen,
     receiver: &Mutex<Receiver>,
 ) -> Result<()> {
-    let (_tunnel, mut link) = open(cluster, address, "control-room", "once-in").await?;
+    let (_tunnel, mut link) = open(cluster, address, "control-room", id).await?;
     receiver.lock().await.begin(&mut link, "").await?;
     loop {
         let mut receiver = receiver.lock().await;
@@ -148,10 +153,10 @@ async fn receive(
 
 async fn send(
     cluster: &Cluster,
-    address: SocketAddr,
+    (address, id): (SocketAddr, &str),
     seen: &Seen,
     sender: &mut Sender,
 ) -> Result<()> {
-    let (_tunnel, mut link) = open(cluster, address, "pump-17", "once-out").await?;
+    let (_tunnel, mut link) = open(cluster, address, "pump-17", id).await?;
     sender.run(&mut link, "fleet/pump-17/telemetry/once", BETWEEN, &seen.completed).await
 }
