@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::client::{CONNACK, PUBACK, PUBLISH, Packet, SUBACK, connect, connect_tcp, packet};
+use super::client::{
+    CONNACK, DISCONNECT, PUBACK, PUBLISH, Packet, SUBACK, connect, connect_tcp, packet,
+};
 use super::eventually;
 
 const PUBREC: u8 = 5;
@@ -211,6 +213,10 @@ impl Sending {
     }
 
     fn take(&mut self, packet: &Packet, link: &mut Link) -> io::Result<()> {
+        if packet.kind() == DISCONNECT {
+            // A broker that lost its quorum for a while sends its clients away.
+            return Err(io::Error::other(format!("sent away: {packet:?}")));
+        }
         let code = packet.body.get(2).copied().unwrap_or(0);
         // A PUBCOMP that says so is about a PUBREL that came again.
         if code >= 0x80 && (packet.kind(), code) != (PUBCOMP, IDENTIFIER_NOT_FOUND) {

@@ -44,6 +44,10 @@ const SNAPSHOT_PART_BYTES: usize = 1 << 20;
 /// installed and synced.
 const SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Longest wait for entries to be taken and synced. A link that has gone answers at once; who waits
+/// for less sends everything again to a disk that is slow already.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Encoded bytes of entries in one request, roughly; one entry always fits.
 const APPEND_BYTES_MAX: usize = 4 << 20;
 
@@ -183,10 +187,10 @@ impl<E: Environment> RaftNetworkV2<TypeConfig<E>> for Network<E> {
     ) -> Result<AppendEntriesResponse<TypeConfig<E>>, RPCError<TypeConfig<E>>> {
         let is_cut = cut_to_frame(&mut request.entries);
         let last = request.entries.last().map(|entry| entry.log_id);
+        let timeout = if last.is_some() { APPEND_TIMEOUT } else { option.soft_ttl() };
         let body = encode(&request).map_err(|error| unreachable(&error.to_string()))?;
         debug_assert!(body.len() <= FRAME_BODY_BYTES_MAX);
-        let answer =
-            self.call(kind::APPEND, &body, option.soft_ttl(), RPCTypes::AppendEntries).await?;
+        let answer = self.call(kind::APPEND, &body, timeout, RPCTypes::AppendEntries).await?;
         match answer {
             AppendEntriesResponse::Success if is_cut => {
                 Ok(AppendEntriesResponse::PartialSuccess(last))
