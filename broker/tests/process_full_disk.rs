@@ -13,6 +13,7 @@ use support::alone::Alone;
 use support::client::{CONNACK, Client, connect};
 use support::eventually;
 use support::metrics::number;
+use support::optional::left_out;
 
 /// A file system of 64 MiB, for as long as it is there.
 struct SmallDisk(PathBuf);
@@ -28,11 +29,11 @@ impl SmallDisk {
             Ok(output) if output.status.success() => Some(Self(path.to_owned())),
             Ok(output) => {
                 let why = String::from_utf8_lossy(&output.stderr).into_owned();
-                eprintln!("skipped: no file system can be mounted here: {why}");
+                left_out(&format!("no file system can be mounted here: {why}"));
                 None
             }
             Err(error) => {
-                eprintln!("skipped: there is no mount: {error}");
+                left_out(&format!("there is no mount: {error}"));
                 None
             }
         }

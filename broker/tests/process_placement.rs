@@ -4,57 +4,31 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
 use broker_admin_api::{
     BrokerState, BrokerStatus, DemoteRequest, NodeId, PromoteRequest, Role as Part,
     TransferRequest, path,
 };
 
 use support::broker::Broker;
-use support::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
 use support::eventually;
+use support::load::Load;
 
 /// Brokers, and clients that publish to each other through them.
 struct World {
     brokers: Vec<Broker>,
-    stop: Arc<AtomicBool>,
-    stop_subscriber: Arc<AtomicBool>,
-    subscriber: Subscriber,
-    publishers: [Publisher; 2],
-    counts: [Arc<AtomicU64>; 2],
+    load: Load,
 }
 
 impl World {
     fn start(size: usize) -> Self {
         let brokers = Broker::cluster_with_voters(size, 3);
-        let (stop_subscriber, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         // Each at another broker first, the last ones among them, which have no vote.
-        let role = |client_id, first: usize, stop: &Arc<AtomicBool>| {
+        let places = [size - 1, 0, size - 1].map(|first| {
             let place = |at: usize| brokers[(first + at) % size].process.listener("plain");
-            let places = Places::new(Mutex::new((0..size).map(place).collect()));
-            Role { client_id, username: Some("pump"), places, stop: Arc::clone(stop) }
-        };
-        let subscriber =
-            Subscriber::start(role("subscriber", size - 1, &stop_subscriber), "load/#");
-        let publishers = [
-            Publisher::start(role("one", 0, &stop), "load/1", 1),
-            Publisher::start(role("two", size - 1, &stop), "load/2", 2),
-        ];
-        let counts = publishers.each_ref().map(|publisher| Arc::clone(&publisher.acknowledged));
-        Self { brokers, stop, stop_subscriber, subscriber, publishers, counts }
-    }
-
-    /// Waits until messages of both kinds are acknowledged that are published from now on.
-    fn flows(&self) {
-        let before = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        eventually("messages are acknowledged", || {
-            let flows = |(count, before): (&Arc<AtomicU64>, &u64)| {
-                count.load(Ordering::Relaxed) > before + 100
-            };
-            self.counts.iter().zip(&before).all(flows).then_some(())
+            (0..size).map(place).collect()
         });
+        let load = Load::start(places);
+        Self { brokers, load }
     }
 
     fn leader(&self) -> BrokerStatus {
@@ -72,7 +46,7 @@ impl World {
             let leader = self.brokers.iter().find(|broker| broker.status().name == leader)?;
             (leader.call("POST", path, &body).0 == 200).then_some(())
         });
-        self.flows();
+        self.load.flows();
     }
 
     fn promote(&self, ordinal: usize) {
@@ -101,20 +75,7 @@ impl World {
         let mut killed = self.brokers.remove(ordinal);
         killed.process.signal("KILL");
         killed.process.wait();
-        self.flows();
-    }
-
-    /// All that was acknowledged has come, in order, and what was of QoS 2 once.
-    fn finish(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let last = self.publishers.map(Publisher::finish);
-        until_received(&self.subscriber.received, "load/1", last[0]);
-        until_received(&self.subscriber.received, "load/2", last[1]);
-        self.stop_subscriber.store(true, Ordering::Relaxed);
-        let received = self.subscriber.finish();
-        check_complete(&received["load/1"], last[0]);
-        check_complete(&received["load/2"], last[1]);
-        assert_eq!(received["load/2"].len() as u64, last[1], "QoS 2: once each");
+        self.load.flows();
     }
 }
 
@@ -122,7 +83,7 @@ impl World {
 /// that the others could not do without if a moved vote did not count.
 fn votes_move(size: usize) {
     let mut world = World::start(size);
-    world.flows();
+    world.load.flows();
     assert_eq!(world.voters(), ["fleet-0", "fleet-1", "fleet-2"]);
     for broker in &world.brokers {
         assert_eq!(broker.status().state, BrokerState::Serving, "with a vote or without");
@@ -143,7 +104,7 @@ fn votes_move(size: usize) {
         assert_eq!(world.voters(), ["fleet-2", "fleet-3", &*format!("fleet-{last}")]);
     }
     world.kill(2);
-    world.finish();
+    world.load.finish();
 }
 
 #[test]
@@ -164,7 +125,7 @@ fn votes_move_between_seven_brokers_while_messages_are_acknowledged() {
 #[test]
 fn a_vote_leaves_one_of_three_brokers_and_comes_back_while_messages_are_acknowledged() {
     let mut world = World::start(3);
-    world.flows();
+    world.load.flows();
     let leader = world.leader().name;
     let other = world.brokers.iter().rposition(|broker| broker.status().name != leader).unwrap();
     world.demote(other);
@@ -172,5 +133,5 @@ fn a_vote_leaves_one_of_three_brokers_and_comes_back_while_messages_are_acknowle
     world.promote(other);
     assert_eq!(world.voters().len(), 3);
     world.kill((other + 1) % 3);
-    world.finish();
+    world.load.finish();
 }

@@ -4,16 +4,15 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use broker_policy::Policy;
 
 use support::broker::Broker;
 use support::client::{Client, PUBACK, packet};
-use support::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
 use support::eventually;
+use support::load::Load;
 use support::node::policy;
+use support::optional::left_out;
 use support::pki::CLUSTER_ID;
 use support::process::PROGRAM;
 
@@ -21,9 +20,7 @@ use support::process::PROGRAM;
 fn previous() -> Option<PathBuf> {
     let path = std::env::var_os("DUNLIN_PREVIOUS_BROKER").map(PathBuf::from);
     if path.is_none() {
-        let all = std::env::var_os("DUNLIN_TEST_REQUIRE").is_some_and(|what| what == "all");
-        assert!(!all, "DUNLIN_TEST_REQUIRE=all, but DUNLIN_PREVIOUS_BROKER names no program");
-        eprintln!("left out: DUNLIN_PREVIOUS_BROKER names no program; e2e/previous.sh builds it");
+        left_out("DUNLIN_PREVIOUS_BROKER names no program; e2e/previous.sh builds it");
     }
     path
 }
@@ -31,32 +28,13 @@ fn previous() -> Option<PathBuf> {
 /// A cluster under load, whose brokers change their program.
 struct Mixed {
     brokers: Vec<Broker>,
-    places: Vec<Places>,
-    counts: [Arc<AtomicU64>; 2],
+    load: Load,
     users: Vec<String>,
     policy: Policy,
     retained: u64,
 }
 
 impl Mixed {
-    fn role(&mut self, client_id: &'static str, order: [usize; 3], stop: &Arc<AtomicBool>) -> Role {
-        let places = order.map(|number| self.brokers[number].process.listener("plain"));
-        let places = Places::new(Mutex::new(places.to_vec()));
-        self.places.push(Arc::clone(&places));
-        Role { client_id, username: Some("pump"), places, stop: Arc::clone(stop) }
-    }
-
-    /// Waits until messages of both kinds are acknowledged that are published from now on.
-    fn flows(&self) {
-        let before = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        eventually("messages are acknowledged", || {
-            let flows = |(count, before): (&Arc<AtomicU64>, &u64)| {
-                count.load(Ordering::Relaxed) > before + 50
-            };
-            self.counts.iter().zip(&before).all(flows).then_some(())
-        });
-    }
-
     /// Starts a broker anew with another program, and looks at all that a cluster does.
     fn change(&mut self, number: usize, program: &Path, feature_level_max: Option<u16>) {
         let broker = &mut self.brokers[number];
@@ -67,11 +45,8 @@ impl Mixed {
         broker.raw.cluster.as_mut().unwrap().feature_level_max = feature_level_max;
         broker.restart();
         let after = broker.process.listener("plain");
-        for places in &self.places {
-            let mut places = places.lock().unwrap();
-            places.iter_mut().filter(|place| **place == before).for_each(|place| *place = after);
-        }
-        self.flows();
+        self.load.broker_moved(before, after);
+        self.load.flows();
         self.change_policy(number);
         self.retain(number);
     }
@@ -122,22 +97,17 @@ impl Mixed {
 fn a_cluster_is_upgraded_taken_back_and_upgraded_again_and_nothing_acknowledged_is_lost() {
     let Some(previous) = previous() else { return };
     let (previous, today) = (previous.as_path(), Path::new(PROGRAM));
+    let brokers = Broker::cluster_of(previous, 3);
+    let places = [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+        .map(|order| order.map(|number| brokers[number].process.listener("plain")).to_vec());
+    let load = Load::start(places);
     let mut mixed = Mixed {
-        brokers: Broker::cluster_of(previous, 3),
-        places: Vec::new(),
-        counts: [Arc::default(), Arc::default()],
+        brokers,
+        load,
         users: vec!["pump".to_owned()],
         policy: policy(&["pump"]),
         retained: 0,
     };
-    let (stop_subscriber, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let role = mixed.role("subscriber", [0, 1, 2], &stop_subscriber);
-    let subscriber = Subscriber::start(role, "load/#");
-    let publishers = [
-        Publisher::start(mixed.role("one", [1, 2, 0], &stop), "load/1", 1),
-        Publisher::start(mixed.role("two", [2, 0, 1], &stop), "load/2", 2),
-    ];
-    mixed.counts = publishers.each_ref().map(|publisher| Arc::clone(&publisher.acknowledged));
 
     (0..3).for_each(|number| mixed.change(number, today, Some(1)));
     assert_eq!(mixed.levels(), [1; 3], "the way back is kept open");
@@ -146,7 +116,7 @@ fn a_cluster_is_upgraded_taken_back_and_upgraded_again_and_nothing_acknowledged_
     assert_eq!(mixed.levels()[..2], [1; 2], "a member knows no higher one");
     mixed.change(2, today, None);
     eventually("the feature level rises", || (mixed.levels() == [2; 3]).then_some(()));
-    mixed.flows();
+    mixed.load.flows();
 
     // There is no way back any more, and who tries it is told so.
     let folder = tempfile::tempdir().unwrap();
@@ -161,14 +131,5 @@ fn a_cluster_is_upgraded_taken_back_and_upgraded_again_and_nothing_acknowledged_
     assert!(line["reason"].as_str().unwrap().contains("the cluster is at 2"), "{line}");
     assert!(mixed.brokers[0].metric("peer_refusals_total{reason=\"feature_level\"}") > 0);
 
-    stop.store(true, Ordering::Relaxed);
-    let last = publishers.map(Publisher::finish);
-    until_received(&subscriber.received, "load/1", last[0]);
-    until_received(&subscriber.received, "load/2", last[1]);
-    stop_subscriber.store(true, Ordering::Relaxed);
-    let received = subscriber.finish();
-    check_complete(&received["load/1"], last[0]);
-    check_complete(&received["load/2"], last[1]);
-    assert_eq!(received["load/2"].len() as u64, last[1], "QoS 2: once each");
-    eprintln!("{last:?} messages acknowledged, none lost");
+    mixed.load.finish();
 }

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use broker::cluster::{Discovery, NodeId};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use crate::certificates::PeerCa;
 use crate::links::{ECHO, End, end};
 use crate::node::{CLUSTER_ID, eventually};
+use crate::optional::left_out;
 
 fn server(address: SocketAddr) -> Server {
     Server { is_tls: false, host: address.ip().to_string(), port: address.port() }
@@ -34,6 +36,8 @@ fn problem(discovery: &Discovery) -> String {
 struct FakeApi {
     address: SocketAddr,
     list: Arc<Mutex<(u16, String)>>,
+    /// What it answers to watches; a refusal leaves with the next event.
+    watch: Arc<AtomicU16>,
     events: watch::Sender<String>,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -45,25 +49,35 @@ impl FakeApi {
         let list = Arc::new(Mutex::new((403, String::new())));
         let (events, lines) = watch::channel(String::new());
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (answers, log) = (Arc::clone(&list), Arc::clone(&asked));
+        let watch = Arc::new(AtomicU16::new(200));
+        let (answers, log, watch_status) =
+            (Arc::clone(&list), Arc::clone(&asked), Arc::clone(&watch));
         tokio::spawn(async move {
             loop {
                 let (mut tcp, _) = listener.accept().await.unwrap();
                 let (answers, log, mut lines) =
                     (Arc::clone(&answers), Arc::clone(&log), lines.clone());
+                let watch_status = Arc::clone(&watch_status);
                 tokio::spawn(async move {
                     let mut head = Vec::new();
                     while !head.ends_with(b"\r\n\r\n") {
                         head.push(tcp.read_u8().await.unwrap());
                     }
                     let head = String::from_utf8(head).unwrap();
+                    let is_watch = head.contains("watch=true");
+                    let watch_status = watch_status.load(Ordering::Relaxed);
+                    if watch_status != 200 {
+                        lines.mark_unchanged();
+                    }
                     log.lock().unwrap().push(head.lines().next().unwrap().to_owned());
                     let (status, body) = answers.lock().unwrap().clone();
-                    let is_watch = head.contains("watch=true");
-                    let status = if is_watch { 200 } else { status };
+                    let status = if is_watch { watch_status } else { status };
+                    if is_watch && status != 200 {
+                        lines.changed().await.unwrap();
+                    }
                     let answer = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n\r\n");
                     tcp.write_all(answer.as_bytes()).await.unwrap();
-                    if !is_watch {
+                    if !is_watch || status != 200 {
                         let _ = tcp.write_all(body.as_bytes()).await;
                         return;
                     }
@@ -76,8 +90,50 @@ impl FakeApi {
                 });
             }
         });
-        Self { address, list, events, asked }
+        Self { address, list, watch, events, asked }
     }
+
+    /// Of what was asked, the watches.
+    fn watches(&self) -> usize {
+        self.asked.lock().unwrap().iter().filter(|line| line.contains("watch=true")).count()
+    }
+}
+
+/// Finds peers by the EndpointSlices that it tells of.
+fn slices_of(api: &FakeApi, port: u16) -> Discovery {
+    Discovery::kubernetes(KubernetesPeers {
+        service: "fleet-peers".to_owned(),
+        port,
+        namespace: Some("iot".to_owned()),
+        server: Some(server(api.address)),
+        token_file: None,
+        ca_file: None,
+    })
+}
+
+#[tokio::test]
+async fn a_role_that_may_list_but_not_watch_is_named_and_a_list_that_works_does_not_unsay_it() {
+    let api = FakeApi::start().await;
+    *api.list.lock().unwrap() = (
+        200,
+        r#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"s"},
+            "endpoints":[{"addresses":["127.0.0.9"]}]}]}"#
+            .to_owned(),
+    );
+    api.watch.store(403, Ordering::Relaxed);
+    let discovery = slices_of(&api, 7000);
+    eventually("a watch is asked for", || api.watches() == 1).await;
+    let Discovery::Watched(found) = &discovery else { panic!("no watch") };
+    let found = || found.clone().now();
+    eventually("what is listed counts", || found().0.contains("127.0.0.9:7000")).await;
+    assert!(problem(&discovery).contains("has not answered yet"), "no watch is open yet");
+    api.events.send_replace(String::new());
+    eventually("the missing right is named", || {
+        problem(&discovery).contains("may not watch endpointslices.discovery.k8s.io")
+    })
+    .await;
+    eventually("it lists again and asks again", || api.watches() == 2).await;
+    assert!(problem(&discovery).contains("may not watch"), "{}", problem(&discovery));
 }
 
 #[tokio::test]
@@ -85,14 +141,7 @@ async fn peers_are_found_by_the_endpoint_slices_of_a_service_and_stay_when_its_s
     let ca = PeerCa::new();
     let (a, b) = (peer(&ca, 1, "a").await, peer(&ca, 2, "b").await);
     let api = FakeApi::start().await;
-    let discovery = Discovery::kubernetes(KubernetesPeers {
-        service: "fleet-peers".to_owned(),
-        port: b.address.port(),
-        namespace: Some("iot".to_owned()),
-        server: Some(server(api.address)),
-        token_file: None,
-        ca_file: None,
-    });
+    let discovery = slices_of(&api, b.address.port());
     a.links.set_discovery(discovery.clone());
     eventually("the missing right is named", || {
         let problem = problem(&discovery);
@@ -130,9 +179,7 @@ fn etcd_program() -> Option<PathBuf> {
     let mut folders = std::env::split_paths(&path).chain(assets);
     let found = folders.find(|folder| folder.join("etcd").is_file());
     if found.is_none() {
-        let all = std::env::var_os("DUNLIN_TEST_REQUIRE").is_some_and(|what| what == "all");
-        assert!(!all, "DUNLIN_TEST_REQUIRE=all, but etcd is not installed");
-        eprintln!("left out: etcd is not installed (Debian: etcd-server)");
+        left_out("etcd is not installed (Debian: etcd-server)");
     }
     found.map(|folder| folder.join("etcd"))
 }

@@ -9,6 +9,8 @@ mod faults;
 mod links;
 mod meta;
 mod node;
+#[path = "../support/optional.rs"]
+mod optional;
 mod retained;
 mod storage;
 mod strangers;

@@ -8,9 +8,11 @@ pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod durable;
 pub(crate) mod hub;
+pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod mosquitto;
 pub(crate) mod node;
+pub(crate) mod optional;
 pub(crate) mod pki;
 pub(crate) mod process;
 

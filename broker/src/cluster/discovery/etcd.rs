@@ -124,34 +124,55 @@ impl Etcd {
             for kv in found["kvs"].as_array().into_iter().flatten() {
                 registered.put(kv);
             }
-            finder.found(registered.targets());
+            finder.listed(registered.targets());
             let revision: u64 = found["header"]["revision"]
                 .as_str()
                 .and_then(|revision| revision.parse().ok())
                 .ok_or("etcd names no revision")?;
             let from = (revision + 1).to_string();
             let create = json!({ "create_request": { "key": key, "range_end": end, "start_revision": from } });
-            let mut events = self.open("/v3/watch", &create).await?;
-            let watched = async {
-                while let Some(line) = events.line().await.map_err(|error| error.to_string())? {
-                    let event: Value = serde_json::from_slice(&line)
-                        .map_err(|error| format!("etcd's watch: {error}"))?;
-                    if let Some(error) = event.get("error") {
-                        return Err(format!("etcd ends the watch: {error}"));
-                    }
-                    if event["result"]["canceled"].as_bool() == Some(true) {
-                        // What it would have begun with is gone from etcd's history.
-                        return Ok(());
-                    }
-                    registered.take(&event["result"]["events"]);
-                    finder.found(registered.targets());
-                }
-                Err("etcd ended the watch".to_owned())
-            };
+            let events = self.open("/v3/watch", &create).await?;
             // One that says nothing for too long may be dead.
+            let watched = watch(events, &mut registered, finder);
             tokio::time::timeout(WATCH, watched).await.unwrap_or(Ok(()))?;
+            Finder::pause().await;
         }
     }
+}
+
+/// Follows the changes until all has to be read again.
+async fn watch(
+    mut events: Answer,
+    registered: &mut Registered,
+    finder: &mut Finder,
+) -> Result<(), String> {
+    while let Some(line) = events.line().await.map_err(|error| error.to_string())? {
+        let event: Value =
+            serde_json::from_slice(&line).map_err(|error| format!("etcd's watch: {error}"))?;
+        if let Some(ended) = ended(&event) {
+            return ended;
+        }
+        registered.take(&event["result"]["events"]);
+        finder.found(registered.targets());
+    }
+    Err("etcd ended the watch".to_owned())
+}
+
+/// What an event says of the watch's end; `None`: it goes on.
+fn ended(event: &Value) -> Option<Result<(), String>> {
+    if let Some(error) = event.get("error") {
+        return Some(Err(format!("etcd ends the watch: {error}")));
+    }
+    let result = &event["result"];
+    if result["canceled"].as_bool() != Some(true) {
+        return None;
+    }
+    if result["compact_revision"].as_str().is_some_and(|revision| revision != "0") {
+        // What it would have begun with is gone from etcd's history.
+        return Some(Ok(()));
+    }
+    let reason = result["cancel_reason"].as_str().unwrap_or("no reason is given");
+    Some(Err(format!("etcd cancels the watch: {reason}")))
 }
 
 /// What the brokers have registered, by key.
@@ -213,6 +234,18 @@ mod tests {
         ]));
         assert_eq!(registered.targets(), ["a:2".to_owned()].into());
         registered.take(&Value::Null);
+    }
+
+    #[test]
+    fn a_watch_goes_on_from_a_new_list_only_where_its_beginning_is_gone() {
+        assert_eq!(ended(&json!({ "result": { "created": true } })), None);
+        let compacted = json!({ "result": { "canceled": true, "compact_revision": "7" } });
+        assert_eq!(ended(&compacted), Some(Ok(())));
+        let denied = json!({ "result": { "created": true, "canceled": true,
+            "cancel_reason": "permission denied" } });
+        let reason = ended(&denied).unwrap().unwrap_err();
+        assert!(reason.contains("permission denied"), "{reason}");
+        assert!(ended(&json!({ "error": { "message": "gone" } })).unwrap().is_err());
     }
 
     #[test]

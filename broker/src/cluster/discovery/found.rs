@@ -56,7 +56,17 @@ impl Finder {
         (Self { what, state, backoff: BACKOFF_MIN }, Found(receiver))
     }
 
-    /// These are the brokers now.
+    /// These are the brokers now, as a list says. Whether the watch behind it opens is not known yet:
+    /// what is said of its trouble stays.
+    pub(super) fn listed(&self, targets: BTreeSet<String>) {
+        self.state.send_if_modified(|state| {
+            let is_new = state.targets != targets;
+            state.targets = targets;
+            is_new
+        });
+    }
+
+    /// These are the brokers now, and a watch is open that tells of changes.
     pub(super) fn found(&mut self, targets: BTreeSet<String>) {
         self.backoff = BACKOFF_MIN;
         self.state.send_if_modified(|state| {
@@ -87,6 +97,12 @@ impl Finder {
         });
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    /// Waits before all is listed anew, where nothing broke: a server that ends each watch at once is
+    /// not to be asked without a pause.
+    pub(super) async fn pause() {
+        tokio::time::sleep(BACKOFF_MIN).await;
     }
 
     /// Whether nobody wants to know any more.

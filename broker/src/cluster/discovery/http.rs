@@ -81,7 +81,7 @@ async fn ask(
     let mut request = Request::builder()
         .method(call.method)
         .uri(call.path)
-        .header("host", format!("{}:{}", server.host, server.port))
+        .header("host", authority(server))
         .header("accept", "application/json")
         .header("content-type", "application/json");
     if let Some(authorization) = call.authorization {
@@ -105,6 +105,14 @@ async fn ask(
     let body: String = String::from_utf8_lossy(&body).chars().take(500).collect();
     let Server { host, port, .. } = server.clone();
     Err(HttpError::Refused { host, port, status, body })
+}
+
+/// The server as a Host header names it: an IPv6 address stands in brackets.
+fn authority(server: &Server) -> String {
+    match server.host.contains(':') {
+        true => format!("[{}]:{}", server.host, server.port),
+        false => format!("{}:{}", server.host, server.port),
+    }
 }
 
 type Connected = (http1::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>);
@@ -166,5 +174,18 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.connection.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_in_the_host_header() {
+        let named =
+            |host: &str| authority(&Server { is_tls: true, host: host.to_owned(), port: 443 });
+        assert_eq!(named("fd00::1"), "[fd00::1]:443");
+        assert_eq!(named("10.0.0.1"), "10.0.0.1:443");
     }
 }

@@ -28,8 +28,9 @@ impl Discovery {
         let (mut finder, found) = Finder::new("the Kubernetes API server");
         tokio::spawn(async move {
             while !finder.is_unwanted() {
-                if let Err(problem) = watch(&peers, &mut finder).await {
-                    finder.failed(problem).await;
+                match watch(&peers, &mut finder).await {
+                    Ok(()) => Finder::pause().await,
+                    Err(problem) => finder.failed(problem).await,
                 }
             }
         });
@@ -52,12 +53,13 @@ async fn watch(peers: &KubernetesPeers, finder: &mut Finder) -> Result<(), Strin
     let mut listed = access.get(&path).await.map_err(|e| explain(&e, "list", &namespace))?;
     let listed = listed.whole().await.map_err(|error| error.to_string())?;
     let mut slices = Slices::of_list(&listed).map_err(|error| error.to_string())?;
-    finder.found(slices.targets(peers.port));
+    finder.listed(slices.targets(peers.port));
     let path = format!(
         "{path}&watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={}",
         slices.version
     );
     let mut events = access.get(&path).await.map_err(|e| explain(&e, "watch", &namespace))?;
+    finder.found(slices.targets(peers.port));
     let follow = async {
         while let Some(line) = events.line().await.map_err(|error| error.to_string())? {
             slices.take(&line).map_err(|error| error.to_string())?;
