@@ -6,6 +6,7 @@ pub mod backup;
 pub mod cluster;
 pub mod hub;
 pub mod identity;
+pub mod latency;
 pub mod listener;
 pub mod metrics;
 pub mod node;

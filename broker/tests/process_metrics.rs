@@ -90,6 +90,11 @@ fn each_message_that_a_client_waits_for_is_synced_to_the_disk_before_it_is_ackno
     }
     let syncs = number(broker.metrics, "log_syncs_total") - before;
     assert!(syncs >= messages, "{syncs} syncs for {messages} messages");
+    let timed = number(broker.metrics, "log_sync_seconds_count");
+    assert!(timed >= before + messages, "{timed} of them are timed");
+    let committed = number(broker.metrics, "proposal_seconds_count");
+    assert!(committed >= messages, "{committed} proposals are timed");
+    assert_eq!(number(broker.metrics, "proposals_failed_total{reason=\"timed_out\"}"), 0);
 }
 
 #[test]

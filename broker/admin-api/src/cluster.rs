@@ -33,7 +33,9 @@ pub struct AddLearnerRequest {
     pub expected_membership_log_index: Option<u64>,
 }
 
-/// Gives a learner its vote. Refused with `NotCaughtUp` while its log lags.
+/// Gives a learner its vote. Refused with `NotCaughtUp` while its log lags by more than
+/// [`Self::LAG_MAX`] or it does not answer, and with `Unavailable` while it has no link to the leader
+/// or too few voters have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromoteRequest {
@@ -42,6 +44,11 @@ pub struct PromoteRequest {
     /// Log index of the membership that the step was planned on.
     #[serde(default)]
     pub expected_membership_log_index: Option<u64>,
+}
+
+impl PromoteRequest {
+    /// Log entries that a learner may lag behind the leader and still be given its vote.
+    pub const LAG_MAX: u64 = 100;
 }
 
 /// Takes a member out, voter or learner. Refused with `WouldLoseQuorum` for the last voter and

@@ -126,7 +126,7 @@ async fn three_voters() -> (Cluster, Vec<Arc<Node>>) {
 /// Whether the broker in a place would know of whoever has subscribed.
 fn counts(cluster: &Cluster, place: usize) -> bool {
     let now = cluster.place(place, |place| place.clock).now();
-    cluster.node(place).is_some_and(|node| node.meta.sessions().counts_at(now))
+    cluster.node(place).is_some_and(|node| node.meta.sessions().is_confirmed_at(now))
 }
 
 /// How long a committed entry is waited for at the first broker.

@@ -8,7 +8,8 @@ use broker::cluster::meta::{
 };
 use broker::hub::{Hub, HubParts};
 use broker::node::{
-    Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle, WorkerId,
+    Gate, GateHandle, HUB_QUEUE_MESSAGES_MAX, ToHub, WORKER_QUEUE_MESSAGES_MAX, WorkerHandle,
+    WorkerId,
 };
 use broker_config::Config;
 use broker_core::cluster_state::{FEATURE_LEVEL_MAX, RetainedLimits};
@@ -126,35 +127,9 @@ pub(crate) async fn start(cluster: &Cluster, place: usize) {
         Err(error) => return cluster.history.violate(format!("{id} does not start: {error}")),
     };
     let (to_hub, queue) = mpsc::channel(HUB_QUEUE_MESSAGES_MAX);
-    let (handles, inboxes): (Vec<_>, Vec<_>) = (0..WORKERS)
-        .map(|number| {
-            let (inbox, queue) = mpsc::channel(WORKER_QUEUE_MESSAGES_MAX);
-            (WorkerHandle { id: WorkerId(number), inbox, counters: Arc::default() }, queue)
-        })
-        .unzip();
-    let handles: Arc<[WorkerHandle]> = handles.into();
     let (gate_handle, gate) = GateHandle::closed("the broker starts");
-    let policy = meta.policy().borrow().policy.clone();
-    let mut workers = Vec::new();
-    for (handle, inbox) in handles.iter().zip(inboxes) {
-        let (sender, clients) = mpsc::channel(CLIENT_QUEUE_MAX);
-        workers.push(sender);
-        worker::start(WorkerParts {
-            node: id,
-            worker: handle.id,
-            life: life.clone(),
-            clock,
-            random: Random::new(random.number(), "worker"),
-            history: cluster.history.clone(),
-            policy: Arc::clone(&policy),
-            retained: meta.retained(),
-            sessions: meta.sessions(),
-            hub: to_hub.clone(),
-            workers: Arc::clone(&handles),
-            inbox,
-            clients,
-        });
-    }
+    let process = (id, &life, clock);
+    let (handles, workers) = start_workers(cluster, process, &meta, &to_hub, &mut random);
     let Ok(config) = Config::parse(CONFIGURATION) else {
         return cluster.history.violate("the hub's configuration can't be read".to_owned());
     };
@@ -171,6 +146,45 @@ pub(crate) async fn start(cluster: &Cluster, place: usize) {
     cluster.place(place, |place| place.node = Some(Arc::clone(&node)));
     cluster.network.open(id);
     spawn(watch(cluster.clone(), place, node));
+}
+
+/// The workers of a process, and where the bytes of their clients go.
+fn start_workers(
+    cluster: &Cluster,
+    (node, life, clock): (NodeId, &Life, SimClock),
+    meta: &MetaGroup<Simulated>,
+    hub: &mpsc::Sender<ToHub>,
+    random: &mut Random,
+) -> (Arc<[WorkerHandle]>, Vec<mpsc::Sender<FromClient>>) {
+    let (handles, inboxes): (Vec<_>, Vec<_>) = (0..WORKERS)
+        .map(|number| {
+            let (inbox, queue) = mpsc::channel(WORKER_QUEUE_MESSAGES_MAX);
+            (WorkerHandle { id: WorkerId(number), inbox, counters: Arc::default() }, queue)
+        })
+        .unzip();
+    let handles: Arc<[WorkerHandle]> = handles.into();
+    let policy = meta.policy().borrow().policy.clone();
+    let mut workers = Vec::new();
+    for (handle, inbox) in handles.iter().zip(inboxes) {
+        let (sender, clients) = mpsc::channel(CLIENT_QUEUE_MAX);
+        workers.push(sender);
+        worker::start(WorkerParts {
+            node,
+            worker: handle.id,
+            life: life.clone(),
+            clock,
+            random: Random::new(random.number(), "worker"),
+            history: cluster.history.clone(),
+            policy: Arc::clone(&policy),
+            retained: meta.retained(),
+            sessions: meta.sessions(),
+            hub: hub.clone(),
+            workers: Arc::clone(&handles),
+            inbox,
+            clients,
+        });
+    }
+    (handles, workers)
 }
 
 fn meta_config(random: &mut Random) -> MetaConfig {

@@ -9,10 +9,10 @@ use axum::extract::{Query, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use broker_admin_api::{BackupHeader, Reason, Restored};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use serde::Deserialize;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::refusal::Refusal;
 use super::routes::Answer;
@@ -31,9 +31,7 @@ const STALLED_MAX: Duration = Duration::from_secs(60);
 
 /// Sends the state as of the last entry that this broker has applied, while it is written.
 pub(super) async fn backup(State(context): State<AdminContext>) -> Result<Response, Refusal> {
-    let one_at_a_time = context.backups.clone().try_acquire_owned().map_err(|_| {
-        Refusal::new(Reason::Overloaded, "another backup or restore is under way: wait for it")
-    })?;
+    let turn = take_turn(&context)?;
     let copy = match context.meta.copy_state() {
         Some(copy) if context.meta.status().phase == MetaPhase::Serving => copy,
         _ => {
@@ -53,29 +51,51 @@ pub(super) async fn backup(State(context): State<AdminContext>) -> Result<Respon
     let name = format!("attachment; filename=\"{}-{}.backup\"", header.cluster_id, copy.log_index);
     tracing::info!(log_index = copy.log_index, "writing a backup");
     let (pieces, received) = mpsc::channel(PIECES_MAX);
-    let (handle, failed) = (Handle::current(), pieces.clone());
+    let (end, ended) = oneshot::channel();
+    let handle = Handle::current();
     tokio::task::spawn_blocking(move || {
         let pieces = Pieces { pieces, handle, gathered: Vec::with_capacity(PIECE_BYTES) };
-        let written = write(&copy, &header, pieces, one_at_a_time);
-        if let Err(error) = written {
+        let written = write(&copy, &header, pieces, turn);
+        if let Err(error) = &written {
             tracing::warn!(%error, "the backup was not written to its end");
-            // The connection breaks, so that nobody takes it for a whole one.
-            let _ = failed.blocking_send(Err(error));
         }
+        // Whoever took the backup may have gone.
+        let _ = end.send(written);
     });
-    let stream = futures::stream::unfold(received, async |mut received| {
-        received.recv().await.map(|piece| (piece, received))
-    });
+    let stream = sent(received, ended);
     let headers =
         [(header::CONTENT_TYPE, "application/octet-stream"), (header::CONTENT_DISPOSITION, &*name)];
     Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+/// One backup or restore at a time.
+fn take_turn(context: &AdminContext) -> Result<OwnedSemaphorePermit, Refusal> {
+    context.backups.clone().try_acquire_owned().map_err(|_| {
+        Refusal::new(Reason::Overloaded, "another backup or restore is under way: wait for it")
+    })
+}
+
+/// The pieces, and behind them the error that writing ended with: it breaks the connection, so that
+/// nobody takes what was sent for a whole backup.
+fn sent(
+    pieces: mpsc::Receiver<Bytes>,
+    ended: oneshot::Receiver<io::Result<()>>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    futures::stream::unfold(Some((pieces, ended)), async |left| {
+        let (mut pieces, ended) = left?;
+        if let Some(piece) = pieces.recv().await {
+            return Some((Ok(piece), Some((pieces, ended))));
+        }
+        let ended = ended.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        ended.err().map(|error| (Err(error), None))
+    })
 }
 
 fn write(
     copy: &StateCopy,
     header: &BackupHeader,
     pieces: Pieces,
-    _one_at_a_time: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
 ) -> io::Result<()> {
     let mut writer = BackupWriter::new(pieces, header)?;
     copy.write(&mut writer)?;
@@ -84,7 +104,7 @@ fn write(
 
 /// Hands what is written to the connection, no faster than it takes it.
 struct Pieces {
-    pieces: mpsc::Sender<io::Result<Bytes>>,
+    pieces: mpsc::Sender<Bytes>,
     handle: Handle,
     gathered: Vec<u8>,
 }
@@ -92,7 +112,7 @@ struct Pieces {
 impl Pieces {
     fn send(&mut self) -> io::Result<()> {
         let piece = Bytes::from(std::mem::take(&mut self.gathered));
-        let sent = self.pieces.send(Ok(piece));
+        let sent = self.pieces.send(piece);
         match self.handle.block_on(async { tokio::time::timeout(STALLED_MAX, sent).await }) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -130,9 +150,7 @@ pub(super) async fn restore(
 ) -> Answer<Restored> {
     let Query(options) =
         options.map_err(|error| Refusal::new(Reason::BadRequest, error.body_text()))?;
-    let _one_at_a_time = context.backups.clone().try_acquire_owned().map_err(|_| {
-        Refusal::new(Reason::Overloaded, "another backup or restore is under way: wait for it")
-    })?;
+    let _turn = take_turn(&context)?;
     if context.meta.status().phase != MetaPhase::Uninitialised {
         return Err(has_state());
     }
@@ -179,7 +197,10 @@ async fn receive(
             Ok(Some(Err(error))) => {
                 return Err(Refusal::new(Reason::BadRequest, error.to_string()));
             }
-            Err(_) => return Err(Refusal::new(Reason::Timeout, "the backup does not come")),
+            Err(_) => {
+                let message = "no more of the backup has come for a minute: send it again";
+                return Err(Refusal::new(Reason::Timeout, message));
+            }
         };
         reader.push(&piece)?;
         if let Some(header) = reader.header().filter(|_| !is_known) {
@@ -220,4 +241,30 @@ impl From<BackupError> for Refusal {
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backup_that_was_not_written_to_its_end_ends_with_an_error() {
+        let cases = [(Some(Ok(())), 1), (Some(Err(io::ErrorKind::TimedOut.into())), 2), (None, 2)];
+        for (written, items) in cases {
+            // As full as it gets: what went wrong needs no room.
+            let (pieces, received) = mpsc::channel(1);
+            pieces.send(Bytes::from_static(b"piece")).await.unwrap();
+            let (end, ended) = oneshot::channel();
+            let is_whole = matches!(written, Some(Ok(())));
+            if let Some(written) = written {
+                end.send(written).unwrap();
+            } else {
+                drop(end);
+            }
+            drop(pieces);
+            let sent: Vec<_> = sent(received, ended).collect().await;
+            assert_eq!(sent.len(), items);
+            assert_eq!(sent.iter().all(Result::is_ok), is_whole);
+        }
+    }
 }

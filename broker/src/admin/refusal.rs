@@ -61,9 +61,9 @@ impl From<MembershipError> for Refusal {
             MembershipError::Changed { .. } => Reason::MembershipChanged,
             MembershipError::Unsettled => Reason::MembershipUnsettled,
             MembershipError::NotMember { .. } => Reason::NotMember,
-            MembershipError::NotLinked { .. } | MembershipError::TooOld { .. } => {
-                Reason::Unavailable
-            }
+            MembershipError::NotLinked { .. }
+            | MembershipError::TooOld { .. }
+            | MembershipError::NoQuorum => Reason::Unavailable,
             MembershipError::NotCaughtUp { .. } => Reason::NotCaughtUp,
             MembershipError::WouldLoseQuorum { .. } => Reason::WouldLoseQuorum,
             MembershipError::IsLeader { .. } => Reason::IsLeader,

@@ -36,6 +36,8 @@ impl FrameKind {
     pub(crate) const FAILURE: u8 = 5;
     /// First kind that belongs to consensus.
     pub const CONSENSUS_FIRST: u8 = 16;
+    /// A part of a snapshot, one of consensus's.
+    pub const SNAPSHOT_PART: u8 = Self::CONSENSUS_FIRST + 3;
     /// Last kind that belongs to consensus.
     pub const CONSENSUS_LAST: u8 = 31;
     /// First kind that belongs to the hub: publishes, interest, claims.
@@ -60,10 +62,12 @@ pub(crate) struct Frame {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
     /// The length field is out of range.
-    #[error("it sent a frame of {bytes} bytes, which is outside {KIND_AND_ID_BYTES}..={max}")]
+    #[error("it sent a frame of {bytes} bytes, which is outside {min}..={max}")]
     Length {
         /// What the length field says.
         bytes: usize,
+        /// What it must say at least.
+        min: usize,
         /// What it may say at most.
         max: usize,
     },
@@ -101,9 +105,10 @@ pub(crate) fn split_frame(
 ) -> Result<Option<Frame>, FrameError> {
     let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
     let bytes = u32::from_le_bytes(*prefix) as usize;
-    let max = header_bytes(version) + body_bytes_max;
-    if bytes < header_bytes(version) || bytes > max {
-        return Err(FrameError::Length { bytes, max });
+    let min = header_bytes(version);
+    let max = min + body_bytes_max;
+    if bytes < min || bytes > max {
+        return Err(FrameError::Length { bytes, min, max });
     }
     if input.len() < 4 + bytes {
         input.reserve(4 + bytes - input.len());

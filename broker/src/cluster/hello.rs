@@ -151,20 +151,28 @@ impl Expected<'_> {
             return refuse(
                 RefusalKind::Cluster,
                 format!(
-                    "broker is of cluster {}, this is cluster {}",
+                    "broker is of cluster {}, this is cluster {}: one of them has another's \
+                     address; look at peers.discovery",
                     hello.cluster_id, config.cluster_id
                 ),
             );
         }
         if !names.cluster_ids.contains(&config.cluster_id.to_ascii_lowercase()) {
             let wanted = peer_server_name(&config.cluster_id);
-            return refuse(RefusalKind::Cluster, format!("certificate lacks the name {wanted}"));
+            let text = format!(
+                "certificate lacks the name {wanted}: give the broker one of this cluster's authority"
+            );
+            return refuse(RefusalKind::Cluster, text);
         }
         if names.common_name.as_deref() != Some(hello.name.as_str()) {
             let certified = names.common_name.as_deref().unwrap_or("nothing");
             return refuse(
                 RefusalKind::Name,
-                format!("broker calls itself {}, its certificate calls it {certified}", hello.name),
+                format!(
+                    "broker calls itself {}, its certificate calls it {certified}: start it with its \
+                     own --name and certificate",
+                    hello.name
+                ),
             );
         }
         if hello.node_id == config.node_id {
@@ -172,7 +180,9 @@ impl Expected<'_> {
                 true => Err(Unfit::IsThisNode),
                 false => refuse(
                     RefusalKind::NodeId,
-                    "broker has this broker's node id: a copied data directory".to_owned(),
+                    "broker has this broker's node id: a copied data directory; start it with an \
+                     empty one"
+                        .to_owned(),
                 ),
             };
         }

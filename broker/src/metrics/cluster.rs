@@ -12,6 +12,7 @@ impl Metrics {
         self.raft(page)?;
         self.peers(page)?;
         self.log(page)?;
+        self.proposals(page)?;
         self.durable_sessions(page)?;
         self.storage(page)?;
         self.policy(page)
@@ -114,7 +115,22 @@ impl Metrics {
             "Records written to it.",
             read(&log.records),
         )?;
-        page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))
+        page.single(Kind::Counter, "log_bytes_total", "Bytes written to it.", read(&log.bytes))?;
+        let help = "How long a batch of it took to be written and synced.";
+        page.seconds("log_sync_seconds", help, &log.sync.read())
+    }
+
+    fn proposals(&self, page: &mut Page) -> Written {
+        let stats = self.0.meta.proposal_stats();
+        let help = "From a proposal of this broker until it was committed and applied.";
+        page.seconds("proposal_seconds", help, &stats.committed.read())?;
+        page.family(
+            Kind::Counter,
+            "proposals_failed_total",
+            "Proposals of this broker that were not known to be committed.",
+            "reason",
+            &stats.failed(),
+        )
     }
 
     /// The sums over all brokers that are heard: any one of them tells of the whole cluster.

@@ -5,13 +5,7 @@ use super::page::{Kind, Page, Written};
 
 impl Metrics {
     pub(super) fn hub(&self, page: &mut Page) -> Written {
-        let is_draining = u64::from(self.0.hub.drain().borrow().is_some());
-        page.single(
-            Kind::Gauge,
-            "draining",
-            "1 while this broker moves its clients away.",
-            is_draining,
-        )?;
+        self.draining(page)?;
         let hub = self.0.hub.read();
         page.family(
             Kind::Gauge,
@@ -74,5 +68,11 @@ impl Metrics {
                 ("slow_worker", hub.dropped_slow_worker),
             ],
         )
+    }
+
+    fn draining(&self, page: &mut Page) -> Written {
+        let is_draining = u64::from(self.0.hub.drain().borrow().is_some());
+        let help = "1 while this broker moves its clients away.";
+        page.single(Kind::Gauge, "draining", help, is_draining)
     }
 }

@@ -23,6 +23,8 @@ use crate::totals::Totals;
 pub(super) struct ClusterParts {
     pub(super) config: Arc<Config>,
     pub(super) identity: Identity,
+    /// What this build reports as its version, for peers that are refused.
+    pub(super) version: &'static str,
     pub(super) directory: DataDirectory,
     pub(super) tls: Arc<TlsStore>,
     pub(super) clock: Clock,
@@ -91,7 +93,7 @@ fn run(
         let started = open(
             &directory,
             parts.config,
-            parts.identity,
+            (parts.identity, parts.version),
             &parts.tls,
             HubWiring {
                 clock: parts.clock,
@@ -128,7 +130,7 @@ struct HubWiring {
 async fn open(
     directory: &DataDirectory,
     config: Arc<Config>,
-    identity: Identity,
+    (identity, version): (Identity, &str),
     tls: &TlsStore,
     hub: HubWiring,
 ) -> Result<Started, StartError> {
@@ -141,7 +143,7 @@ async fn open(
         discovery: discovery(&config, &identity.name),
         name: identity.name,
         cluster_id: identity.cluster_id.clone(),
-        speaks: Speaks::default(),
+        speaks: Speaks { program: version.to_owned(), ..Speaks::default() },
         timing: LinkTiming::default(),
     };
     let links = match tls.peer() {

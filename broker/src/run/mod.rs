@@ -161,6 +161,7 @@ async fn start(
     let cluster = cluster_thread::start(ClusterParts {
         config: Arc::clone(&config),
         identity: facts.identity.clone(),
+        version,
         directory,
         tls: Arc::clone(&tls),
         clock,

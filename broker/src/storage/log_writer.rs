@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
@@ -17,6 +17,7 @@ use super::log_index::EntryIndex;
 use super::log_recovery::{LogError, RecoveredGroup, RecoveryReport, recover};
 use super::record::{BODY_BYTES_MAX, GroupId, Record};
 use super::segment_file::{SegmentFile, WriteError};
+use crate::latency::Latency;
 use crate::sync::lock;
 
 /// Bytes that may wait for the writer; who has more to write waits for room.
@@ -37,6 +38,8 @@ pub struct LogWriterStats {
     pub records: AtomicU64,
     /// Bytes written, frames and padding included.
     pub bytes: AtomicU64,
+    /// How long a batch took, from its write to the end of its fsync.
+    pub sync: Latency,
 }
 
 #[derive(Default)]
@@ -312,10 +315,12 @@ fn write(shared: &Shared, file: &mut SegmentFile, records: &[Record]) -> io::Res
 fn run(shared: &Shared, mut file: SegmentFile, mut watch: SpaceWatch) {
     while let Some((records, completions)) = shared.next_batch(&file, &mut watch) {
         shared.room.notify_waiters();
+        let started = Instant::now();
         match write(shared, &mut file, &records) {
             Ok(bytes) => {
                 if bytes > 0 {
                     shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
+                    shared.stats.sync.note(started.elapsed());
                 }
                 shared.stats.records.fetch_add(records.len() as u64, Ordering::Relaxed);
                 shared.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

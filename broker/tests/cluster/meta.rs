@@ -275,6 +275,41 @@ async fn a_step_planned_on_another_membership_is_refused() {
 }
 
 #[tokio::test]
+async fn a_learner_that_is_away_gets_no_vote_and_the_cluster_goes_on() {
+    let cluster = Cluster::new(2);
+    let (a, b) = (cluster.start(0).await, cluster.start(1).await);
+    found(&a).await;
+    a.wait_linked(&[&b]).await;
+    step(&a, async || a.meta.add_learner(b.id, "fleet-1", None).await).await;
+    add_user("pump", &a, &[&a, &b]).await;
+    let id = b.id;
+    b.kill().await;
+    eventually("the link is gone", || !a.links.is_live(id)).await;
+    // Its log is known to be as long as the leader's: with its vote the quorum would be two.
+    assert_eq!(a.meta.promote(id, None).await, Err(MembershipError::NotLinked { node: id }));
+    add_user("valve", &a, &[&a]).await;
+}
+
+#[tokio::test]
+async fn no_vote_is_given_while_too_few_voters_are_linked_to_confirm_it() {
+    let cluster = Cluster::new(3);
+    let nodes = [cluster.start(0).await, cluster.start(1).await, cluster.start(2).await];
+    let [a, b, c] = nodes;
+    found(&a).await;
+    join(&a, &b).await;
+    a.wait_linked(&[&c]).await;
+    step(&a, async || a.meta.add_learner(c.id, "fleet-2", None).await).await;
+    add_user("pump", &a, &[&a, &b, &c]).await;
+    let id = b.id;
+    b.kill().await;
+    eventually("the link is gone", || !a.links.is_live(id)).await;
+    assert_eq!(a.meta.promote(c.id, None).await, Err(MembershipError::NoQuorum));
+    let b = cluster.start(1).await;
+    a.wait_linked(&[&b]).await;
+    step(&a, async || a.meta.promote(c.id, None).await).await;
+}
+
+#[tokio::test]
 async fn a_policy_change_from_an_old_revision_conflicts() {
     let cluster = Cluster::new(1);
     let a = cluster.start(0).await;

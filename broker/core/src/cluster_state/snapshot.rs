@@ -204,10 +204,8 @@ fn read_retained(reader: &mut RangeReader<'_>) -> Result<Chunks, SnapshotError> 
     let messages = reader.take(8).ok_or_else(|| damaged("message count"))?.get_u64_le();
     let mut builder = ChunksBuilder::default();
     for _ in 0..messages {
-        let length = reader.take(4).ok_or_else(|| damaged("message length"))?.get_u32_le();
-        let item = reader.take(length as usize).ok_or_else(|| damaged("message length"))?;
         let (topic, message): (Box<str>, RetainedMessage) =
-            postcard::from_bytes(item).map_err(|_| damaged("message"))?;
+            reader.take_part().ok_or_else(|| damaged("message"))?;
         let item = Item { topic: Arc::from(topic), message: Arc::new(message) };
         if !builder.push(item) {
             return Err(damaged("order of the topics"));

@@ -46,7 +46,7 @@ impl Entry {
         Self { progress, qos, retain, message: Some(message), origin: None }
     }
 
-    /// A message of which the client has had something.
+    /// An entry as a snapshot has it: one of which the client has had something, or one that waits.
     pub(super) const fn restored(
         message: Option<StoredMessage>,
         progress: Progress,

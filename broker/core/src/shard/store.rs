@@ -242,19 +242,19 @@ impl SessionStore {
     }
 
     /// Whether this node would know of a session that has subscribed: what it knows was confirmed
-    /// long enough. Always, unless [`Self::count_no_longer`] was called.
+    /// long enough. Always, unless [`Self::require_confirmation`] was called.
     #[must_use]
-    pub fn counts_at(&self, now: Millis) -> bool {
+    pub fn is_confirmed_at(&self, now: Millis) -> bool {
         now.0 < self.counts_until.load(Ordering::Acquire)
     }
 
     /// This copy counts until then, if it did not count for longer.
-    pub fn count_until(&self, until: Millis) {
+    pub fn confirm_until(&self, until: Millis) {
         self.counts_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
-    /// This copy counts only from the next [`Self::count_until`] on.
-    pub fn count_no_longer(&self) {
+    /// This copy counts only from the next [`Self::confirm_until`] on.
+    pub fn require_confirmation(&self) {
         self.counts_until.store(0, Ordering::Release);
     }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Buf;
+use serde::de::DeserializeOwned;
+
 /// Bytes that can be read at any place, from any thread.
 pub trait ReadAt: fmt::Debug + Send + Sync {
     /// Fills the buffer from `offset` on.
@@ -135,6 +138,12 @@ impl RangeReader<'_> {
         let start = self.taken;
         self.taken += count;
         self.buffer.get(start..self.taken)
+    }
+
+    /// The next value, encoded as postcard behind its length in four bytes; `None` for anything else.
+    pub(crate) fn take_part<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let length = self.take(4)?.get_u32_le() as usize;
+        postcard::from_bytes(self.take(length)?).ok()
     }
 }
 

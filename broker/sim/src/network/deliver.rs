@@ -13,9 +13,6 @@ use super::{DELAY, Network, State};
 use crate::count::Count;
 use crate::environment::{elapsed, now, spawn};
 
-/// A part of a snapshot, as the meta group's frames are numbered.
-const SNAPSHOT_KIND: u8 = FrameKind::CONSENSUS_FIRST + 3;
-
 /// Takes answers to the link that their requests came on.
 struct Answers {
     network: Network,
@@ -42,7 +39,7 @@ impl State {
         self.digest.add_number(number);
         match frame {
             Frame::Message { kind, call, body } => {
-                if *kind == SNAPSHOT_KIND {
+                if *kind == FrameKind::SNAPSHOT_PART {
                     self.tally.count(Count::SnapshotsSent);
                 }
                 self.digest.add_number(u64::from(*kind));

@@ -14,8 +14,8 @@ use super::proposals::PROPOSE_TIMEOUT;
 use super::type_config::Raft;
 use crate::cluster::environment::{Environment, PeerLinks};
 
-/// Held by whoever founds the cluster here, adds a member or raises the level, so that what the
-/// members know stays true until the entry is written.
+/// Held by whoever founds the cluster here, changes its members or raises the level, so that what was
+/// checked stays true until the entry is written.
 pub(super) type Steps = Arc<tokio::sync::Mutex<()>>;
 
 /// What the level is raised by.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use broker_admin_api::PromoteRequest;
 use broker_core::types::NodeId;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError, RaftError};
@@ -12,9 +13,6 @@ use super::MetaGroup;
 use super::status::{MetaMember, MetaRole, MetaStatus};
 use super::type_config::{MemberNode, TypeConfig};
 use crate::cluster::environment::{Environment, PeerLinks};
-
-/// Entries that a learner may lag behind the leader and still be given a vote.
-const PROMOTION_LAG_MAX: u64 = 100;
 
 /// Names the type in errors.
 type WriteError<E> = RaftError<TypeConfig<E>, ClientWriteError<TypeConfig<E>>>;
@@ -32,15 +30,18 @@ pub enum MembershipError {
     #[error("this broker has consensus state already: a cluster is founded once")]
     AlreadyInitialised,
     /// The membership has moved since the step was planned.
-    #[error("the membership is that of log index {current:?}, the step was planned on {expected}")]
+    #[error(
+        "the membership is that of log index {current}, the step was planned on {expected}: read the \
+         status and plan again"
+    )]
     Changed {
         /// Log index of the membership that the step was planned on.
         expected: u64,
         /// Log index of the current one.
-        current: Option<u64>,
+        current: u64,
     },
     /// Another step is under way.
-    #[error("another membership step is not settled yet")]
+    #[error("another membership step is not settled yet: wait and read the status again")]
     Unsettled,
     /// The node is not a member, or not one in the role that the step needs.
     #[error("node {node} is not {role}")]
@@ -51,7 +52,10 @@ pub enum MembershipError {
         role: &'static str,
     },
     /// The leader has no link to the node.
-    #[error("node {node} has no link to the leader")]
+    #[error(
+        "the leader has no link to node {node}: check that it runs, and peers.discovery and the network \
+         between them"
+    )]
     NotLinked {
         /// The node.
         node: NodeId,
@@ -70,7 +74,7 @@ pub enum MembershipError {
         level: u16,
     },
     /// The node's log is too far behind.
-    #[error("node {node} is {lag} entries behind")]
+    #[error("node {node} is {lag} entries behind, or silent: wait until it has caught up")]
     NotCaughtUp {
         /// The node.
         node: NodeId,
@@ -78,11 +82,17 @@ pub enum MembershipError {
         lag: u64,
     },
     /// The cluster would be left without a voter, or without a quorum that can be reached.
-    #[error("without node {node} too few voters could be reached")]
+    #[error(
+        "without node {node} too few voters could be reached: first bring back those that are away, or \
+         give another broker a vote"
+    )]
     WouldLoseQuorum {
         /// The node.
         node: NodeId,
     },
+    /// Too few voters can be reached for any step to be confirmed.
+    #[error("too few voters are linked to confirm the step: first bring back those that are away")]
+    NoQuorum,
     /// The node leads.
     #[error("node {node} leads the cluster: transfer leadership first")]
     IsLeader {
@@ -146,31 +156,44 @@ impl<E: Environment> MetaGroup<E> {
             return Err(MembershipError::TooOld { node, known, level });
         }
         let member = MemberNode { name: name.to_owned() };
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), false).await
+        let change = ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)]));
+        self.change(change, false, &status).await
     }
 
     /// Gives a learner its vote.
     ///
+    /// A vote that can't be asked for may leave the cluster without a quorum for good, so the learner
+    /// answers first; and so that the step itself is confirmed, a quorum of the voters must be linked.
+    ///
     /// # Errors
-    /// As `add_learner`, with `NotMember` for `NotLinked`; `NotCaughtUp` while its log lags.
+    /// As `add_learner`, with `NotMember` for a node that is none; `NotCaughtUp` while its log lags or
+    /// it does not answer in time; `NoQuorum`.
     pub async fn promote(
         &self,
         node: NodeId,
         expected: Option<u64>,
     ) -> Result<MetaStatus, MembershipError> {
+        let _step = self.steps.lock().await;
         let status = self.check_leading(expected)?;
-        let Some(member) = status.member(node) else {
-            return Err(MembershipError::NotMember { node, role: "a member" });
-        };
+        let member = member_of(&status, node)?;
         if member.is_voter {
             return Ok(status);
         }
+        if !self.links.is_live(node) {
+            return Err(MembershipError::NotLinked { node });
+        }
+        if !self.is_quorum_linked(&status, None) {
+            return Err(MembershipError::NoQuorum);
+        }
         let last = status.last_log_index.unwrap_or(0);
         let lag = last.saturating_sub(member.matched_index.unwrap_or(0));
-        if lag > PROMOTION_LAG_MAX {
+        let has_lately = last.min(status.last_applied_index.unwrap_or(0));
+        let has_lately = has_lately.saturating_sub(PromoteRequest::LAG_MAX);
+        if lag > PromoteRequest::LAG_MAX || !self.views.has_applied_soon(node, has_lately).await {
             return Err(MembershipError::NotCaughtUp { node, lag });
         }
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0])), false).await
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([node.0]));
+        self.change(change, false, &status).await
     }
 
     /// Takes a member out, voter or learner. Removing what is no member changes nothing.
@@ -183,17 +206,18 @@ impl<E: Environment> MetaGroup<E> {
         node: NodeId,
         expected: Option<u64>,
     ) -> Result<MetaStatus, MembershipError> {
+        let _step = self.steps.lock().await;
         let status = self.check_leading(expected)?;
-        let Some(member) = status.member(node) else { return Ok(status) };
-        if node == self.links.node_id() {
-            return Err(MembershipError::IsLeader { node });
+        match status.member(node) {
+            None => Ok(status),
+            // Not retained as a learner: it is out once this is committed.
+            Some(member) if member.is_voter => self.take_vote(&status, node, false).await,
+            Some(_) if node == self.links.node_id() => Err(MembershipError::IsLeader { node }),
+            Some(_) => {
+                let change = ChangeMembers::RemoveNodes(BTreeSet::from([node.0]));
+                self.change(change, false, &status).await
+            }
         }
-        if !member.is_voter {
-            return self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0])), false).await;
-        }
-        self.check_quorum_without(&status, node)?;
-        // Not retained as a learner: it is out once this is committed.
-        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), false).await
     }
 
     /// Takes a voter's vote; it goes on as a learner. A learner is left as it is.
@@ -205,35 +229,37 @@ impl<E: Environment> MetaGroup<E> {
         node: NodeId,
         expected: Option<u64>,
     ) -> Result<MetaStatus, MembershipError> {
+        let _step = self.steps.lock().await;
         let status = self.check_leading(expected)?;
-        let Some(member) = status.member(node) else {
-            return Err(MembershipError::NotMember { node, role: "a member" });
-        };
-        if node == self.links.node_id() {
-            return Err(MembershipError::IsLeader { node });
+        match member_of(&status, node)?.is_voter {
+            true => self.take_vote(&status, node, true).await,
+            false => Ok(status),
         }
-        if !member.is_voter {
-            return Ok(status);
-        }
-        self.check_quorum_without(&status, node)?;
-        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])), true).await
     }
 
-    /// Of the voters that stay, a quorum must be linked.
-    fn check_quorum_without(
+    /// Takes the vote of a voter other than this one, of whose company a quorum must be linked.
+    async fn take_vote(
         &self,
         status: &MetaStatus,
         node: NodeId,
-    ) -> Result<(), MembershipError> {
-        let staying: Vec<_> =
-            status.members.iter().filter(|m| m.is_voter && m.node != node).collect();
-        let this = self.links.node_id();
-        let is_reachable = |node| node == this || self.links.is_live(node);
-        let reachable = staying.iter().filter(|m| is_reachable(m.node)).count();
-        if reachable * 2 <= staying.len() {
+        is_retained: bool,
+    ) -> Result<MetaStatus, MembershipError> {
+        if node == self.links.node_id() {
+            return Err(MembershipError::IsLeader { node });
+        }
+        if !self.is_quorum_linked(status, Some(node)) {
             return Err(MembershipError::WouldLoseQuorum { node });
         }
-        Ok(())
+        let change = ChangeMembers::RemoveVoters(BTreeSet::from([node.0]));
+        self.change(change, is_retained, status).await
+    }
+
+    /// Whether this node reaches a quorum of the voters, but for one.
+    fn is_quorum_linked(&self, status: &MetaStatus, without: Option<NodeId>) -> bool {
+        let this = self.links.node_id();
+        let voters = || status.members.iter().filter(|m| m.is_voter && Some(m.node) != without);
+        let linked = voters().filter(|m| m.node == this || self.links.is_live(m.node)).count();
+        linked * 2 > voters().count()
     }
 
     /// Asks a voter to stand for election: `to`, or the one whose log is furthest. Who leads
@@ -283,9 +309,9 @@ impl<E: Environment> MetaGroup<E> {
             let leader = status.leader.and_then(|leader| status.member(leader).cloned());
             return Err(MembershipError::NotLeader { leader });
         }
+        let current = status.membership_log_index.unwrap_or(0);
         match expected {
-            Some(expected) if status.membership_log_index != Some(expected) => {
-                let current = status.membership_log_index;
+            Some(expected) if expected != current => {
                 Err(MembershipError::Changed { expected, current })
             }
             _ if !status.is_membership_settled => Err(MembershipError::Unsettled),
@@ -293,13 +319,22 @@ impl<E: Environment> MetaGroup<E> {
         }
     }
 
+    /// Changes the membership that the step was checked against, and no other.
     async fn change(
         &self,
         change: Change,
         is_retained: bool,
+        checked: &MetaStatus,
     ) -> Result<MetaStatus, MembershipError> {
         let last_membership_log_id =
             *self.raft.metrics().borrow_watched().membership_config.log_id();
+        let current = last_membership_log_id.map(|id| id.index);
+        if current != checked.membership_log_index {
+            return Err(MembershipError::Changed {
+                expected: checked.membership_log_index.unwrap_or(0),
+                current: current.unwrap_or(0),
+            });
+        }
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id };
         let changed = self.raft.change_membership_if(change, is_retained, [unchanged]);
         match E::Runtime::timeout(super::proposals::PROPOSE_TIMEOUT, changed).await {
@@ -336,4 +371,8 @@ impl<E: Environment> MetaGroup<E> {
             RaftError::Fatal(error) => MembershipError::Stopped { reason: error.to_string() },
         }
     }
+}
+
+fn member_of(status: &MetaStatus, node: NodeId) -> Result<&MetaMember, MembershipError> {
+    status.member(node).ok_or(MembershipError::NotMember { node, role: "a member" })
 }

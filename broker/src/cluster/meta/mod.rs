@@ -1,8 +1,8 @@
 //! The meta group: one replicated state machine over all nodes, for policy, retained messages and
 //! durable sessions.
 //!
-//! Runs on the cluster thread. Only [`MetaGroup::bootstrap`] ever founds a cluster; a node with an
-//! empty disk waits to be added.
+//! Runs on the cluster thread. Only [`MetaGroup::bootstrap`] and [`MetaGroup::restore`], both on
+//! request, ever found a cluster; a node with an empty disk waits to be added.
 
 mod config;
 mod disk;
@@ -13,6 +13,7 @@ mod log_store;
 mod log_tail;
 mod membership;
 mod network;
+mod proposal_stats;
 mod proposals;
 mod proposer;
 mod restore;
@@ -38,8 +39,9 @@ use tokio::sync::watch;
 
 pub use config::{MetaConfig, MetaError, MetaTiming};
 pub use membership::MembershipError;
+pub use proposal_stats::ProposalStats;
 pub use proposals::{COMMAND_BYTES_MAX, PROPOSE_TIMEOUT, ProposeError, Proposed};
-pub use restore::{CheckedState, StateCopy};
+pub use restore::{CheckError, CheckedState, StateCopy};
 pub use sessions::{SessionEvents, SessionNews, SessionsProposed};
 pub use start::{MetaParts, node_of_log};
 pub use state_machine::AppliedPolicy;
@@ -113,6 +115,12 @@ impl<E: Environment> MetaGroup<E> {
         operations: Bytes,
     ) -> impl Future<Output = Result<SessionsProposed, ProposeError>> + Send + use<E> {
         self.session_proposer.propose(now, operations)
+    }
+
+    /// What became of this node's proposals.
+    #[must_use]
+    pub fn proposal_stats(&self) -> &ProposalStats {
+        self.proposals.stats()
     }
 
     /// Waits until this node has applied a log entry.

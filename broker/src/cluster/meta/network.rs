@@ -25,7 +25,7 @@ pub(super) mod kind {
     pub(in crate::cluster::meta) const APPEND: u8 = FrameKind::CONSENSUS_FIRST;
     pub(in crate::cluster::meta) const VOTE: u8 = APPEND + 1;
     pub(in crate::cluster::meta) const PRE_VOTE: u8 = APPEND + 2;
-    pub(in crate::cluster::meta) const SNAPSHOT: u8 = APPEND + 3;
+    pub(in crate::cluster::meta) const SNAPSHOT: u8 = FrameKind::SNAPSHOT_PART;
     pub(in crate::cluster::meta) const TRANSFER: u8 = APPEND + 4;
     pub(in crate::cluster::meta) const PROPOSE: u8 = APPEND + 5;
     /// Answered when the entry of this index is applied.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::layout::encode_form;
+use super::proposal_stats::ProposalStats;
 use super::type_config::Raft;
 use crate::cluster::connection::Replier;
 use crate::cluster::environment::Environment;
@@ -107,6 +108,7 @@ pub(super) struct ProposalQueue<E: Environment> {
     sender: mpsc::Sender<Unit<E>>,
     command_bytes_max: usize,
     queued_bytes: Arc<AtomicUsize>,
+    stats: Arc<ProposalStats>,
 }
 
 impl<E: Environment> ProposalQueue<E> {
@@ -117,7 +119,8 @@ impl<E: Environment> ProposalQueue<E> {
     ) -> (Self, mpsc::Receiver<Unit<E>>, Arc<AtomicUsize>) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let queue = Self { sender, command_bytes_max, queued_bytes: Arc::clone(&queued_bytes) };
+        let (for_queue, stats) = (Arc::clone(&queued_bytes), Arc::default());
+        let queue = Self { sender, command_bytes_max, queued_bytes: for_queue, stats };
         (queue, receiver, queued_bytes)
     }
 
@@ -126,11 +129,22 @@ impl<E: Environment> ProposalQueue<E> {
         &self,
         command: &Command,
     ) -> impl Future<Output = Answer> + Send + use<E> {
+        let (stats, started) = (Arc::clone(&self.stats), InstantOf::<E>::now());
         let queued = self.queue_local(command);
         async move {
-            // The proposer ends only when the group shuts down.
-            queued?.await.unwrap_or(Err(ProposeError::Unavailable))
+            let answer = match queued {
+                // The proposer ends only when the group shuts down.
+                Ok(queued) => queued.await.unwrap_or(Err(ProposeError::Unavailable)),
+                Err(error) => Err(error),
+            };
+            stats.note(&answer, started.elapsed());
+            answer
         }
+    }
+
+    /// What became of proposals until now.
+    pub(super) fn stats(&self) -> &ProposalStats {
+        &self.stats
     }
 
     fn queue_local(&self, command: &Command) -> Result<oneshot::Receiver<Answer>, ProposeError> {

@@ -42,6 +42,28 @@ impl StateCopy {
     }
 }
 
+/// Highest log index and term that a backup may name: the log goes on behind them.
+const LOG_NUMBER_MAX: u64 = u64::MAX / 2;
+
+/// Why state from a backup can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// No log gets so far.
+    #[error(
+        "the backup says that it is of log index {log_index} and term {log_term}, beyond \
+         {LOG_NUMBER_MAX}: its header is not what a broker wrote; take another backup"
+    )]
+    OutOfRange {
+        /// The entry.
+        log_index: u64,
+        /// Its term.
+        log_term: u64,
+    },
+    /// The state can't be read.
+    #[error(transparent)]
+    State(#[from] SnapshotError),
+}
+
 /// State from a backup that was looked at and can be used.
 #[derive(Debug, Clone)]
 pub struct CheckedState {
@@ -54,8 +76,11 @@ impl CheckedState {
     /// Looks at it. Takes its time.
     ///
     /// # Errors
-    /// It can't be read.
-    pub fn check(log_index: u64, log_term: u64, content: Bytes) -> Result<Self, SnapshotError> {
+    /// It can't be read, or names an entry that no log reaches.
+    pub fn check(log_index: u64, log_term: u64, content: Bytes) -> Result<Self, CheckError> {
+        if log_index.max(log_term) > LOG_NUMBER_MAX {
+            return Err(CheckError::OutOfRange { log_index, log_term });
+        }
         let bytes = content.len() as u64;
         StateSnapshot::read(&FileRange::new(Arc::new(content.clone()), 0, bytes))?;
         Ok(Self { log_index, log_term, content })
@@ -109,5 +134,20 @@ impl<E: Environment> MetaGroup<E> {
             true => Ok(self.status()),
             false => Err(MembershipError::TimedOut),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_no_log_reaches_is_refused_before_anything_is_read() {
+        let check = |index, term| CheckedState::check(index, term, Bytes::new()).unwrap_err();
+        for (index, term) in [(LOG_NUMBER_MAX + 1, 1), (1, LOG_NUMBER_MAX + 1), (u64::MAX, 0)] {
+            let error = check(index, term);
+            assert!(matches!(error, CheckError::OutOfRange { .. }), "{index} {term}: {error}");
+        }
+        assert!(matches!(check(LOG_NUMBER_MAX, LOG_NUMBER_MAX), CheckError::State(_)));
     }
 }

@@ -13,7 +13,6 @@ use openraft::raft::SnapshotResponse;
 use super::layout::{Layout, VoteForm, decode, decode_form, encode};
 use super::network::{SnapshotPart, kind};
 use super::proposals::{InstantOf, ProposalQueue};
-use super::sessions::Applied;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::view::Views;
 use crate::cluster::connection::Replier;
@@ -29,7 +28,6 @@ const SNAPSHOT_BYTES_MAX: u64 = 256 << 30;
 pub(super) struct RaftService<E: Environment> {
     pub(super) raft: Raft<E>,
     pub(super) proposals: ProposalQueue<E>,
-    pub(super) applied: Arc<Applied>,
     pub(super) incoming: Arc<IncomingSnapshots<E>>,
     pub(super) heard: Heard<E>,
     pub(super) views: Views<E>,
@@ -58,15 +56,7 @@ impl<E: Environment> PeerHandler for RaftService<E> {
             return;
         }
         if kind == kind::APPLIED {
-            let Ok(log_index) = <[u8; 8]>::try_from(&body[..]).map(u64::from_le_bytes) else {
-                return replier.fail("an index has eight bytes: run the same version");
-            };
-            let applied = Arc::clone(&self.applied);
-            spawn::<E>(async move {
-                applied.reached(log_index).await;
-                replier.reply(&[]);
-            });
-            return;
+            return self.views.answer_applied(&body, replier);
         }
         if kind == kind::CONFIRM {
             return self.views.answer_confirm(from, replier);

@@ -91,21 +91,12 @@ impl<E: Environment> SessionProposer<E> {
 /// What applying entries asks of this node's workers, until the hub takes it.
 #[derive(Debug, Default)]
 pub struct SessionEvents {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<SessionNews>,
     wake: Notify,
 }
 
-/// Bounded by the sessions whose clients are here, and by the wills of one entry after another
-/// that the hub, on the same thread, takes as soon as it runs.
-#[derive(Debug, Default)]
-struct Waiting {
-    ready: BTreeMap<u8, BTreeSet<ClientId>>,
-    live: Vec<LiveMessage>,
-    drops: Drops,
-    is_everything: bool,
-}
-
-/// What the hub tells the workers.
+/// What the hub tells the workers. Bounded by the sessions whose clients are here, and by the wills of
+/// one entry after another that the hub, on the same thread, takes as soon as it runs.
 #[derive(Debug, Default)]
 pub struct SessionNews {
     /// Sessions with something to send, by worker.
@@ -157,9 +148,7 @@ impl SessionEvents {
     /// Takes what there is.
     #[must_use]
     pub fn take(&self) -> SessionNews {
-        let Waiting { ready, live, drops, is_everything } =
-            std::mem::take(&mut *lock(&self.waiting));
-        SessionNews { ready, live, drops, is_everything }
+        std::mem::take(&mut *lock(&self.waiting))
     }
 }
 

@@ -149,7 +149,7 @@ impl<E: Environment> MetaGroup<E> {
         };
         if config.is_view_followed {
             let sessions = meta.sessions();
-            sessions.count_no_longer();
+            sessions.require_confirmation();
             spawn::<E>(meta.views.clone().follow(clock, sessions));
         }
         meta.spawn_upkeep(&config.timing, clock);
@@ -157,7 +157,6 @@ impl<E: Environment> MetaGroup<E> {
         let service = RaftService {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
-            applied: meta.machine.applied(),
             incoming,
             heard: meta.heard.clone(),
             views: meta.views.clone(),

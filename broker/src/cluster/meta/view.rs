@@ -86,7 +86,7 @@ impl<E: Environment> Views<E> {
             let time = Duration::from_millis(VIEW_MILLIS_MAX);
             if E::Runtime::timeout(time, reached).await.is_ok() {
                 let as_of = asked.0.saturating_sub(u64::from(confirmation.silent_millis));
-                sessions.count_until(Millis(as_of + VIEW_MILLIS_MAX));
+                sessions.confirm_until(Millis(as_of + VIEW_MILLIS_MAX));
             }
         }
     }
@@ -133,13 +133,24 @@ impl<E: Environment> Views<E> {
         });
     }
 
-    /// Answers [`kind::APPLIED_BY`]: the index and the node, eight bytes each.
-    pub(super) fn answer_applied_by(&self, body: &[u8], replier: Replier) {
-        let Some((log_index, node)) = body.split_at_checked(8) else {
+    /// Answers [`kind::APPLIED`]: the index, in eight bytes. Waits no longer than the asker.
+    pub(super) fn answer_applied(&self, body: &[u8], replier: Replier) {
+        let Some([log_index]) = numbers(body) else {
             return replier.fail("an index has eight bytes: run the same version");
         };
-        let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes);
-        let (Ok(log_index), Ok(node)) = (number(log_index), number(node)) else {
+        let applied = Arc::clone(&self.applied);
+        spawn::<E>(async move {
+            let reached = applied.reached(log_index);
+            match E::Runtime::timeout(APPLIED_TIMEOUT, reached).await {
+                Ok(()) => replier.reply(&[]),
+                Err(_) => replier.fail("this broker has not applied the entry in time"),
+            }
+        });
+    }
+
+    /// Answers [`kind::APPLIED_BY`]: the index and the node, eight bytes each.
+    pub(super) fn answer_applied_by(&self, body: &[u8], replier: Replier) {
+        let Some([log_index, node]) = numbers(body) else {
             return replier.fail("an index and a node have eight bytes each: run the same version");
         };
         let views = self.clone();
@@ -171,6 +182,11 @@ impl<E: Environment> Views<E> {
             E::Runtime::sleep_until(until).await;
         }
         Some(())
+    }
+
+    /// Whether a linked node says within [`APPLIED_TIMEOUT`] that it has applied an entry.
+    pub(super) async fn has_applied_soon(&self, node: NodeId, log_index: u64) -> bool {
+        self.has_applied(node, log_index, InstantOf::<E>::now() + APPLIED_TIMEOUT).await
     }
 
     /// Waits for a linked node to apply an entry; false when it can't say so in time.
@@ -216,5 +232,27 @@ impl<E: Environment> Views<E> {
             tracing::debug!(node_id = %node, log_index, "peer is behind, or gone");
             E::Runtime::sleep_until(until).await;
         }
+    }
+}
+
+/// So many numbers of eight bytes each, and nothing behind them.
+fn numbers<const N: usize>(body: &[u8]) -> Option<[u64; N]> {
+    let (numbers, rest) = body.as_chunks::<8>();
+    let numbers: [[u8; 8]; N] = numbers.try_into().ok()?;
+    rest.is_empty().then(|| numbers.map(u64::from_le_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_holds_as_many_numbers_as_are_asked_for_or_none() {
+        let body = [7u64.to_le_bytes(), 9u64.to_le_bytes()].concat();
+        assert_eq!(numbers(&body), Some([7, 9]));
+        assert_eq!(numbers(&body[..8]), Some([7]));
+        assert_eq!(numbers::<1>(&body), None);
+        assert_eq!(numbers::<2>(&body[..15]), None);
+        assert_eq!(numbers::<1>(&[]), None);
     }
 }

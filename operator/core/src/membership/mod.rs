@@ -19,7 +19,7 @@ mod planner;
 mod scale;
 mod step;
 
-pub use placement::{LEARNER_LAG_MAX, VOTER_AWAY_MAX};
+pub use placement::VOTER_AWAY_MAX;
 pub(crate) use planner::majority;
 pub use planner::next_step;
 pub use scale::brokers_now;

@@ -1,13 +1,10 @@
 //! Who is a member and who of them votes: the decision while a broker leads. Pure.
 
-use broker_admin_api::{BrokerStatus, Member};
+use broker_admin_api::{BrokerStatus, Member, PromoteRequest};
 use jiff::SignedDuration;
 
 use super::planner::{View, majority, ordinal, wait};
 use super::step::{Step, WaitReason};
-
-/// How many log entries a learner may lag behind the leader and still be promoted.
-pub const LEARNER_LAG_MAX: u64 = 100;
 
 /// How long a voter may be away before its vote goes to a learner that is there: longer than a
 /// restart, a new pod or a short fault of a Kubernetes node takes, as a vote that moves and moves
@@ -107,7 +104,8 @@ impl<'a> Led<'a> {
             return None;
         }
         let learner = self.learners().find(|learner| {
-            self.view.is_alive(learner) && self.lag(learner).is_some_and(|l| l <= LEARNER_LAG_MAX)
+            self.view.is_alive(learner)
+                && self.lag(learner).is_some_and(|lag| lag <= PromoteRequest::LAG_MAX)
         })?;
         if !self.has_quorum_with(1, self.alive_voters() + 1) {
             return Some(self.quorum_at_risk(&format!("promoting {}", learner.name)));
@@ -173,7 +171,8 @@ impl<'a> Led<'a> {
             self.view.desired.brokers.iter().filter(|name| !is_member(name)).peekable();
         missing.peek()?;
         let lagging = self.learners().find(|learner| {
-            self.view.is_alive(learner) && self.lag(learner).is_none_or(|l| l > LEARNER_LAG_MAX)
+            self.view.is_alive(learner)
+                && self.lag(learner).is_none_or(|lag| lag > PromoteRequest::LAG_MAX)
         });
         if let Some(learner) = lagging {
             return Some(self.catching_up(learner));

@@ -193,7 +193,7 @@ impl Engine {
     /// Whether this node would know of durable sessions that want a message.
     pub(in crate::engine) fn knows_durable(&self, now: Millis, qos: QoS) -> bool {
         qos == QoS::AtMostOnce
-            || self.durable.as_ref().is_none_or(|durable| durable.store.counts_at(now))
+            || self.durable.as_ref().is_none_or(|durable| durable.store.is_confirmed_at(now))
     }
 
     /// Whether durable sessions have subscribed to what a message is about.

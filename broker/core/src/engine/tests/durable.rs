@@ -60,7 +60,7 @@ fn a_copy_of_the_state_that_may_be_old_leaves_it_to_the_state_who_wants_a_messag
     let mut rig = Rig::durable();
     let mut other = rig.peer(2);
     let publisher = rig.client("p");
-    rig.store().count_no_longer();
+    rig.store().require_confirmation();
     rig.answers.sessions = false;
     rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
     assert!(rig.received(publisher).is_empty());
@@ -76,8 +76,8 @@ fn a_copy_of_the_state_that_may_be_old_leaves_it_to_the_state_who_wants_a_messag
 fn a_copy_that_is_confirmed_counts_until_its_time_is_over() {
     let mut rig = Rig::durable();
     let publisher = rig.client("p");
-    rig.store().count_no_longer();
-    rig.store().count_until(rig.now.plus(800));
+    rig.store().require_confirmation();
+    rig.store().confirm_until(rig.now.plus(800));
     rig.answers.sessions = false;
     rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
     assert!(!rig.has_held());

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use serde::de::DeserializeOwned;
 
 use super::SessionsSnapshot;
 use super::form::record_of;
@@ -15,7 +14,7 @@ use crate::stored::{
 impl SessionsSnapshot {
     /// Reads what [`Self::write`] wrote, and leaves what is behind it. `None` for anything else.
     pub(crate) fn read(reader: &mut RangeReader<'_>, sections: &mut Sections<'_>) -> Option<Self> {
-        let control = take_part(reader)?;
+        let control = reader.take_part()?;
         let count = reader.take(8)?.get_u64_le();
         let mut messages = Vec::new();
         let mut records = Vec::new();
@@ -24,13 +23,13 @@ impl SessionsSnapshot {
             for _ in 0..new {
                 messages.push(take_message(reader, sections)?);
             }
-            records.push(Arc::new(record_of(take_part(reader)?, &messages)?));
+            records.push(Arc::new(record_of(reader.take_part()?, &messages)?));
         }
         let last = reader.take(8)?.get_u64_le();
         let count = reader.take(8)?.get_u64_le();
         let mut held = Vec::new();
         for _ in 0..count {
-            held.push(take_part(reader)?);
+            held.push(reader.take_part()?);
         }
         let delayed = Delayed::from_parts(last, held);
         Some(Self { control, records, delayed, in_memory: Vec::new() })
@@ -45,9 +44,4 @@ fn take_message(
     let head = decode_head(reader.peek(MESSAGE_HEADER_BYTES)?)?;
     let record = reader.take(MESSAGE_HEADER_BYTES + head.bytes as usize)?;
     is_whole(record).then(|| StoredMessage::in_file(head, section, offset))
-}
-
-fn take_part<T: DeserializeOwned>(reader: &mut RangeReader<'_>) -> Option<T> {
-    let length = reader.take(4)?.get_u32_le() as usize;
-    postcard::from_bytes(reader.take(length)?).ok()
 }
