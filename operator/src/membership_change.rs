@@ -1,4 +1,5 @@
-//! Asks brokers for the change of the membership that the planner chose, the same on both platforms. IO; decides nothing.
+//! Asks brokers for what the planners chose, the same on both platforms: changes of the membership, and
+//! leadership and clients that make way for a restart. IO; decides nothing.
 
 use broker_admin_api::{
     AddLearnerRequest, BootstrapRequest, DemoteRequest, DrainRequest, NodeId, PromoteRequest,
@@ -6,6 +7,7 @@ use broker_admin_api::{
 };
 use operator_core::cluster::ValidatedCluster;
 use operator_core::membership::Step;
+use operator_core::rollout::NextStep;
 
 use crate::broker_admin::{AdminError, BrokerAdmin, BrokerEndpoint};
 
@@ -81,11 +83,34 @@ pub(crate) async fn change(
     }
 }
 
-/// Asks a leader to let another one lead.
+/// Has a broker make way for its restart, or take clients again, where a rollout's step asks for that.
 ///
 /// # Errors
 /// Why it does not, in words.
-pub(crate) async fn transfer(
+pub(crate) async fn make_way(
+    admin: &dyn BrokerAdmin,
+    endpoint: impl Fn(&str) -> Result<BrokerEndpoint, String>,
+    cluster: &ValidatedCluster,
+    step: &NextStep,
+) -> Result<Option<Changed>, String> {
+    match step {
+        NextStep::TransferLeadership { broker, to } => {
+            transfer(admin, &endpoint(broker)?, *to).await.map(Some)
+        }
+        NextStep::Drain { broker } => {
+            let rate = cluster.rollout.clients_moved_per_second;
+            drain(admin, &endpoint(broker)?, Some(rate)).await.map(Some)
+        }
+        NextStep::EndDrain { broker } => drain(admin, &endpoint(broker)?, None).await.map(Some),
+        NextStep::Restart { .. }
+        | NextStep::Done
+        | NextStep::Wait { .. }
+        | NextStep::Halt { .. } => Ok(None),
+    }
+}
+
+/// Asks a leader to let another one lead.
+async fn transfer(
     admin: &dyn BrokerAdmin,
     leader: &BrokerEndpoint,
     to: NodeId,
@@ -95,10 +120,7 @@ pub(crate) async fn transfer(
 }
 
 /// Has a broker move its clients to the others, so many a second, or let them in again.
-///
-/// # Errors
-/// Why it does not, in words.
-pub(crate) async fn drain(
+async fn drain(
     admin: &dyn BrokerAdmin,
     broker: &BrokerEndpoint,
     clients_per_second: Option<u32>,

@@ -32,7 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             found = discovery.resolve() => found,
         };
         for (name, reason) in &unresolved {
-            tracing::debug!(name, reason, "peer name does not resolve");
+            tracing::debug!(name, reason, "a name or a watch does not tell where peers are");
         }
         shared.discovery_problems.store(unresolved.len() as u64, Ordering::Relaxed);
         diallers.retain(|_, dialler| !dialler.task.is_finished());

@@ -64,8 +64,11 @@ impl NodeTotals {
     /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
-        let (a, b) = (self.numbers(), other.numbers());
-        Self::from_numbers(std::array::from_fn(|at| a[at].saturating_add(b[at])))
+        let (mut sum, mut other) = (*self, *other);
+        for (number, more) in sum.fields().into_iter().zip(other.fields()) {
+            *number = number.saturating_add(*more);
+        }
+        sum
     }
 
     /// The numbers as a frame's body.
@@ -73,7 +76,8 @@ impl NodeTotals {
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(1 + 8 * NUMBERS);
         body.put_u8(VERSION);
-        self.numbers().into_iter().for_each(|number| body.put_u64_le(number));
+        let mut numbers = *self;
+        numbers.fields().into_iter().for_each(|number| body.put_u64_le(*number));
         body
     }
 
@@ -81,62 +85,30 @@ impl NodeTotals {
     #[must_use]
     pub fn decode(mut body: &[u8]) -> Option<Self> {
         let version = body.try_get_u8().ok()?;
-        let mut numbers = [0; NUMBERS];
-        for number in &mut numbers {
+        let mut totals = Self::default();
+        for number in totals.fields() {
             *number = body.try_get_u64_le().ok()?;
         }
-        (version >= VERSION).then(|| Self::from_numbers(numbers))
+        (version >= VERSION).then_some(totals)
     }
 
-    const fn numbers(&self) -> [u64; NUMBERS] {
+    /// The numbers in the order in which they travel.
+    const fn fields(&mut self) -> [&mut u64; NUMBERS] {
         [
-            self.clients_connected,
-            self.sessions,
-            self.subscriptions,
-            self.shared_subscriptions,
-            self.queued_messages,
-            self.queued_bytes,
-            self.publishes_received,
-            self.publishes_sent,
-            self.dropped,
-            self.payload_bytes_received,
-            self.payload_bytes_sent,
-            self.bytes_received,
-            self.bytes_sent,
+            &mut self.clients_connected,
+            &mut self.sessions,
+            &mut self.subscriptions,
+            &mut self.shared_subscriptions,
+            &mut self.queued_messages,
+            &mut self.queued_bytes,
+            &mut self.publishes_received,
+            &mut self.publishes_sent,
+            &mut self.dropped,
+            &mut self.payload_bytes_received,
+            &mut self.payload_bytes_sent,
+            &mut self.bytes_received,
+            &mut self.bytes_sent,
         ]
-    }
-
-    const fn from_numbers(numbers: [u64; NUMBERS]) -> Self {
-        let [
-            clients_connected,
-            sessions,
-            subscriptions,
-            shared_subscriptions,
-            queued_messages,
-            queued_bytes,
-            publishes_received,
-            publishes_sent,
-            dropped,
-            payload_bytes_received,
-            payload_bytes_sent,
-            bytes_received,
-            bytes_sent,
-        ] = numbers;
-        Self {
-            clients_connected,
-            sessions,
-            subscriptions,
-            shared_subscriptions,
-            queued_messages,
-            queued_bytes,
-            publishes_received,
-            publishes_sent,
-            dropped,
-            payload_bytes_received,
-            payload_bytes_sent,
-            bytes_received,
-            bytes_sent,
-        }
     }
 }
 
@@ -146,7 +118,10 @@ mod tests {
 
     #[test]
     fn numbers_come_back_also_from_a_later_version_that_tells_more() {
-        let totals = NodeTotals::from_numbers(std::array::from_fn(|at| 1 << (5 * at)));
+        let mut totals = NodeTotals::default();
+        for (number, at) in totals.fields().into_iter().zip(0..) {
+            *number = 1 << (4 * at);
+        }
         let mut body = totals.encode();
         assert_eq!(NodeTotals::decode(&body), Some(totals));
         for length in 0..body.len() {

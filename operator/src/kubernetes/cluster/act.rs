@@ -1,6 +1,5 @@
 //! Takes the one step that the planners chose: asks a broker, or replaces its pod. IO.
 
-use broker_admin_api::NodeId;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use operator_api::MqttCluster;
@@ -115,37 +114,24 @@ async fn replace(
     prepared: &Prepared,
     plan: &Plan,
 ) -> Option<(&'static str, Outcome)> {
-    match &plan.rollout {
-        NextStep::TransferLeadership { broker, to } => {
-            Some(("TransferLeadership", transfer(scope, prepared, broker, *to).await))
-        }
-        NextStep::Drain { broker } => {
-            let rate = prepared.cluster.rollout.clients_moved_per_second;
-            Some(("Drain", drain(scope, prepared, broker, Some(rate)).await))
-        }
-        NextStep::EndDrain { broker } => {
-            Some(("EndDrain", drain(scope, prepared, broker, None).await))
-        }
+    let name = match &plan.rollout {
+        NextStep::TransferLeadership { .. } => "TransferLeadership",
+        NextStep::Drain { .. } => "Drain",
+        NextStep::EndDrain { .. } => "EndDrain",
         NextStep::Restart { broker, reason } => {
             let at = ObjectRef::<Pod>::new(broker).within(&prepared.cluster.namespace);
             let pod = scope.caches.pods.get(&at)?;
             let outcome = delete(scope, &*pod).await;
             let reason = reason.as_str();
             let outcome = outcome.map(|()| format!("{broker} is replaced: {reason}"));
-            Some((reason, outcome.map_err(|error| error.chain())))
+            return Some((reason, outcome.map_err(|error| error.chain())));
         }
-        NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => None,
-    }
-}
-
-async fn transfer(scope: &Scope, prepared: &Prepared, leader: &str, to: NodeId) -> Outcome {
-    let at = at(scope, prepared, leader)?;
-    membership_change::transfer(&*prepared.admin, &at, to).await.map(|changed| note(&changed))
-}
-
-async fn drain(scope: &Scope, prepared: &Prepared, broker: &str, rate: Option<u32>) -> Outcome {
-    let at = at(scope, prepared, broker)?;
-    membership_change::drain(&*prepared.admin, &at, rate).await.map(|changed| note(&changed))
+        NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => return None,
+    };
+    let at = |broker: &str| at(scope, prepared, broker);
+    let (admin, cluster) = (&*prepared.admin, &prepared.cluster);
+    let made = membership_change::make_way(admin, at, cluster, &plan.rollout).await;
+    Some((name, made.map(|changed| changed.map_or_else(String::new, |changed| note(&changed)))))
 }
 
 fn at(scope: &Scope, prepared: &Prepared, broker: &str) -> Result<BrokerEndpoint, String> {

@@ -85,7 +85,7 @@ impl Brokers {
                 process.request_stop();
             }
         }
-        self.all.retain(|broker| !broker.is_leaving || broker.process.is_some());
+        self.forget_gone();
         for next in configured {
             let endpoint = BrokerEndpoint {
                 name: next.name.clone(),
@@ -118,6 +118,11 @@ impl Brokers {
         if let Some(broker) = found {
             broker.exited(exited, program);
         }
+        self.forget_gone();
+    }
+
+    /// Forgets those that were to go and have.
+    fn forget_gone(&mut self) {
         self.all.retain(|broker| !broker.is_leaving || broker.process.is_some());
     }
 

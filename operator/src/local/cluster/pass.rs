@@ -311,8 +311,12 @@ impl ClusterTask {
             NextStep::TransferLeadership { broker, .. }
             | NextStep::Drain { broker }
             | NextStep::EndDrain { broker } => {
-                match self.prepare_restart(admin, cluster, broker, &found.rollout).await {
-                    Ok(changed) => self.platform.console.step(&changed.broker, &changed.what),
+                let at = |name: &str| self.endpoint(name);
+                match membership_change::make_way(admin, at, cluster, &found.rollout).await {
+                    Ok(Some(changed)) => {
+                        self.platform.console.step(&changed.broker, &changed.what);
+                    }
+                    Ok(None) => {}
                     Err(problem) => tracing::warn!(broker, problem, "no transfer or drain"),
                 }
                 false
@@ -326,24 +330,6 @@ impl ClusterTask {
                 true
             }
             NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => false,
-        }
-    }
-
-    async fn prepare_restart(
-        &self,
-        admin: &HttpsAdmin,
-        cluster: &ValidatedCluster,
-        broker: &str,
-        step: &NextStep,
-    ) -> Result<Changed, String> {
-        let at = self.endpoint(broker)?;
-        let rate = cluster.rollout.clients_moved_per_second;
-        match step {
-            NextStep::TransferLeadership { to, .. } => {
-                membership_change::transfer(admin, &at, *to).await
-            }
-            NextStep::Drain { .. } => membership_change::drain(admin, &at, Some(rate)).await,
-            _ => membership_change::drain(admin, &at, None).await,
         }
     }
 
