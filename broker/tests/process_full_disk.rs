@@ -9,7 +9,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use broker_admin_api::{Role, TransferRequest, path};
+
 use support::alone::Alone;
+use support::broker::Broker;
 use support::client::{CONNACK, Client, connect};
 use support::eventually;
 use support::metrics::number;
@@ -121,4 +124,67 @@ fn a_full_disk_refuses_what_must_be_kept_and_all_else_goes_on_until_there_is_roo
     }
     durable.ping();
     broker.kill();
+}
+
+/// The broker that leads.
+fn leader(brokers: &[Broker]) -> Option<usize> {
+    brokers.iter().position(|broker| broker.status().raft.role == Role::Leader)
+}
+
+#[test]
+fn a_leader_whose_disk_is_full_hands_over_and_the_others_go_on_acknowledging() {
+    let mut brokers = Broker::cluster(3);
+    let data = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&data.path().join("small")) else { return };
+    // The first broker's data goes to the small disk; then it leads.
+    let full = &mut brokers[0];
+    full.process.signal("TERM");
+    full.process.wait();
+    let copied =
+        Command::new("cp").arg("-a").arg(full.raw.data_dir.join(".")).arg(&disk.0).status();
+    assert!(copied.unwrap().success());
+    full.raw.data_dir.clone_from(&disk.0);
+    full.restart();
+    let to = brokers[0].status().node_id;
+    let request = serde_json::to_string(&TransferRequest { to: Some(to) }).unwrap();
+    eventually("it leads", || {
+        let ordinal = leader(&brokers)?;
+        if ordinal != 0 {
+            brokers[ordinal].call("POST", path::TRANSFER, &request);
+        }
+        (ordinal == 0).then_some(())
+    });
+    let mut durable = brokers[1].plain("durable");
+    durable.subscribe("kept", 1);
+
+    disk.fill();
+    let mut publisher = brokers[2].plain("publisher");
+    let mut kept = Vec::new();
+    let mut numbers = 0u32..;
+    let mut publish = |kept: &mut Vec<Vec<u8>>| {
+        let payload = numbers.next().unwrap().to_be_bytes().to_vec();
+        let is_kept = publisher.publish_acknowledged("kept", &payload) < 0x80;
+        if is_kept {
+            kept.push(payload);
+        }
+        is_kept
+    };
+    eventually("another broker leads and acknowledges", || {
+        let is_kept = publish(&mut kept);
+        (is_kept && leader(&brokers)? != 0).then_some(())
+    });
+    for _ in 0..20 {
+        assert!(publish(&mut kept));
+    }
+    assert_eq!(brokers[0].metric("disk_low"), 1);
+
+    disk.empty();
+    eventually("it follows again", || {
+        let status = brokers[0].status();
+        (status.raft.caught_up && brokers[0].metric("disk_low") == 0).then_some(())
+    });
+    for payload in &kept {
+        // One that was not acknowledged may have come as well.
+        while durable.acknowledged_message() != *payload {}
+    }
 }

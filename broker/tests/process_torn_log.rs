@@ -1,4 +1,4 @@
-//! What a crash leaves half written at the end of the log.
+//! What a crash leaves half written at the end of the log, and what has gone bad in the middle of it.
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod support;
@@ -7,11 +7,12 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use broker_admin_api::Role;
+use broker_admin_api::{RemoveRequest, Role, path};
 use serde_json::Value;
 
 use support::broker::Broker;
 use support::client::{Client, PUBACK, packet};
+use support::eventually;
 use support::node::policy;
 
 /// The first bytes of each record in a log segment, and the length of what stands before its body.
@@ -82,6 +83,49 @@ fn half_a_record_behind_the_last_is_cut_and_reported_and_the_broker_catches_up()
     subscriber.subscribe("news", 0);
     valve.publish("news", b"back");
     assert_eq!(subscriber.message().1, b"back");
+}
+
+#[test]
+fn a_log_that_is_damaged_in_the_middle_ends_the_start_with_the_way_out_and_the_others_serve() {
+    let mut brokers = Broker::cluster(3);
+    let bad = brokers.iter().position(|broker| broker.status().raft.role != Role::Leader).unwrap();
+    let good = (bad + 1) % 3;
+    let mut publisher = brokers[good].plain("publisher");
+    for number in 0..5u8 {
+        assert!(publisher.publish_acknowledged("r", &[number]) < 0x80);
+    }
+    kill(&mut brokers[bad]);
+    let segment = tail(&brokers[bad]).path;
+    let content = fs::read(&segment).unwrap();
+    let is_start = |at: &usize| content[*at..].starts_with(MAGIC);
+    let second = (0..content.len()).step_by(ALIGNMENT).filter(is_start).nth(1).unwrap();
+    let file = OpenOptions::new().write(true).open(&segment).unwrap();
+    file.write_all_at(&[!content[second + HEADER_BYTES + 3]], (second + HEADER_BYTES + 3) as u64)
+        .unwrap();
+    brokers[bad].try_restart();
+    assert_eq!(brokers[bad].process.wait().code(), Some(1));
+    let said = format!("{:?}", brokers[bad].process.complaints());
+    for part in [segment.to_str().unwrap(), "damaged", "remove this broker", "empty data directory"]
+    {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert!(publisher.publish_acknowledged("r", b"without it") < 0x80);
+
+    // The way out, as it says.
+    let gone = brokers[good].status().raft.members;
+    let gone = gone.into_iter().find(|member| member.name == format!("fleet-{bad}")).unwrap();
+    fs::remove_dir_all(&brokers[bad].raw.data_dir).unwrap();
+    let request = RemoveRequest { node_id: gone.node_id, expected_membership_log_index: None };
+    let request = serde_json::to_string(&request).unwrap();
+    eventually("the damaged broker is removed", || {
+        let survivors = brokers.iter().enumerate().filter(|(ordinal, _)| *ordinal != bad);
+        survivors
+            .map(|(_, broker)| broker.call("POST", path::REMOVE, &request).0)
+            .find(|c| *c == 200)
+    });
+    brokers[bad].restart();
+    Broker::admit_again(&brokers, bad);
+    brokers[bad].until_enforced(&policy(&["pump"]).revision().to_string());
 }
 
 #[test]

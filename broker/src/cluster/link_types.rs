@@ -112,7 +112,8 @@ pub enum LinkEvent {
         /// Its broker's name.
         name: String,
     },
-    /// The node has dialled here (its first such link): its requests may come.
+    /// The node has dialled here, perhaps again: its requests may come. What an older link of it
+    /// left half said is not said on.
     Accepted {
         /// The node.
         node: NodeId,

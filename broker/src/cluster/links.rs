@@ -329,18 +329,15 @@ impl Shared {
     /// beyond the limit is closed.
     pub(super) fn add_accepted(&self, connection: &Arc<Connection>) {
         let peer = connection.peer();
-        let is_first = {
+        {
             let mut registry = lock(&self.registry);
             let connections = registry.accepted.entry(peer.node).or_default();
             connections.push(Arc::clone(connection));
             if connections.len() > ACCEPTED_PER_NODE_MAX {
                 connections[0].close();
             }
-            connections.len() == 1
-        };
-        if is_first {
-            self.tell(&LinkEvent::Accepted { node: peer.node, name: peer.name.clone() });
         }
+        self.tell(&LinkEvent::Accepted { node: peer.node, name: peer.name.clone() });
     }
 
     /// Takes an accepted connection out again.

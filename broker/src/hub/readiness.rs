@@ -10,6 +10,11 @@ use crate::node::GateState;
 /// an election takes.
 const LEADERLESS_MILLIS_MAX: u64 = 5_000;
 
+/// How long a node that has served goes on while it hears a leader, but never has all applied that
+/// it knows to be committed, in milliseconds. Under load a look often finds the last entry not
+/// applied yet; one that is behind for so long can't keep up.
+const BEHIND_MILLIS_MAX: u64 = 30_000;
+
 /// How long a node that could let clients in waits to hear what those of the other members want to
 /// hear, in milliseconds. A member that is not reached by then counts as gone.
 const INTEREST_MILLIS_MAX: u64 = 3_000;
@@ -19,6 +24,8 @@ const INTEREST_MILLIS_MAX: u64 = 3_000;
 pub(super) struct Facts {
     pub(super) phase: MetaPhase,
     pub(super) role: MetaRole,
+    /// Whether a leader is heard, or this node leads with a quorum.
+    pub(super) hears_leader: bool,
     pub(super) is_draining: bool,
     /// Whether every worker enforces a policy.
     pub(super) is_policy_enforced: bool,
@@ -46,7 +53,10 @@ pub(super) struct Readiness {
     has_served: bool,
     /// It has served, and belongs to the cluster no more.
     is_expelled: bool,
+    /// Since when no leader is heard, or since when one was heard last and it fenced itself.
     lost_since: Option<Millis>,
+    /// When it last had everything applied, while it serves.
+    served_at: Millis,
     /// Since when clients could come in, were it not for the others' interest.
     waits_since: Option<Millis>,
     is_open: bool,
@@ -59,6 +69,7 @@ impl Readiness {
             has_served: false,
             is_expelled: false,
             lost_since: None,
+            served_at: Millis(0),
             waits_since: None,
             is_open: false,
         }
@@ -106,25 +117,39 @@ impl Readiness {
                 self.has_served = true;
                 self.is_expelled = false;
                 self.lost_since = None;
+                self.served_at = now;
                 Ok(false)
             }
             (MetaPhase::Joining, _) if !self.has_served => {
                 let reason = "this broker has not caught up with the cluster yet";
                 Err(closed(reason, self.is_expelled))
             }
-            (MetaPhase::Joining, _) => {
-                let since = *self.lost_since.get_or_insert(now);
-                if now.since(since) < LEADERLESS_MILLIS_MAX {
-                    return Ok(false);
-                }
-                match self.policy {
-                    PartitionPolicy::Serve => Ok(true),
-                    PartitionPolicy::Fence => {
-                        let reason =
-                            "no leader is heard, so this broker is fenced (partition_policy)";
-                        Err(closed(reason, true))
-                    }
-                }
+            (MetaPhase::Joining, _) => self.without_the_newest(now, facts.hears_leader),
+        }
+    }
+
+    /// The same for a node that has served and has not applied the newest, or hears no leader.
+    fn without_the_newest(&mut self, now: Millis, hears_leader: bool) -> Result<bool, Verdict> {
+        let was_lost = |since: Millis| now.since(since) >= LEADERLESS_MILLIS_MAX;
+        if hears_leader && !self.lost_since.is_some_and(was_lost) {
+            self.lost_since = None;
+            return match now.since(self.served_at) < BEHIND_MILLIS_MAX {
+                true => Ok(false),
+                false => Err(closed("this broker can't keep up with the cluster's log", true)),
+            };
+        }
+        if !was_lost(*self.lost_since.get_or_insert(now)) {
+            return Ok(false);
+        }
+        match (self.policy, hears_leader) {
+            (PartitionPolicy::Serve, _) => Ok(true),
+            (PartitionPolicy::Fence, false) => {
+                let reason = "no leader is heard, so this broker is fenced (partition_policy)";
+                Err(closed(reason, true))
+            }
+            (PartitionPolicy::Fence, true) => {
+                let reason = "this broker hears a leader again, and catches up with the cluster";
+                Err(closed(reason, true))
             }
         }
     }
@@ -149,12 +174,14 @@ mod tests {
     const SERVING: Facts = Facts {
         phase: MetaPhase::Serving,
         role: MetaRole::Follower,
+        hears_leader: true,
         is_draining: false,
         is_policy_enforced: true,
         is_interest_known: true,
         is_state_current: true,
     };
-    const LOST: Facts = Facts { phase: MetaPhase::Joining, ..SERVING };
+    const BEHIND: Facts = Facts { phase: MetaPhase::Joining, ..SERVING };
+    const LOST: Facts = Facts { hears_leader: false, ..BEHIND };
 
     fn reason(verdict: &Verdict) -> &str {
         match &verdict.gate {
@@ -174,6 +201,26 @@ mod tests {
         assert!(fenced.is_fenced && reason(&fenced).contains("partition_policy"));
         assert_eq!(readiness.judge(Millis(7_000), SERVING).gate, GateState::Open);
         assert_eq!(readiness.judge(Millis(7_001), LOST).gate, GateState::Open);
+    }
+
+    #[test]
+    fn one_that_hears_a_leader_is_fenced_for_being_behind_only_when_that_lasts() {
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        assert_eq!(readiness.judge(Millis(1_000), SERVING).gate, GateState::Open);
+        for second in 2..31 {
+            assert_eq!(readiness.judge(Millis(second * 1_000), BEHIND).gate, GateState::Open);
+        }
+        let slow = readiness.judge(Millis(31_000), BEHIND);
+        assert!(slow.is_fenced && reason(&slow).contains("keep up"), "{slow:?}");
+        assert_eq!(readiness.judge(Millis(31_001), SERVING).gate, GateState::Open);
+        // Silence counts from when the leader was heard last.
+        assert_eq!(readiness.judge(Millis(32_000), LOST).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(36_000), BEHIND).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(37_500), LOST).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(42_499), LOST).gate, GateState::Open);
+        assert!(readiness.judge(Millis(42_500), LOST).is_fenced);
+        let catching_up = readiness.judge(Millis(43_000), BEHIND);
+        assert!(catching_up.is_fenced && reason(&catching_up).contains("catches up"));
     }
 
     #[test]

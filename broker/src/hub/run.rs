@@ -189,6 +189,7 @@ impl<E: Environment> HubTask<E> {
         let facts = Facts {
             phase: status.phase,
             role: status.role,
+            hears_leader: status.hears_leader,
             is_draining: self.drain.borrow_and_update().is_some(),
             is_policy_enforced: self.enforced.borrow_and_update().is_some(),
             is_interest_known: lock(&self.core).has_heard(members),

@@ -24,7 +24,7 @@ impl<E: Environment> PeerHandler for HubService<E> {
         match event {
             LinkEvent::Up { node, .. } => core.link_up(*node),
             LinkEvent::Down { node, .. } => core.link_down(*node),
-            LinkEvent::Accepted { .. } => {}
+            LinkEvent::Accepted { node, .. } => core.begins_anew(*node),
             LinkEvent::AcceptedClosed { node, .. } => core.silent(*node),
         }
     }

@@ -233,9 +233,7 @@ fn read_segment(
     }
     let rest = examine_rest(sequence, &content, offset);
     if rest.written_bytes > 0 {
-        // A record of a batch after the next one proves that the next one was whole once.
-        let was_synced = rest.last_batch.is_some_and(|batch| batch > recovery.last_batch + 1);
-        if !is_last || was_synced {
+        if !is_last || rest.was_whole_once(recovery.last_batch) {
             return Err(LogError::Damaged { path, offset: offset as u64 });
         }
         cut(&path, offset as u64, rest.written_bytes).map_err(failed)?;
@@ -292,20 +290,32 @@ struct Rest {
     written_bytes: u64,
     /// Whole records in it.
     records: u64,
-    /// The highest batch among them.
-    last_batch: Option<u64>,
+    /// The lowest and the highest batch among them.
+    batches: Option<(u64, u64)>,
+}
+
+impl Rest {
+    /// Whether a record is missing of a batch that was synced: one after which a later batch was
+    /// begun. `before` is the batch of the last good record in front. A batch that lacks nothing but
+    /// its last record can't be told from a whole one before a torn one.
+    fn was_whole_once(&self, before: u64) -> bool {
+        // What is missing belongs to the batch of the record in front of it, or to the next one.
+        self.batches
+            .is_some_and(|(first, last)| last > before + 1 || first <= before && last > before)
+    }
 }
 
 fn examine_rest(sequence: u64, content: &Bytes, offset: usize) -> Rest {
     let rest = content.get(offset..).unwrap_or_default();
     let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let mut found = Rest { written_bytes: written as u64, records: 0, last_batch: None };
+    let mut found = Rest { written_bytes: written as u64, records: 0, batches: None };
     let mut at = offset;
     while at < offset + written {
         match frame_at(sequence, content, at) {
             Some(frame) => {
                 found.records += 1;
-                found.last_batch = found.last_batch.max(Some(frame.batch));
+                let (first, last) = found.batches.unwrap_or((frame.batch, frame.batch));
+                found.batches = Some((first.min(frame.batch), last.max(frame.batch)));
                 at += frame.bytes;
             }
             None => at += ALIGNMENT,

@@ -130,6 +130,30 @@ async fn damage_before_the_last_batch_is_refused() {
 }
 
 #[tokio::test]
+async fn damage_inside_the_batch_before_the_last_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, _, _) = open(directory.path());
+    writer.append_durably(vec![entry(1)]).await.unwrap();
+    let path = segments(directory.path()).remove(0);
+    let content = fs::read(&path).unwrap();
+    let start = (content.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(8);
+    writer.append_durably((2..=4).map(entry).collect()).await.unwrap();
+    writer.append_durably(vec![entry(5)]).await.unwrap();
+    writer.close();
+    let whole = fs::read(&path).unwrap();
+    let second = start + 20 + 14 + entry(2).payload.len();
+    // In the first record of the batch, and in the second: what follows in it tells.
+    for position in [start + 60, second.next_multiple_of(8) + 60] {
+        let mut damaged = whole.clone();
+        damaged[position] ^= 0x10;
+        fs::write(&path, &damaged).unwrap();
+        let error = refusal(directory.path());
+        assert!(matches!(&error, LogError::Damaged { .. }), "at {position}: {error}");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "evidence must stay");
+    }
+}
+
+#[tokio::test]
 async fn a_log_of_a_newer_version_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     write_batches(directory.path(), 1).await;

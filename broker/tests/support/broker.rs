@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broker_admin_api::{
-    AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, PromoteRequest, path,
+    AddLearnerRequest, BootstrapRequest, BrokerState, BrokerStatus, PromoteRequest, Role, path,
 };
 use broker_config::{RawConfig, RawDiscovery, RawStaticPeer};
 use broker_policy::{Policy, PolicyChange, Record};
@@ -163,6 +163,19 @@ impl Broker {
     pub(crate) fn restart(&mut self) {
         let path = write_config(&self.pki, &self.raw, &self.name);
         self.process = Process::start_program(&self.program, &self.raw, &path, &self.name);
+    }
+
+    /// The same without waiting until it has started.
+    pub(crate) fn try_restart(&mut self) {
+        let path = write_config(&self.pki, &self.raw, &self.name);
+        self.process = Process::spawn(&self.raw, &path, &self.name);
+    }
+
+    /// Makes `other` a voter, whoever leads.
+    pub(crate) fn admit_again(brokers: &[Self], other: usize) {
+        let leads = |broker: &&Self| broker.status().raft.role == Role::Leader;
+        let leader = eventually("one broker leads", || brokers.iter().find(leads));
+        leader.admit(&brokers[other], true);
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {

@@ -72,6 +72,8 @@ pub struct MetaStatus {
     pub last_applied_index: Option<u64>,
     /// Index of the last entry that is in the snapshot alone.
     pub purged_index: Option<u64>,
+    /// Whether a leader is heard, or this node leads and a quorum follows it.
+    pub hears_leader: bool,
     /// Whether all that is known to be committed is applied, and a leader is heard.
     pub is_caught_up: bool,
     /// Why consensus has stopped for good, when it has: this broker must be restarted.
@@ -133,6 +135,7 @@ impl MetaStatus {
             last_log_index: metrics.last_log_index,
             last_applied_index: applied,
             purged_index: metrics.purged.map(|id| id.index),
+            hears_leader,
             is_caught_up,
             failure: metrics.running_state.as_ref().err().map(ToString::to_string),
         }

@@ -201,6 +201,12 @@ impl<E: Environment> Core<E> {
         self.carry_out(now);
     }
 
+    /// The node has a new link to here; the parts of a message that broke off with the old one are
+    /// none of the next.
+    pub(super) fn begins_anew(&mut self, node: NodeId) {
+        self.parts.remove(&node);
+    }
+
     /// The node has no link to here any more.
     pub(super) fn silent(&mut self, node: NodeId) {
         let now = self.clock.now();

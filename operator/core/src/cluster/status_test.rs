@@ -96,6 +96,7 @@ fn well() -> Case {
         cluster: validated("{version: 0.1.0}"),
         brokers: (0..3).map(broker).collect(),
         wanted: Wanted {
+            brokers: 3,
             version: "0.1.0".into(),
             template: "t1".into(),
             policy_revision: Some(REVISION.into()),

@@ -9,6 +9,9 @@ use crate::membership::ObservedBroker;
 /// What every broker shall run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// How many brokers there shall be: the first of those observed. The others are on their way
+    /// out; they may vote still.
+    pub brokers: usize,
     /// The broker's version.
     pub version: String,
     /// Names what a broker is started from (pod template, configuration file): brokers with another

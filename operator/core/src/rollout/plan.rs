@@ -17,7 +17,7 @@ pub fn plan(
     settings: &Settings,
     now: Timestamp,
 ) -> Vec<PlannedStep> {
-    let roll = Roll { wanted, observed, settings, now };
+    let roll = Roll::new(wanted, observed, settings, now);
     let mut order: Vec<(&Observed, RestartReason)> = roll.broken().collect();
     for next in roll.in_order() {
         if !order.iter().any(|(broker, _)| broker.name == next.0.name) {

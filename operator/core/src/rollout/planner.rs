@@ -131,7 +131,8 @@ impl HaltReason {
 
 /// The next step towards every broker running what is wanted.
 ///
-/// `observed` holds every wanted broker, by ordinal. Do what it says and ask again.
+/// `observed` holds every broker, by ordinal: the wanted ones, then those that leave. Do what it
+/// says and ask again.
 #[must_use]
 pub fn next_step(
     wanted: &Wanted,
@@ -139,7 +140,7 @@ pub fn next_step(
     settings: &Settings,
     now: Timestamp,
 ) -> NextStep {
-    let roll = Roll { wanted, observed, settings, now };
+    let roll = Roll::new(wanted, observed, settings, now);
     if let Some(step) = roll.end_drain() {
         return step;
     }
@@ -158,12 +159,25 @@ pub fn next_step(
 
 pub(super) struct Roll<'a> {
     pub(super) wanted: &'a Wanted,
+    /// Every broker, those that leave as well: whoever votes counts.
+    all: &'a [Observed],
+    /// The wanted ones.
     pub(super) observed: &'a [Observed],
     pub(super) settings: &'a Settings,
     pub(super) now: Timestamp,
 }
 
 impl<'a> Roll<'a> {
+    pub(super) fn new(
+        wanted: &'a Wanted,
+        all: &'a [Observed],
+        settings: &'a Settings,
+        now: Timestamp,
+    ) -> Self {
+        let observed = all.get(..wanted.brokers).unwrap_or(all);
+        Self { wanted, all, observed, settings, now }
+    }
+
     fn is_over(&self) -> bool {
         self.outdated().next().is_none() && self.unsettled().is_none()
     }
@@ -225,14 +239,14 @@ impl<'a> Roll<'a> {
     /// not being stopped. `None`: no broker leads.
     fn voters(&self) -> Option<(usize, Vec<&'a str>)> {
         let leader = self
-            .observed
+            .all
             .iter()
             .filter_map(|broker| broker.status.as_ref().ok())
             .filter(|status| status.raft.role == Role::Leader)
             .max_by_key(|status| status.raft.term)?;
         let voters: Vec<_> = leader.raft.members.iter().filter(|member| member.voter).collect();
         let alive =
-            self.observed
+            self.all
                 .iter()
                 .filter(|broker| {
                     broker.instance.as_ref().is_some_and(|instance| !instance.is_terminating)

@@ -253,6 +253,26 @@ fn a_single_broker_keeps_its_clients_until_it_stops() {
 }
 
 #[test]
+fn a_broker_that_leaves_counts_while_it_votes() {
+    // Of three voters the third leads, is not wanted any more, and lives.
+    let mut roll = Roll::settled(3);
+    roll.wanted.brokers = 2;
+    roll.wanted.is_membership_aligned = false;
+    roll.cluster.leader = Some(roll.cluster.brokers[2].node_id);
+    roll.want_version("0.2.0");
+    roll.crashes(0, "the disk is gone");
+    roll.pass(seconds(60));
+    roll.brokers[1].readiness = Readiness::Unready(Timestamp::UNIX_EPOCH);
+    // The one that is dead may be replaced; the other one is needed.
+    let step = roll.next_step();
+    assert_eq!(restarted(&step), "b-0");
+    roll.brokers[0].readiness = Readiness::Unready(roll.now);
+    roll.brokers[0].version = "0.2.0".to_owned();
+    roll.brokers[0].failure = None;
+    assert!(!matches!(roll.next_step(), NextStep::Restart { .. }), "{:?}", roll.next_step());
+}
+
+#[test]
 fn nothing_is_restarted_while_the_membership_changes() {
     let mut roll = Roll::settled(3);
     roll.want_version("0.2.0");

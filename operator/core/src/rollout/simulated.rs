@@ -43,6 +43,7 @@ impl Roll {
             cluster: SimulatedCluster::formed(count),
             brokers: vec![running; count],
             wanted: Wanted {
+                brokers: count,
                 version: "0.1.0".to_owned(),
                 template: "t1".to_owned(),
                 policy_revision: Some("r1".to_owned()),

@@ -43,19 +43,18 @@ impl Plan {
         let policy = scope.rights.policy_state(key);
         let template = wanted_template(scope, cluster);
         let wanted = Wanted {
+            brokers: usize::from(cluster.replicas),
             version: cluster.version.clone(),
             template: template.clone().unwrap_or_default(),
             policy_revision: policy.wanted_revision.clone(),
             is_membership_aligned: membership == membership::Step::Aligned,
         };
         let settings = Settings::of(cluster);
-        let count = usize::from(cluster.replicas).min(brokers.len());
-        let wanted_brokers = &brokers[..count];
         // Right after a start the policy is not compiled yet, and nobody could be seen enforcing it.
         let (rollout, steps) = if template.is_some() && policy.is_known() {
             (
-                rollout::next_step(&wanted, wanted_brokers, &settings, now),
-                rollout::plan(&wanted, wanted_brokers, &settings, now),
+                rollout::next_step(&wanted, &brokers, &settings, now),
+                rollout::plan(&wanted, &brokers, &settings, now),
             )
         } else {
             let message = "the StatefulSet or the policy is being brought up to date".to_owned();

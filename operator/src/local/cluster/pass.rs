@@ -250,13 +250,13 @@ impl ClusterTask {
         };
         let membership = membership::next_step(&desired, &asked);
         let wanted = Wanted {
+            brokers: usize::from(cluster.replicas),
             version: self.platform.version.clone(),
             template: TEMPLATE.to_owned(),
             policy_revision: self.rights.revision().map(|revision| revision.to_string()),
             is_membership_aligned: membership == Step::Aligned,
         };
-        let count = usize::from(cluster.replicas).min(observed.len());
-        let (rollout, plan) = self.roll(cluster, &wanted, &observed[..count]);
+        let (rollout, plan) = self.roll(cluster, &wanted, &observed);
         Found { observed, wanted, membership, rollout, plan }
     }
 
