@@ -2,6 +2,7 @@
 
 mod cluster;
 mod diagnostics;
+mod discovery;
 mod faults;
 mod install;
 mod once;
@@ -72,6 +73,8 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     r.scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c)).await;
     let fault = faults::under_traffic(c, faults::restart_operator(c));
     r.scenario("an operator restart disturbs nobody", minutes(6), fault).await;
+    let name = "brokers find each other by endpoint slices (discovery)";
+    r.scenario(name, minutes(5), discovery::by_endpoint_slices(v.from)).await;
     let name = "scaled from 3 to 5 and back under traffic";
     r.scenario(name, minutes(15), scale::up_and_down(c)).await;
     let name = "upgrade under traffic with an operator restart";

@@ -196,6 +196,14 @@ pub(crate) fn client_ids(_: &mut SchemaGenerator) -> Schema {
     list(item, 64)
 }
 
+const NO_CONTROL_CHARACTERS: (&str, &str) =
+    (r"!self.matches('[\\x00-\\x1f\\x7f-\\x{9f}]')", "a topic must not contain control characters");
+
+const WHOLE_LEVELS: (&str, &str) = (
+    r"self.matches('^(([^/+#]*|\\+)/)*([^/+#]*|\\+|#)$')",
+    "in a topic + and # must be a whole level, and # the last one, as in a/+/b or a/#",
+);
+
 /// The topic filters of one ACL rule.
 ///
 /// Spec: MQTT 5.0 section 4.7.1 [MQTT-4.7.1-1] [MQTT-4.7.1-2].
@@ -204,14 +212,8 @@ pub(crate) fn topics(_: &mut SchemaGenerator) -> Schema {
         1,
         TOPIC_LENGTH_MAX,
         &[
-            (
-                r"!self.matches('[\\x00-\\x1f\\x7f-\\x{9f}]')",
-                "a topic must not contain control characters",
-            ),
-            (
-                r"self.matches('^(([^/+#]*|\\+)/)*([^/+#]*|\\+|#)$')",
-                "in a topic + and # must be a whole level, and # the last one, as in a/+/b or a/#",
-            ),
+            NO_CONTROL_CHARACTERS,
+            WHOLE_LEVELS,
             (
                 "!self.matches('[^/]%[uc]|%[uc][^/]')",
                 "in a topic %u and %c must be a whole level, as in fleet/%u/telemetry",
@@ -230,6 +232,24 @@ pub(crate) fn topics(_: &mut SchemaGenerator) -> Schema {
     let mut schema = list(item, 32);
     schema.insert("minItems".into(), json!(1));
     schema
+}
+
+/// The topic filter of a durability rule.
+///
+/// Spec: MQTT 5.0 section 4.7.1 [MQTT-4.7.1-1] [MQTT-4.7.1-2].
+pub(crate) fn topic_filter(_: &mut SchemaGenerator) -> Schema {
+    string(
+        1,
+        TOPIC_LENGTH_MAX,
+        &[
+            NO_CONTROL_CHARACTERS,
+            WHOLE_LEVELS,
+            (
+                r"!self.startsWith('$share/')",
+                "write the filter without $share/<group>/: the rule is for what is published",
+            ),
+        ],
+    )
 }
 
 /// Labels: at most 32.

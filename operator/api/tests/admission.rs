@@ -71,6 +71,12 @@ fn local_admission_refuses_what_is_wrong_with_a_sentence() {
 }
 
 #[test]
+fn local_admission_admits_the_example_with_durability_by_topic() {
+    let example = include_str!("../../../examples/durability/cluster.yaml");
+    admit(&serde_yaml::from_str(example).unwrap(), None).unwrap_or_else(|why| panic!("{why}"));
+}
+
+#[test]
 fn local_admission_names_what_the_schema_refuses() {
     let cases = [
         (r#"{"kind":"MqttCluster","metadata":{"name":"a"},"spec":{}}"#, "spec.version: is missing"),

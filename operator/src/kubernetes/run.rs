@@ -220,6 +220,8 @@ async fn wait_until_ready(caches: &Caches) {
         ready(&caches.config_maps).await;
         ready(&caches.services).await;
         ready(&caches.service_accounts).await;
+        ready(&caches.roles).await;
+        ready(&caches.role_bindings).await;
         ready(&caches.pod_disruption_budgets).await;
         ready(&caches.network_policies).await;
         ready(&caches.volume_claims).await;
@@ -267,6 +269,8 @@ fn caches(watches: &mut Watches, clusters: &DirtySet, rights: &Arc<Rights>) -> C
         config_maps: watch_owned(watches, own, clusters),
         services: watch_owned(watches, own, clusters),
         service_accounts: watch_owned(watches, own, clusters),
+        roles: watch_owned(watches, own, clusters),
+        role_bindings: watch_owned(watches, own, clusters),
         pod_disruption_budgets: watch_owned(watches, own, clusters),
         network_policies: watch_owned(watches, own, clusters),
         volume_claims: watch_owned(watches, own, clusters),

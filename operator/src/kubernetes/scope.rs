@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -97,6 +98,10 @@ pub(crate) struct Caches {
     pub services: Store<Service>,
     /// The brokers' identities.
     pub service_accounts: Store<ServiceAccount>,
+    /// What brokers may read.
+    pub roles: Store<Role>,
+    /// Whose brokers may.
+    pub role_bindings: Store<RoleBinding>,
     /// Disruption budgets.
     pub pod_disruption_budgets: Store<PodDisruptionBudget>,
     /// Network policies.

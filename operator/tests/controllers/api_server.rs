@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 const OPERATOR: (&str, &str) = ("dunlin-system", "mqtt-operator");
 const DEADLINE: Duration = Duration::from_secs(120);
 /// The kinds whose objects must not change when the operator restarts.
-const KINDS: [(&str, &str, &str); 13] = [
+const KINDS: [(&str, &str, &str); 15] = [
     ("", "v1", "Secret"),
     ("", "v1", "ConfigMap"),
     ("", "v1", "Service"),
@@ -37,6 +37,8 @@ const KINDS: [(&str, &str, &str); 13] = [
     ("apps", "v1", "StatefulSet"),
     ("policy", "v1", "PodDisruptionBudget"),
     ("networking.k8s.io", "v1", "NetworkPolicy"),
+    ("rbac.authorization.k8s.io", "v1", "Role"),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
     ("mqtt.dunlin.io", "v1alpha1", "MqttCluster"),
     ("mqtt.dunlin.io", "v1alpha1", "MqttUser"),
     ("mqtt.dunlin.io", "v1alpha1", "MqttAcl"),
@@ -136,7 +138,7 @@ impl World {
         let params = PostParams::default();
         let clusters: Api<MqttCluster> = self.api();
         let cluster = serde_json::from_value(json!({"metadata": {"name": "fleet"},
-            "spec": {"version": "0.1.0", "storage": storage,
+            "spec": {"version": "0.1.0", "storage": storage, "discovery": "kubernetes",
                 "resources": {"requests": {"cpu": "1000m"}}}}));
         clusters.create(&params, &cluster.expect("cluster")).await.expect("created");
         let users: Api<MqttUser> = self.api();
@@ -327,6 +329,7 @@ async fn on_a_real_api_server_manifests_become_ready_restarts_write_nothing_and_
 
     let before = world.snapshot().await;
     assert!(before.contains_key("StatefulSet fleet") && before.contains_key("Secret pump-1-mqtt"));
+    assert!(before.contains_key("Role fleet-peer-discovery"));
     let restarted = world.start();
     world.until_at_rest(&restarted).await;
     restarted.stop().await;

@@ -3,6 +3,7 @@
 
 mod api_server;
 mod certificates;
+mod peer_discovery;
 mod refusals;
 mod rights;
 mod world;

@@ -5,21 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// When a message of QoS 1 or 2 counts as kept, and with it sessions that outlive their
-/// connections; default: quorum, or local with one replica. With several replicas local is as good
-/// as quorum.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// When a majority of brokers has it on disk.
-    Quorum,
-    /// When the broker that received it has it on disk.
-    Local,
-    /// When it is in memory: a session goes with its broker. Retained messages are kept all the
-    /// same.
-    Memory,
-}
-
 /// What brokers without a quorum do.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod discovery;
+mod durability;
 mod limits;
 mod listener;
 mod monitoring;
@@ -14,7 +16,9 @@ mod status;
 mod tls;
 mod workload;
 
-pub use limits::{Durability, PartitionPolicy, Retained, Sessions};
+pub use discovery::Discovery;
+pub use durability::{Durability, DurabilityRule};
+pub use limits::{PartitionPolicy, Retained, Sessions};
 pub use listener::{
     AuthenticationMethod, ClientCertificates, Listener, ListenerLimits, ListenerService, Protocol,
     ServiceType,
@@ -77,6 +81,9 @@ use crate::schema;
      "message": "durability quorum needs at least 3 voters: raise voters, or use durability local"},
     {"rule": "!has(self.voters) || self.voters <= self.replicas",
      "message": "voters must not be more than replicas: lower voters, or raise replicas"},
+    {"rule": "!has(self.durabilityRules) || self.durabilityRules.all(r, r.durability != 'quorum') || \
+     (self.replicas >= 3 && (!has(self.voters) || self.voters >= 3))",
+     "message": "a durabilityRule with quorum needs at least 3 replicas and 3 voters: raise them, or use local"},
     {"rule": "self.listeners.all(l, self.listeners.exists_one(m, m.port == l.port))",
      "message": "each listener needs a port of its own: change one of those that are equal"},
 ]))]
@@ -125,9 +132,17 @@ pub struct MqttClusterSpec {
     /// When a message counts as kept; default: quorum, or local with one voter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
+    /// The same by topic: the first rule whose filter matches decides; a topic that none matches has
+    /// `durability`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub durability_rules: Vec<DurabilityRule>,
     /// What brokers without a quorum do.
     #[serde(default)]
     pub partition_policy: PartitionPolicy,
+    /// How brokers find each other.
+    #[serde(default)]
+    pub discovery: Discovery,
     /// Into how many shards durable state is cut; fixed at creation. No effect yet.
     #[serde(default = "default_shards")]
     #[schemars(range(min = 1, max = 256))]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use broker_config::{
     Config, ORDINAL_PLACEHOLDER, RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers,
-    RawLimits, RawListener, RawListenerLimits, RawLog, RawMqtt, RawPeers, RawRetained, RawSessions,
-    RawTls,
+    RawDurabilityRule, RawKubernetesPeers, RawLimits, RawListener, RawListenerLimits, RawLog,
+    RawMqtt, RawPeers, RawRetained, RawSessions, RawTls,
 };
 use operator_api::cluster as api;
 use serde_json::{Map, Value};
@@ -74,7 +74,17 @@ impl Placement {
             trust_dir: folder.join("tls/trust"),
             peer_listen: SocketAddr::new(any, PEER_PORT),
             admin_listen: SocketAddr::new(any, ADMIN_PORT),
-            discovery: RawDiscovery::Dns(RawDnsPeers { host, port: PEER_PORT }),
+            discovery: match cluster.discovery {
+                api::Discovery::Dns => RawDiscovery::Dns(RawDnsPeers { host, port: PEER_PORT }),
+                api::Discovery::Kubernetes => RawDiscovery::Kubernetes(RawKubernetesPeers {
+                    service: cluster.names.headless_service(),
+                    port: PEER_PORT,
+                    namespace: Some(cluster.namespace.clone()),
+                    server: None,
+                    token_file: None,
+                    ca_file: None,
+                }),
+            },
             listener_address: any,
             listener_ports: BTreeMap::new(),
         }
@@ -122,11 +132,7 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         data_dir: placement.data_dir.clone(),
         workers: 0,
         pid_file: None,
-        durability: match cluster.durability {
-            api::Durability::Quorum => broker_config::Durability::Quorum,
-            api::Durability::Local => broker_config::Durability::Local,
-            api::Durability::Memory => broker_config::Durability::Memory,
-        },
+        durability: durability(cluster.durability),
         partition_policy: match cluster.partition_policy {
             api::PartitionPolicy::Fence => broker_config::PartitionPolicy::Fence,
             api::PartitionPolicy::Serve => broker_config::PartitionPolicy::Serve,
@@ -171,11 +177,26 @@ fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
         limits: RawLimits::default(),
         sys: Default::default(),
         redirect: Default::default(),
-        durability_rules: Vec::new(),
+        durability_rules: cluster
+            .durability_rules
+            .iter()
+            .map(|rule| RawDurabilityRule {
+                filter: rule.filter.clone(),
+                durability: durability(rule.durability),
+            })
+            .collect(),
         rewrites: Vec::new(),
         auto_subscriptions: Vec::new(),
         delayed: Default::default(),
         log: RawLog::default(),
+    }
+}
+
+fn durability(durability: api::Durability) -> broker_config::Durability {
+    match durability {
+        api::Durability::Quorum => broker_config::Durability::Quorum,
+        api::Durability::Local => broker_config::Durability::Local,
+        api::Durability::Memory => broker_config::Durability::Memory,
     }
 }
 
@@ -232,6 +253,13 @@ fn merged(raw: RawConfig, overlay: &Map<String, Value>) -> Result<RawConfig, Pro
              from the other fields of the spec"
         )));
     }
+    if !raw.durability_rules.is_empty() && overlay.contains_key("durability_rules") {
+        return Err(invalid(
+            "brokerConfig.durability_rules and durabilityRules are both set: write all rules in \
+             durabilityRules"
+                .to_owned(),
+        ));
+    }
     let mut value = serde_json::to_value(raw).map_err(|error| invalid(error.to_string()))?;
     merge(&mut value, &Value::Object(overlay.clone()));
     serde_json::from_value(value).map_err(|error| invalid(format!("brokerConfig: {error}")))
@@ -269,6 +297,25 @@ mod tests {
         let cluster = validated("{version: 0.1.0, brokerConfig: {log: {level: debug}}}");
         let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
         assert!(rendered.text.contains("level = \"debug\""));
+    }
+
+    #[test]
+    fn durability_by_topic_is_in_the_order_of_the_spec() {
+        let cluster = validated(
+            "{version: 0.1.0, durabilityRules: [
+                {filter: telemetry/alarms/#, durability: quorum},
+                {filter: telemetry/#, durability: memory}]}",
+        );
+        let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
+        let rules = Config::parse(&rendered.text).unwrap().durability_rules;
+        let rules: Vec<_> = rules.iter().map(|rule| (&*rule.filter, rule.durability)).collect();
+        let (quorum, memory) =
+            (broker_config::Durability::Quorum, broker_config::Durability::Memory);
+        assert_eq!(rules, [("telemetry/alarms/#", quorum), ("telemetry/#", memory)]);
+        let mut twice = cluster;
+        twice.broker_config = serde_yaml::from_str("{durability_rules: []}").unwrap();
+        let refused = render(&twice, &Placement::kubernetes(&twice)).unwrap_err();
+        assert!(refused.message.contains("write all rules in durabilityRules"), "{refused}");
     }
 
     #[test]

@@ -63,6 +63,12 @@ impl ClusterNames {
         format!("{}-brokers", self.name)
     }
 
+    /// The Role, and its RoleBinding, by which brokers may read where the others are.
+    #[must_use]
+    pub fn peer_discovery_role(&self) -> String {
+        format!("{}-peer-discovery", self.name)
+    }
+
     /// The Service in front of a listener.
     #[must_use]
     pub fn listener_service(&self, listener: &str) -> String {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use operator_api::cluster::{
-    Durability, FoundedFrom, Listener, OnFailure, PartitionPolicy, PolicySettings, PullPolicy,
-    Resources, Retained, WhenDeleted,
+    Discovery, Durability, DurabilityRule, FoundedFrom, Listener, OnFailure, PartitionPolicy,
+    PolicySettings, PullPolicy, Resources, Retained, WhenDeleted,
 };
 use operator_api::{MqttCluster, measure};
 
@@ -119,6 +119,10 @@ pub struct ValidatedCluster {
     pub leaf_lifetime: Duration,
     /// When a message counts as kept.
     pub durability: Durability,
+    /// The same by topic; the first that matches decides.
+    pub durability_rules: Vec<DurabilityRule>,
+    /// How brokers find each other in Kubernetes.
+    pub discovery: Discovery,
     /// What brokers without a quorum do.
     pub partition_policy: PartitionPolicy,
     /// Limits of sessions.
@@ -229,6 +233,7 @@ pub fn validate(
         ));
     }
     problems.extend(check_overlay(&spec.pod_template));
+    problems.extend(check_account(cluster));
     let validated = typed(cluster, facts, &mut problems);
     if let Err(problem) = configuration::render(&validated, &Placement::kubernetes(&validated)) {
         problems.push(problem);
@@ -278,6 +283,8 @@ fn typed(
         server_names: server_names(cluster, &names, &namespace, facts),
         leaf_lifetime: read.duration("tls.leafLifetime", &spec.tls.leaf_lifetime),
         durability: spec.effective_durability(),
+        durability_rules: spec.durability_rules.clone(),
+        discovery: spec.discovery,
         partition_policy: spec.partition_policy,
         sessions: ValidatedSessions {
             expiry_max: read.duration("sessions.expiryMax", &spec.sessions.expiry_max),
@@ -300,6 +307,21 @@ fn typed(
         name,
         namespace,
     }
+}
+
+/// A right is given to one ServiceAccount: pods that run as another would not have it.
+fn check_account(cluster: &MqttCluster) -> Option<Problem> {
+    let spec = &cluster.spec;
+    let account = spec.pod_template.get("spec").and_then(|pod| pod.get("serviceAccountName"));
+    if spec.discovery != Discovery::Kubernetes || account.is_none() {
+        return None;
+    }
+    Some(Problem::new(
+        ProblemReason::InvalidPodTemplate,
+        "podTemplate.spec.serviceAccountName can't be set with discovery kubernetes, which gives the \
+         right to read EndpointSlices to the operator's own ServiceAccount: leave it out, or use \
+         discovery dns",
+    ))
 }
 
 fn retained(spec: &Retained, read: &mut Reader) -> ValidatedRetained {
@@ -422,6 +444,21 @@ mod tests {
         let spec = format!("{{version: 0.1.0, image: {{digest: '{digest}'}}}}");
         let validated = validate(&cluster(&spec), &facts()).unwrap();
         assert_eq!(validated.image, format!("ghcr.io/dunlin/mqtt-broker@{digest}"));
+    }
+
+    #[test]
+    fn brokers_that_ask_the_api_server_run_as_the_account_that_may() {
+        let read = |discovery: &str| {
+            let spec = format!(
+                "{{version: 0.1.0, discovery: {discovery}, podTemplate: {{spec: \
+                 {{serviceAccountName: mine}}}}}}"
+            );
+            validate(&cluster(&spec), &facts())
+        };
+        assert!(read("dns").is_ok());
+        let problems = read("kubernetes").unwrap_err();
+        assert_eq!(problems[0].reason, ProblemReason::InvalidPodTemplate);
+        assert!(problems[0].message.contains("leave it out, or use discovery dns"), "{problems:?}");
     }
 
     #[test]

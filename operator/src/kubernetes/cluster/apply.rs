@@ -1,13 +1,13 @@
 //! Applies the objects of a cluster, in an order in which each finds what it needs. IO.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use operator_api::measure;
 use operator_core::cluster::ValidatedCluster;
-use operator_core::cluster::build::ClusterResources;
+use operator_core::cluster::build::{ClusterResources, has_token};
 use operator_core::cluster::names::INSTANCE_LABEL;
 
 use super::super::apply::{Applicable, Applied, apply as apply_one, delete};
@@ -47,6 +47,7 @@ pub(super) async fn apply(
     // Exhaustive: an object that is built and not applied does not compile.
     let ClusterResources {
         service_account,
+        peer_discovery,
         config_map,
         headless_service,
         listener_services,
@@ -57,6 +58,13 @@ pub(super) async fn apply(
     let caches = &scope.caches;
     let mut outcome = Outcome::new();
     outcome.note(put(scope, &caches.service_accounts, &service_account).await);
+    match &peer_discovery {
+        Some(rights) => {
+            outcome.note(put(scope, &caches.roles, &rights.role).await);
+            outcome.note(put(scope, &caches.role_bindings, &rights.binding).await);
+        }
+        None => take_rights_away(scope, cluster, &mut outcome).await,
+    }
     outcome.note(put(scope, &caches.config_maps, &config_map).await);
     outcome.note(put(scope, &caches.network_policies, &network_policy).await);
     outcome.note(put(scope, &caches.services, &headless_service).await);
@@ -83,12 +91,40 @@ async fn put_budget(
     if let Some(wanted) = wanted {
         return put(scope, budgets, wanted).await;
     }
-    let at = ObjectRef::new(&cluster.names.stateful_set()).within(&cluster.namespace);
-    let is_ours = |budget: &PodDisruptionBudget| {
-        budget.owner_references().iter().any(|owner| owner.uid == cluster.uid)
+    remove(scope, cluster, budgets, &cluster.names.stateful_set()).await
+}
+
+/// What brokers could read of Kubernetes is theirs until the last pod is gone that asks for it: one
+/// that could not would not find those that have a new address.
+async fn take_rights_away(scope: &Scope, cluster: &ValidatedCluster, outcome: &mut Outcome) {
+    let is_of_cluster = |pod: &Pod| {
+        pod.metadata.namespace.as_ref() == Some(&cluster.namespace)
+            && pod.labels().get(INSTANCE_LABEL) == Some(&cluster.name)
     };
-    match budgets.get(&at).filter(|budget| is_ours(budget)) {
-        Some(budget) => delete(scope, &*budget).await.map(|()| Applied::Written),
+    let pods = scope.caches.pods.state();
+    if pods.iter().any(|pod| is_of_cluster(pod) && has_token(pod)) {
+        return;
+    }
+    let name = cluster.names.peer_discovery_role();
+    outcome.note(remove(scope, cluster, &scope.caches.role_bindings, &name).await);
+    outcome.note(remove(scope, cluster, &scope.caches.roles, &name).await);
+}
+
+/// Deletes an object of this cluster if it is there.
+async fn remove<K>(
+    scope: &Scope,
+    cluster: &ValidatedCluster,
+    cache: &Store<K>,
+    name: &str,
+) -> Result<Applied, Error>
+where
+    K: Applicable + Lookup<DynamicType = ()> + 'static,
+{
+    let at = ObjectRef::new(name).within(&cluster.namespace);
+    let is_ours =
+        |object: &K| object.owner_references().iter().any(|owner| owner.uid == cluster.uid);
+    match cache.get(&at).filter(|object| is_ours(object)) {
+        Some(object) => delete(scope, &*object).await.map(|()| Applied::Written),
         None => Ok(Applied::Unchanged),
     }
 }

@@ -3,8 +3,15 @@
 use serde_json::Value;
 
 /// Fields of an MqttCluster that have no meaning here.
-const CLUSTER_FIELDS: [&str; 6] =
-    ["image", "resources", "storage.size", "storage.className", "monitoring", "podTemplate"];
+const CLUSTER_FIELDS: [&str; 7] = [
+    "image",
+    "resources",
+    "storage.size",
+    "storage.className",
+    "discovery",
+    "monitoring",
+    "podTemplate",
+];
 
 /// The fields of a cluster's manifest, as it was written, that are accepted and have no effect here.
 pub(super) fn fields(manifest: &Value) -> Vec<String> {
@@ -33,11 +40,12 @@ mod tests {
     #[test]
     fn only_fields_that_were_written_are_named() {
         let manifest = json!({"spec": {"version": "0.1.0", "podTemplate": {}, "image": {"repository": "x"},
+            "discovery": "kubernetes", "durabilityRules": [{"filter": "a", "durability": "memory"}],
             "storage": {"size": "1Gi", "whenDeleted": "Delete"},
             "listeners": [{"name": "a"}, {"name": "b", "service": {"type": "NodePort"}}]}});
         assert_eq!(
             fields(&manifest),
-            ["spec.image", "spec.storage.size", "spec.listeners[].service"]
+            ["spec.image", "spec.storage.size", "spec.discovery", "spec.listeners[].service"]
         );
         assert!(fields(&json!({"spec": {"version": "0.1.0"}})).is_empty());
     }

@@ -42,6 +42,7 @@ fn stateful_set_of_the_shortest_manifest() {
 fn other_objects_of_the_shortest_manifest() {
     let ClusterResources {
         service_account,
+        peer_discovery,
         config_map,
         headless_service,
         listener_services,
@@ -49,6 +50,7 @@ fn other_objects_of_the_shortest_manifest() {
         network_policy,
         stateful_set: _,
     } = built(SHORTEST);
+    assert_eq!(peer_discovery, None, "brokers have no right in Kubernetes");
     let mut config_map = config_map;
     let text = config_map.data.as_mut().unwrap().insert("broker.toml".into(), "…".into());
     assert!(text.unwrap().contains("[[listeners]]"));
@@ -97,9 +99,34 @@ fn no_edit_but_the_wanted_ones_changes_the_pod_template() {
         "{version: 0.1.0, resources: {limits: {memory: 1Gi}}}",
         "{version: 0.1.0, sessions: {inflightMax: 20}}",
         "{version: 0.1.0, brokerConfig: {workers: 2}}",
+        "{version: 0.1.0, durabilityRules: [{filter: a/#, durability: memory}]}",
+        "{version: 0.1.0, discovery: kubernetes}",
     ] {
         assert_ne!(template(restarting), shortest, "{restarting}");
     }
+}
+
+#[test]
+fn brokers_that_find_each_other_by_the_api_server_have_that_right_and_a_token() {
+    let cluster = validated("{version: 0.1.0, discovery: kubernetes}");
+    let facts = facts_of(&cluster);
+    let text = &facts.configuration.text;
+    let start = text.find("[peers.discovery").expect("discovery");
+    let discovery: Vec<_> = text[start..].lines().take_while(|line| !line.is_empty()).collect();
+    let built = build(&cluster, &facts);
+    let rights = built.peer_discovery.expect("rights");
+    let pod = built.stateful_set.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.automount_service_account_token, Some(false), "the broker's container alone");
+    let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+    let all = [
+        discovery.join("\n") + "\n",
+        yaml(&rights.role),
+        yaml(&rights.binding),
+        yaml(&pod.volumes.as_ref().unwrap()[1]),
+        yaml(&mounts[2]),
+    ];
+    insta::assert_snapshot!(all.join("---\n"));
+    assert!(has_token(&k8s_openapi::api::core::v1::Pod { spec: Some(pod), ..Default::default() }));
 }
 
 #[test]

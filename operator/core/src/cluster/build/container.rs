@@ -9,6 +9,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use operator_api::cluster::Discovery;
+
+use super::peer_discovery::{TOKEN_FOLDER, TOKEN_VOLUME};
 use crate::cluster::ValidatedCluster;
 use crate::cluster::configuration::Placement;
 use crate::cluster::names::{ADMIN_PORT, PEER_PORT};
@@ -42,12 +45,20 @@ pub(super) fn build(cluster: &ValidatedCluster) -> Container {
             run_as_non_root: Some(true),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            mount(DATA_VOLUME, Placement::KUBERNETES_DATA_FOLDER, false),
-            mount(SETTINGS_VOLUME, Placement::KUBERNETES_FOLDER, true),
-        ]),
+        volume_mounts: Some(mounts(cluster)),
         ..Container::default()
     }
+}
+
+fn mounts(cluster: &ValidatedCluster) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        mount(DATA_VOLUME, Placement::KUBERNETES_DATA_FOLDER, false),
+        mount(SETTINGS_VOLUME, Placement::KUBERNETES_FOLDER, true),
+    ];
+    if cluster.discovery == Discovery::Kubernetes {
+        mounts.push(mount(TOKEN_VOLUME, TOKEN_FOLDER, true));
+    }
+    mounts
 }
 
 fn pod_name() -> EnvVar {

@@ -15,6 +15,7 @@ use super::validate::ValidatedCluster;
 mod config_map;
 mod container;
 mod network_policy;
+mod peer_discovery;
 mod pod_disruption_budget;
 pub mod pod_template;
 mod service;
@@ -25,6 +26,7 @@ mod stateful_set;
 mod build_test;
 
 pub use config_map::{ACCEPTED, TrustAnchors};
+pub use peer_discovery::{PeerDiscoveryRights, has_token};
 
 /// What the objects depend on beside the cluster itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +46,10 @@ pub struct BuildFacts {
 /// All objects of a cluster beside its Secrets, in no order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterResources {
-    /// The identity of the brokers' pods, without any right.
+    /// The identity of the brokers' pods, without any right but the next.
     pub service_account: ServiceAccount,
+    /// What brokers may read of Kubernetes; `None` for nothing.
+    pub peer_discovery: Option<PeerDiscoveryRights>,
     /// Configuration and trust anchors.
     pub config_map: ConfigMap,
     /// The Service by which brokers find each other.
@@ -65,6 +69,7 @@ pub struct ClusterResources {
 pub fn build(cluster: &ValidatedCluster, facts: &BuildFacts) -> ClusterResources {
     ClusterResources {
         service_account: service_account::build(cluster),
+        peer_discovery: peer_discovery::build(cluster),
         config_map: config_map::build(cluster, facts),
         headless_service: service::build_headless(cluster),
         listener_services: cluster

@@ -1,4 +1,4 @@
-//! The ServiceAccount of the brokers: without a token, as brokers don't speak to Kubernetes. Pure.
+//! The ServiceAccount of the brokers: without a token, unless their pods ask for one. Pure.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use operator_api::cluster::WhenDeleted;
 
 use super::container::{DATA_VOLUME, SETTINGS_VOLUME};
-use super::{BuildFacts, config_map, container, metadata, pod_template};
+use super::{BuildFacts, config_map, container, metadata, peer_discovery, pod_template};
 use crate::cluster::ValidatedCluster;
 use crate::cluster::names::{CONFIG_DIGEST_ANNOTATION, REPLICAS_MAX, VERSION_ANNOTATION};
 
@@ -87,6 +87,7 @@ fn pod(cluster: &ValidatedCluster) -> PodSpec {
         .iter()
         .map(|name| LocalObjectReference { name: name.clone() })
         .collect();
+    let token = peer_discovery::token_volume(cluster);
     PodSpec {
         service_account_name: Some(cluster.names.stateful_set()),
         automount_service_account_token: Some(false),
@@ -106,7 +107,7 @@ fn pod(cluster: &ValidatedCluster) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         containers: vec![container::build(cluster)],
-        volumes: Some(vec![settings(cluster)]),
+        volumes: Some([settings(cluster)].into_iter().chain(token).collect()),
         topology_spread_constraints: Some(vec![
             spread(cluster, "topology.kubernetes.io/zone"),
             spread(cluster, "kubernetes.io/hostname"),
