@@ -3,20 +3,25 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::ToSocketAddrs as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
+use crate::brokers::{Brokers, ClusterSettings, Node, loopback};
 use crate::connection::{Connection, scratch};
 use crate::output::OutputArgs;
 use crate::process::{allow_connections, runtime, settled};
 use crate::stamp::Stamp;
 use crate::subscribe::{self, FILTERS_PER_PACKET, SUBSCRIBING};
 use crate::target::{Target, TargetArgs};
-use crate::wire::{self, PublishTemplate, SUBACK, SessionKeeping, UNSUBACK};
+use crate::wire::{self, PublishTemplate, SUBACK, SessionKeeping, UNSUBACK, Version};
+use returned::Returned;
+
+mod returned;
 
 /// How long messages to all filters are waited for.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
@@ -25,19 +30,27 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(20);
 /// Messages that a peer sends in one write: the subscriber's socket takes them before QoS 0 is dropped.
 const MESSAGES_PER_WRITE: usize = 500;
 
+/// Brokers of the cluster that `--binaries` starts.
+const BROKERS: usize = 3;
+
 /// Subscribes to many filters at one broker of a cluster and publishes to each of them at the others.
 ///
 /// SUBACK leaves when the other brokers know the filters, so the time to the last one is the time until all are known; that it is true
-/// is shown by a message to each filter from each peer. Then filters are taken away and added again for some time.
+/// is shown by a message to each filter from each peer. Then filters are taken away and added again for some time. With --binaries a
+/// cluster of three is started here, and in the end one of the peers is killed and comes back: how soon it knows all filters again.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
+  mqtt-bench interest --binaries target/release
   mqtt-bench interest -p 18883 --ca ca.crt -u bench --peer 127.0.0.1:18884 --peer 127.0.0.1:18885 --pids 101,102,103
   With `make run`: its log names the brokers' ports.")]
 pub struct InterestArgs {
     #[command(flatten)]
     target: TargetArgs,
+    /// Start a cluster of three on loopback, with mqtt-broker of this folder, and measure that.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["peer", "pids", "host", "port", "ca", "username"])]
+    binaries: Option<PathBuf>,
     /// Another broker of the cluster, as HOST:PORT; TLS and login are those of the first.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "binaries")]
     peer: Vec<String>,
     /// Process ids of all brokers, for the CPU time of a change.
     #[arg(long, value_delimiter = ',')]
@@ -74,11 +87,13 @@ pub struct Report {
     pub changes_per_second: Option<f64>,
     /// CPU time of all brokers for each of them, in microseconds.
     pub cpu_micros_per_change: Option<f64>,
+    /// A peer that was killed and came back, where brokers were started here.
+    pub returned: Option<Returned>,
 }
 
 struct Bench {
     settings: subscribe::Settings,
-    peers: Vec<SocketAddr>,
+    peers: Vec<Target>,
     pids: Vec<u32>,
     churn: Duration,
 }
@@ -89,12 +104,20 @@ struct Bench {
 /// In words, with what to change.
 pub fn main(args: &InterestArgs) -> Result<()> {
     let filters = args.filters.max(1);
-    let peers = args.peer.iter().map(|peer| {
-        let found = peer.to_socket_addrs().with_context(|| format!("--peer {peer}"))?.next();
-        found.with_context(|| format!("--peer {peer} has no address"))
-    });
+    let folder = tempfile::tempdir().context("make a temporary folder")?;
+    let mut brokers = match &args.binaries {
+        Some(binaries) => Some(start(binaries, folder.path())?),
+        None => None,
+    };
+    let (target, peers) = match &brokers {
+        Some(brokers) => {
+            let mut all = (0..BROKERS).map(|n| brokers.target(n, true, Version::V5));
+            (all.next().context("no broker")??, all.collect::<Result<_>>()?)
+        }
+        None => named(args)?,
+    };
     let settings = subscribe::Settings {
-        target: args.target.target()?,
+        target,
         pid: None,
         filters,
         connections: args.connections.unwrap_or_else(|| filters.div_ceil(1000)).clamp(1, filters),
@@ -102,22 +125,46 @@ pub fn main(args: &InterestArgs) -> Result<()> {
         qos: 0,
         load: Duration::ZERO,
     };
+    let started = brokers.iter().flat_map(|brokers| &brokers.nodes).filter_map(Node::pid);
     let bench = Bench {
         settings,
-        peers: peers.collect::<Result<_>>()?,
-        pids: args.pids.clone(),
+        peers,
+        pids: started.chain(args.pids.iter().copied()).collect(),
         churn: Duration::try_from_secs_f64(args.seconds).context("--seconds")?,
     };
     allow_connections(bench.settings.connections + bench.peers.len())?;
-    let report = runtime()?.block_on(bench.run())?;
+    let last = brokers.as_mut().and_then(|brokers| brokers.nodes.last_mut());
+    let report = runtime()?.block_on(bench.run(last))?;
     args.output.print(&report)?;
     let missing = report.messages - report.arrived;
     ensure!(missing == 0, "{missing} messages did not arrive: their filters were not known");
     Ok(())
 }
 
+fn start(binaries: &Path, folder: &Path) -> Result<Brokers> {
+    Brokers::start(&ClusterSettings {
+        program: binaries.join("mqtt-broker"),
+        folder: folder.to_owned(),
+        places: loopback(BROKERS, folder),
+        workers: 0,
+    })
+}
+
+/// The broker that is subscribed at, and the others, as the command line names them.
+fn named(args: &InterestArgs) -> Result<(Target, Vec<Target>)> {
+    let target = args.target.target()?;
+    let peers = args.peer.iter().map(|peer| {
+        let found = peer.to_socket_addrs().with_context(|| format!("--peer {peer}"))?.next();
+        let address = found.with_context(|| format!("--peer {peer} has no address"))?;
+        Ok(Target { address, ..target.clone() })
+    });
+    let peers = peers.collect::<Result<_>>()?;
+    Ok((target, peers))
+}
+
 impl Bench {
-    async fn run(&self) -> Result<Report> {
+    /// `last`: the broker that the last peer is, where it may be killed.
+    async fn run(&self, last: Option<&mut Node>) -> Result<Report> {
         let scratch = scratch();
         let settings = &self.settings;
         let mut connections: Vec<Connection> = futures::stream::iter(0..settings.connections)
@@ -126,11 +173,8 @@ impl Bench {
             .try_collect()
             .await?;
         let mut publishers = Vec::new();
-        for (n, &address) in self.peers.iter().enumerate() {
-            let target = Target { address, ..settings.target.clone() };
-            let client_id = format!("bench-{}-peer-{n}", std::process::id());
-            let lasting = (0, SessionKeeping::Clean);
-            publishers.push(target.connect(0, &client_id, lasting, &scratch).await?.0);
+        for n in 0..self.peers.len() {
+            publishers.push(self.publisher(n).await?);
         }
         let before = self.cpu().await?;
         let began = Instant::now();
@@ -152,6 +196,7 @@ impl Bench {
             arrived,
             changes_per_second: None,
             cpu_micros_per_change: None,
+            returned: None,
         };
         if !self.churn.is_zero() {
             let before = self.cpu().await?;
@@ -160,7 +205,22 @@ impl Bench {
             report.changes_per_second = Some(changes as f64 / began.elapsed().as_secs_f64());
             report.cpu_micros_per_change = per(before, self.cpu().await?, changes);
         }
+        if let Some(node) = last {
+            drop(publishers);
+            report.returned = Some(returned::measure(node, settings.filters)?);
+            // What it says it knows is shown as before.
+            let mut publisher = [self.publisher(self.peers.len() - 1).await?];
+            report.messages += settings.filters;
+            report.arrived += self.reach(&mut publisher, &mut connections).await?;
+        }
         Ok(report)
+    }
+
+    /// A connection to a peer.
+    async fn publisher(&self, n: usize) -> Result<Connection> {
+        let client_id = format!("bench-{}-peer-{n}", std::process::id());
+        let lasting = (0, SessionKeeping::Clean);
+        Ok(self.peers[n].connect(0, &client_id, lasting, &scratch()).await?.0)
     }
 
     /// CPU time of all brokers, once they have no work left.
@@ -290,6 +350,9 @@ impl fmt::Display for Report {
         }
         if let Some(micros) = self.cpu_micros_per_change {
             write!(f, "\n  all brokers   {micros:.1} CPU-us per change")?;
+        }
+        if let Some(returned) = &self.returned {
+            write!(f, "\n{returned}")?;
         }
         Ok(())
     }

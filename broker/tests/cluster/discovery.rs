@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,12 +22,12 @@ fn server(address: SocketAddr) -> Server {
     Server { is_tls: false, host: address.ip().to_string(), port: address.port() }
 }
 
-async fn peer(ca: &PeerCa, node: u64, name: &str) -> End {
+pub(crate) async fn peer(ca: &PeerCa, node: u64, name: &str) -> End {
     end(ca.tls(CLUSTER_ID, name), node, name, None).await
 }
 
 /// What is known of a watch's trouble.
-fn problem(discovery: &Discovery) -> String {
+pub(crate) fn problem(discovery: &Discovery) -> String {
     let Discovery::Watched(found) = discovery else { panic!("no watch") };
     found.clone().now().1.unwrap_or_default()
 }
@@ -173,7 +173,7 @@ async fn peers_are_found_by_the_endpoint_slices_of_a_service_and_stay_when_its_s
 }
 
 /// etcd's program, as Debian installs it or as Kubernetes' tests have it.
-fn etcd_program() -> Option<PathBuf> {
+pub(crate) fn etcd_program() -> Option<PathBuf> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders = std::env::split_paths(&path).chain(assets);
@@ -185,7 +185,7 @@ fn etcd_program() -> Option<PathBuf> {
 }
 
 /// A member of etcd. Killed when dropped.
-struct Etcd {
+pub(crate) struct Etcd {
     child: Child,
     address: SocketAddr,
     _folder: tempfile::TempDir,
@@ -193,22 +193,34 @@ struct Etcd {
 
 impl Etcd {
     /// With an empty disk.
-    async fn start(program: &PathBuf, address: SocketAddr, peers: SocketAddr) -> Self {
+    async fn start(program: &Path, address: SocketAddr, peers: SocketAddr) -> Self {
+        let etcd = Self::spawn(program, address, peers, &[]);
+        eventually("etcd answers", || etcd.try_post("/v3/kv/range", r#"{"key":"YQ=="}"#).is_some())
+            .await;
+        etcd
+    }
+
+    /// With an empty disk, and TLS where `tls` has the options for it. It may not answer yet.
+    pub(crate) fn spawn(
+        program: &Path,
+        address: SocketAddr,
+        peers: SocketAddr,
+        tls: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (url, peer_url) = (format!("http://{address}"), format!("http://{peers}"));
+        let scheme = if tls.is_empty() { "http" } else { "https" };
+        let (url, peer_url) = (format!("{scheme}://{address}"), format!("http://{peers}"));
         let child = Command::new(program)
             .args(["--data-dir", folder.path().to_str().unwrap()])
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &format!("default={peer_url}")])
+            .args(tls)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let etcd = Self { child, address, _folder: folder };
-        eventually("etcd answers", || etcd.try_post("/v3/kv/range", r#"{"key":"YQ=="}"#).is_some())
-            .await;
-        etcd
+        Self { child, address, _folder: folder }
     }
 
     fn try_post(&self, path: &str, body: &str) -> Option<String> {
@@ -236,13 +248,13 @@ impl Drop for Etcd {
     }
 }
 
-fn free_addresses() -> [SocketAddr; 2] {
+pub(crate) fn free_addresses() -> [SocketAddr; 2] {
     [(); 2]
         .map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .map(|listener| listener.local_addr().unwrap())
 }
 
-fn registered(etcd: SocketAddr, end: &End) -> EtcdPeers {
+pub(crate) fn registered(etcd: SocketAddr, end: &End) -> EtcdPeers {
     EtcdPeers {
         // The first is never there.
         endpoints: vec![server("127.0.0.1:1".parse().unwrap()), server(etcd)],

@@ -5,6 +5,7 @@
 mod certificates;
 mod discovery;
 mod discovery_api_server;
+mod discovery_etcd_tls;
 mod faults;
 mod links;
 mod meta;

@@ -51,9 +51,6 @@ pub struct ChaosArgs {
     check: Option<PathBuf>,
 }
 
-/// Kinds of faults that are only there when `--only` names them.
-const ON_DEMAND: [Kind; 1] = [Kind::DiskFull];
-
 impl ChaosArgs {
     fn seed(&self) -> u64 {
         let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -63,7 +60,7 @@ impl ChaosArgs {
     fn kinds(&self) -> Vec<Kind> {
         let all = Kind::value_variants().iter().copied();
         match self.only.as_slice() {
-            [] => all.filter(|kind| !ON_DEMAND.contains(kind)).collect(),
+            [] => all.collect(),
             only => all.filter(|kind| only.contains(kind)).collect(),
         }
     }
@@ -87,4 +84,25 @@ pub async fn run(args: ChaosArgs) -> Result<bool> {
     });
     let run = move || run::run(&args, &interrupted);
     tokio::task::spawn_blocking(run).await.context("the run panicked")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_of_faults_come_unless_some_are_named() {
+        let mut args = ChaosArgs {
+            binaries: PathBuf::new(),
+            faults: 30,
+            seed: Some(1),
+            only: Vec::new(),
+            loopback: false,
+            keep: false,
+            check: None,
+        };
+        assert_eq!(args.kinds(), Kind::value_variants());
+        args.only = vec![Kind::DiskFull];
+        assert_eq!(args.kinds(), [Kind::DiskFull]);
+    }
 }

@@ -51,7 +51,8 @@ async fn found_and_found_again(cluster: &Cluster, version: &str) -> Result<()> {
     eventually("the others find it", Duration::from_secs(60), async || {
         for broker in brokers().iter().filter(|broker| **broker != victim) {
             let log = cluster.kubectl(&["logs", broker])?;
-            let is_linked = |line: &str| line.contains("link up") && line.contains(&*address);
+            let is_linked =
+                |line: &str| line.contains("link up") && line.contains(&format!("{address}:"));
             ensure!(log.lines().any(is_linked), "{broker} has no link to {victim} at {address}");
         }
         Ok(())

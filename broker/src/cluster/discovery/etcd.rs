@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Discovery;
 use super::found::Finder;
-use super::http::{Answer, Call, call};
+use super::http::{Answer, Call, HttpError, call};
 use crate::tls::client_config;
 
 /// How long a watch goes on before all is read again.
@@ -80,12 +80,12 @@ impl Etcd {
         let authorization = self.token.as_deref();
         let body = body.to_string().into_bytes();
         let post = Call { method: Method::POST, path, authorization, body };
-        call(&self.endpoint, self.tls.as_ref(), post).await.map_err(|error| error.to_string())
+        call(&self.endpoint, self.tls.as_ref(), post).await.map_err(|error| explain(&error))
     }
 
     async fn ask(&self, path: &str, body: &Value) -> Result<Value, String> {
         let whole = self.open(path, body).await?.whole().await;
-        let whole = whole.map_err(|error| error.to_string())?;
+        let whole = whole.map_err(|error| explain(&error))?;
         serde_json::from_slice(&whole).map_err(|e| format!("etcd's answer to {path}: {e}"))
     }
 
@@ -173,6 +173,21 @@ fn ended(event: &Value) -> Option<Result<(), String>> {
     }
     let reason = result["cancel_reason"].as_str().unwrap_or("no reason is given");
     Some(Err(format!("etcd cancels the watch: {reason}")))
+}
+
+/// What to change when TLS fails.
+fn explain(error: &HttpError) -> String {
+    match error {
+        HttpError::Untrusted { .. } => format!(
+            "etcd's certificate is not to be trusted by peers.discovery.etcd.ca_file: name the file of \
+             its authority there, and in endpoints a host that the certificate names; {error}"
+        ),
+        HttpError::Distrusts { .. } => format!(
+            "etcd wants a certificate of an authority that it trusts: name one by \
+             peers.discovery.etcd.certificate_file and key_file; {error}"
+        ),
+        error => error.to_string(),
+    }
 }
 
 /// What the brokers have registered, by key.

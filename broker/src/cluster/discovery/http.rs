@@ -1,5 +1,6 @@
 //! HTTP/1.1 to a server that says who is where: a connection a call, answers read line by line. IO.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -28,6 +29,12 @@ pub(super) enum HttpError {
     /// It can't be reached, or breaks off.
     #[error("{host}:{port}: {reason}")]
     Broken { host: String, port: u16, reason: String },
+    /// Its certificate is of another authority, of another host, or out of date.
+    #[error("{host}:{port}: {reason}")]
+    Untrusted { host: String, port: u16, reason: String },
+    /// It does not take this broker's certificate, or wants one.
+    #[error("{host}:{port}: {reason}")]
+    Distrusts { host: String, port: u16, reason: String },
     /// It says something else than 200.
     #[error("{host}:{port} answers {status}: {body}")]
     Refused { host: String, port: u16, status: u16, body: String },
@@ -74,7 +81,7 @@ async fn ask(
             let name = ServerName::try_from(server.host.clone());
             let name = name.map_err(|error| failed(error.to_string()))?;
             let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await;
-            connect(stream.map_err(|error| failed(format!("TLS handshake: {error}")))?).await
+            connect(stream.map_err(|error| ended(server, &error))?).await
         }
     }
     .map_err(failed)?;
@@ -90,7 +97,7 @@ async fn ask(
     let request = request.body(Full::new(Bytes::from(call.body)));
     let request = request.map_err(|error| failed(error.to_string()))?;
     let response = sender.send_request(request).await;
-    let response = response.map_err(|error| failed(error.to_string()))?;
+    let response = response.map_err(|error| ended(server, &error))?;
     let status = response.status().as_u16();
     let mut answer = Answer {
         server: server.clone(),
@@ -132,6 +139,48 @@ fn broken(server: &Server, reason: &str) -> HttpError {
     HttpError::Broken { host, port, reason: reason.to_owned() }
 }
 
+/// What a connection ended with: TLS 1.3 tells of a certificate that is not taken after the handshake.
+fn ended(server: &Server, error: &(dyn Error + 'static)) -> HttpError {
+    let Server { host, port, .. } = server.clone();
+    let reason = crate::telemetry::Chain(error).to_string();
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => HttpError::Untrusted { host, port, reason },
+        Some(rustls::Error::AlertReceived(alert)) if is_of_certificate(*alert) => {
+            HttpError::Distrusts { host, port, reason }
+        }
+        _ => HttpError::Broken { host, port, reason },
+    }
+}
+
+const fn is_of_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
+
+/// The error of TLS among the causes of another.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // The cause of one of these is that of what it holds.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let held = held.and_then(|held| held.downcast_ref::<rustls::Error>());
+        if let Some(found) = held.or_else(|| error.downcast_ref::<rustls::Error>()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
 impl Answer {
     /// All of it.
     pub(super) async fn whole(&mut self) -> Result<Vec<u8>, HttpError> {
@@ -157,7 +206,7 @@ impl Answer {
     async fn more(&mut self) -> Result<bool, HttpError> {
         match self.body.frame().await {
             None => Ok(false),
-            Some(Err(error)) => Err(broken(&self.server, &error.to_string())),
+            Some(Err(error)) => Err(ended(&self.server, &error)),
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     if self.received.len() + data.len() > BYTES_MAX {

@@ -143,6 +143,10 @@ fn explain(error: &HttpError, verb: &str, namespace: &str) -> String {
             "the broker's service account may not {verb} endpointslices.discovery.k8s.io in namespace \
              {namespace}: give it a Role with the verbs get, list and watch; {error}"
         ),
+        HttpError::Untrusted { .. } => format!(
+            "the API server's certificate is not to be trusted by peers.discovery.kubernetes.ca_file (by \
+             itself: the service account's); {error}"
+        ),
         HttpError::Refused { status: 401, .. } => {
             format!("the API server does not take the broker's token; {error}")
         }
