@@ -2,13 +2,14 @@
 
 use super::super::close::WillFate;
 use super::super::output::AckPacket;
-use super::super::{Claim, DropReason, Engine, ProposalId, SessionsOutcome};
+use super::super::{DropReason, Engine, ProposalId, SessionsOutcome};
+use super::attach::Arrival;
 use super::subscribe::{DurableSubscribe, DurableUnsubscribe};
 use crate::codec::ReasonCode;
 use crate::connection::{AckKind, slot_of};
 use crate::session::SessionSlot;
 use crate::shard::OperationOutcome;
-use crate::types::{ClientId, ConnectionId, Millis, PacketId};
+use crate::types::{ConnectionId, Millis, PacketId};
 
 /// What waits for an operation.
 #[derive(Debug)]
@@ -18,9 +19,9 @@ pub(in crate::engine) enum Wait {
     /// PUBACK or PUBREC to a publisher.
     Ack(ProposalId),
     /// CONNACK.
-    Attach { connection: ConnectionId, client_id: ClientId, claim: Claim },
+    Attach(Arrival),
     /// CONNACK of a client whose durable session is discarded.
-    Discard { connection: ConnectionId, client_id: ClientId, claim: Claim },
+    Discard(Arrival),
     /// SUBACK.
     Subscribe(ConnectionId, Box<DurableSubscribe>),
     /// UNSUBACK.
@@ -96,12 +97,8 @@ impl Engine {
         match wait {
             Wait::Nothing => {}
             Wait::Ack(proposal) => self.settle_publish(now, proposal, verdict),
-            Wait::Attach { connection, client_id, claim } => {
-                self.attached(now, connection, client_id, claim, verdict);
-            }
-            Wait::Discard { connection, client_id, claim } => {
-                self.discarded(now, connection, client_id, claim, verdict);
-            }
+            Wait::Attach(arrival) => self.attached(now, arrival, verdict),
+            Wait::Discard(arrival) => self.discarded(now, arrival, verdict),
             Wait::Subscribe(connection, subscribe) => {
                 self.durable_subscribed(now, connection, *subscribe, verdict);
             }
