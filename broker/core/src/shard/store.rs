@@ -241,6 +241,14 @@ impl SessionStore {
         record.is_some_and(|r| r.attachment == attachment && r.holder.is_some())
     }
 
+    /// Where the session's client is connected, and the number of its time there.
+    #[must_use]
+    pub fn holding(&self, client_id: &str) -> Option<(Holder, u64)> {
+        let shard = self.shard(client_id);
+        let record = shard.get(client_id)?;
+        record.holder.map(|holder| (holder, record.attachment))
+    }
+
     /// Whether this node would know of a session that has subscribed: what it knows was confirmed
     /// long enough. Always, unless [`Self::count_no_longer`] was called.
     #[must_use]

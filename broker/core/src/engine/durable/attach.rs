@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::close::WillFate;
 use super::super::connect::recheck;
 use super::super::{Claim, Effect, Engine};
+use super::lost::End;
 use super::settle::Verdict;
 use super::{DurableView, Reach, Wait};
 use crate::codec::ReasonCode;
@@ -12,7 +13,7 @@ use crate::codec::packet::Publish;
 use crate::connection::{PendingConnect, Stage, Will, slot_of};
 use crate::router::Message;
 use crate::session::{SessionSlot, SessionState};
-use crate::shard::{MessageForm, Operation, SessionRef, SessionView, WillForm, packet_id_of};
+use crate::shard::{MessageForm, Operation, SessionView, WillForm, packet_id_of};
 use crate::topic::is_shared;
 use crate::types::{ClientId, ConnectionId, Millis};
 
@@ -49,6 +50,7 @@ impl Engine {
         claim: Claim,
     ) {
         let client_id = pending.client_id.clone();
+        self.propose_ends_of(&client_id);
         let operation = Operation::Discard { client_id: client_id.as_str() };
         let arrival = Arrival { connection: id, client_id: client_id.clone(), claim };
         self.push_operation(&operation, Wait::Discard(arrival), Reach::Committed);
@@ -70,6 +72,8 @@ impl Engine {
         pending: Box<PendingConnect>,
         claim: Claim,
     ) {
+        self.propose_ends_of(&pending.client_id);
+        self.note_attaching(&pending.client_id, claim);
         let worker = self.durable.as_ref().map_or(0, |durable| durable.worker);
         let username = pending.identity.as_ref().and_then(|identity| identity.username.clone());
         let expiry_seconds =
@@ -114,6 +118,7 @@ impl Engine {
 
     /// The session is this connection's, or not.
     pub(super) fn attached(&mut self, now: Millis, arrival: Arrival, verdict: Verdict) {
+        self.note_attached(now, (&arrival.client_id, arrival.claim), verdict);
         let Verdict::Attached { attachment, session_present } = verdict else {
             self.counters.limits.durable_sessions += u64::from(verdict == Verdict::Full);
             let refusal = match verdict {
@@ -133,11 +138,7 @@ impl Engine {
                 pending.session_present = session_present;
                 self.begin_durable(now, *connection, pending, *claim, (attachment, view));
             }
-            _ => {
-                // Nobody has the session now. The connection was never accepted: no will.
-                let session = SessionRef { client_id: client_id.as_str(), attachment };
-                self.propose_detach(session, 0, WillFate::Dropped, None);
-            }
+            _ => self.propose_end(End::of_nobody(arrival.client_id, attachment)),
         }
     }
 
@@ -239,18 +240,14 @@ impl Engine {
         let Some(view) = &session.durable else { return };
         let (attachment, sent_to) = (view.attachment, view.next_seq.saturating_sub(1));
         let (client_id, claim) = (session.client_id.clone(), session.claim);
-        let expiry_seconds = Some(session.expiry_seconds);
-        let live = self.live_groups(slot);
-        let session = SessionRef { client_id: client_id.as_str(), attachment };
-        if live.is_empty() {
-            self.propose_detach(session, sent_to, fate, expiry_seconds);
-        } else {
-            let is_will_dropped = fate == WillFate::Dropped;
-            let live = live.iter().map(|key| &**key).collect();
-            let operation =
-                Operation::DetachMember { session, sent_to, is_will_dropped, expiry_seconds, live };
-            self.push_operation(&operation, Wait::Nothing, Reach::Committed);
-        }
+        self.propose_end(End {
+            client_id: client_id.clone(),
+            attachment,
+            sent_to,
+            is_will_dropped: fate == WillFate::Dropped,
+            expiry_seconds: Some(session.expiry_seconds),
+            live: self.live_groups(slot),
+        });
         self.remove_session(slot);
         self.effects.push(Effect::Release { client_id, claim });
     }
@@ -262,18 +259,6 @@ impl Engine {
             session.flat_map(|session| session.subscriptions.iter()).map(|sub| &sub.filter);
         let is_live = |filter: &&Arc<str>| is_shared(filter) && self.router.has_live(filter);
         filters.filter(is_live).cloned().collect()
-    }
-
-    fn propose_detach(
-        &mut self,
-        session: SessionRef<'_>,
-        sent_to: u64,
-        fate: WillFate,
-        expiry_seconds: Option<u32>,
-    ) {
-        let is_will_dropped = fate == WillFate::Dropped;
-        let operation = Operation::Detach { session, sent_to, is_will_dropped, expiry_seconds };
-        self.push_operation(&operation, Wait::Nothing, Reach::Committed);
     }
 }
 

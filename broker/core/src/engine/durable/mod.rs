@@ -3,10 +3,11 @@
 //! The replicated state has the session; the engine has its connection. What a pass leads to is
 //! gathered into batches of operations, each proposed as one command; answers wait for what became
 //! of it. Files: `attach` and `subscribe` for what begins, `inbound` for messages from clients,
-//! `outbound` for messages to them.
+//! `outbound` for messages to them, `lost` for what is proposed again.
 
 mod attach;
 mod inbound;
+mod lost;
 mod outbound;
 mod settle;
 mod subscribe;
@@ -61,6 +62,8 @@ pub(super) struct Durable {
     sealed: Vec<Batch>,
     /// What waits for batches that are proposed.
     proposed: HashMap<ProposalId, Vec<Wait>>,
+    /// What is to be proposed again.
+    lost: lost::Lost,
     /// Sessions with acknowledgements of this pass, each once.
     marked: Vec<(SessionSlot, u32)>,
     /// Reused from session to session.
@@ -75,7 +78,8 @@ pub(super) struct Durable {
 impl Durable {
     /// Whether nothing is left to be proposed or answered.
     pub(super) fn is_settled(&self) -> bool {
-        self.open.is_none() && self.sealed.is_empty() && self.proposed.is_empty()
+        let is_proposed = self.open.is_none() && self.sealed.is_empty();
+        is_proposed && self.proposed.is_empty() && self.lost.is_empty()
     }
 }
 
@@ -90,6 +94,7 @@ impl Engine {
             open: None,
             sealed: Vec::new(),
             proposed: HashMap::new(),
+            lost: lost::Lost::default(),
             marked: Vec::new(),
             buffer: Vec::new(),
             left: Vec::new(),

@@ -2,20 +2,25 @@
 
 use super::super::close::WillFate;
 use super::super::output::AckPacket;
-use super::super::{DropReason, Engine, ProposalId, SessionsOutcome};
+use super::super::{Claim, DropReason, Engine, ProposalId, SessionsOutcome};
 use super::attach::Arrival;
+use super::lost::End;
 use super::subscribe::{DurableSubscribe, DurableUnsubscribe};
 use crate::codec::ReasonCode;
 use crate::connection::{AckKind, slot_of};
 use crate::session::SessionSlot;
 use crate::shard::OperationOutcome;
-use crate::types::{ConnectionId, Millis, PacketId};
+use crate::types::{ClientId, ConnectionId, Millis, PacketId};
 
 /// What waits for an operation.
 #[derive(Debug)]
 pub(in crate::engine) enum Wait {
     /// Nothing: it may be lost, and is proposed again by what follows.
     Nothing,
+    /// Nothing, but the end of a session's time on a connection is proposed until the state has it.
+    Detach(Box<End>),
+    /// What has become of an Attach that nothing was heard of.
+    Look(ClientId, Claim),
     /// PUBACK or PUBREC to a publisher.
     Ack(ProposalId),
     /// CONNACK.
@@ -82,6 +87,7 @@ impl Engine {
     ) {
         let Some(durable) = &mut self.durable else { return };
         let Some(waits) = durable.proposed.remove(&proposal) else { return };
+        let is_applied = matches!(outcome, SessionsOutcome::Applied(_));
         let (outcomes, rest) = match outcome {
             SessionsOutcome::Applied(outcomes) => (outcomes, Verdict::Unknown),
             SessionsOutcome::Refused => (Vec::new(), Verdict::Refused),
@@ -91,11 +97,16 @@ impl Engine {
         for (wait, verdict) in waits.into_iter().zip(verdicts) {
             self.settle_wait(now, wait, verdict);
         }
+        if is_applied {
+            self.propose_lost_now(now);
+        }
     }
 
     fn settle_wait(&mut self, now: Millis, wait: Wait, verdict: Verdict) {
         match wait {
             Wait::Nothing => {}
+            Wait::Detach(end) => self.detached(now, *end, verdict),
+            Wait::Look(client_id, claim) => self.looked(now, client_id, claim, verdict),
             Wait::Ack(proposal) => self.settle_publish(now, proposal, verdict),
             Wait::Attach(arrival) => self.attached(now, arrival, verdict),
             Wait::Discard(arrival) => self.discarded(now, arrival, verdict),
