@@ -1,6 +1,7 @@
 //! What the log may have lost, and nobody but this engine would propose again: the end of a
-//! session's time on a connection, and a beginning of which nothing was heard. It is tried again
-//! every second, and as soon as something else is committed.
+//! session's time on a connection, a beginning of which nothing was heard, and retained messages
+//! on their way into a session. It is tried again every second, and as soon as something else is
+//! committed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use super::settle::Verdict;
 use super::{Reach, Wait};
 use crate::engine::{Claim, Engine};
+use crate::session::{RetainedCursor, SessionSlot};
 use crate::shard::{Operation, SessionRef};
 use crate::types::{ClientId, Millis};
 
@@ -66,13 +68,16 @@ pub(super) struct Lost {
     ends: BTreeMap<(ClientId, u64), End>,
     /// Bounded by the connections, and by [`BEGUN_MAX`].
     begun: BTreeMap<ClientId, Begun>,
+    /// Sessions that are to go on with retained messages. Bounded by the messages that may be on
+    /// their way into each.
+    searching: Vec<(SessionSlot, u32)>,
     again_at: Option<Millis>,
 }
 
 impl Lost {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.begun.is_empty()
+        self.ends.is_empty() && self.begun.is_empty() && self.searching.is_empty()
     }
 
     fn again(&mut self, now: Millis) {
@@ -100,6 +105,7 @@ impl Engine {
         };
         let lost = &mut durable.lost;
         lost.again_at = None;
+        let searching = std::mem::take(&mut lost.searching);
         let ends = std::iter::from_fn(|| lost.ends.pop_first()).map(|(_, end)| end);
         let ends: Vec<End> = ends.take(AGAIN_MAX).collect();
         let mut looks = Vec::new();
@@ -116,6 +122,11 @@ impl Engine {
         }
         for (client_id, claim) in looks {
             self.propose_look(client_id, claim);
+        }
+        for (slot, serial) in searching {
+            if self.sessions.get(slot).is_some_and(|session| session.serial == serial) {
+                self.pump(now, slot);
+            }
         }
     }
 
@@ -225,8 +236,28 @@ impl Engine {
             self.propose_end(End::of_nobody(client_id, attachment));
         }
     }
+
+    /// A retained message did not get into the session's queue: it is looked for again, and the one
+    /// that the topic has by then is sent.
+    pub(super) fn search_again(&mut self, now: Millis, slot: SessionSlot, cursor: RetainedCursor) {
+        let (Some(durable), Some(session)) = (&mut self.durable, self.sessions.get_mut(slot))
+        else {
+            return;
+        };
+        // It may have been unsubscribed meanwhile.
+        if session.subscription(&cursor.filter).is_none() {
+            return;
+        }
+        let serial = session.serial;
+        session.retained_cursors.push_back(cursor);
+        let searching = &mut durable.lost.searching;
+        if searching.last() != Some(&(slot, serial)) {
+            searching.push((slot, serial));
+        }
+        durable.lost.again(now);
+    }
 }
 
-const fn is_lost(verdict: Verdict) -> bool {
+pub(super) const fn is_lost(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Refused | Verdict::Unknown)
 }

@@ -8,7 +8,7 @@ use super::lost::End;
 use super::subscribe::{DurableSubscribe, DurableUnsubscribe};
 use crate::codec::ReasonCode;
 use crate::connection::{AckKind, slot_of};
-use crate::session::SessionSlot;
+use crate::session::{RetainedCursor, SessionSlot};
 use crate::shard::OperationOutcome;
 use crate::types::{ClientId, ConnectionId, Millis, PacketId};
 
@@ -41,8 +41,8 @@ pub(in crate::engine) enum Wait {
     Release(ConnectionId, Vec<PacketId>),
     /// PUBACK or PUBREC to the publisher of a delayed message.
     Delay(ProposalId),
-    /// A retained message on its way into the session's queue.
-    Deliver(SessionSlot, u32),
+    /// A retained message on its way into the session's queue; how it is looked for again.
+    Deliver(SessionSlot, u32, Box<RetainedCursor>),
 }
 
 /// What became of one operation, or of the whole batch.
@@ -138,7 +138,9 @@ impl Engine {
                     self.released(connection, &packet_ids);
                 }
             }
-            Wait::Deliver(slot, serial) => self.delivered(now, slot, serial),
+            Wait::Deliver(slot, serial, cursor) => {
+                self.delivered(now, (slot, serial), *cursor, verdict);
+            }
             Wait::Delay(proposal) => {
                 if matches!(verdict, Verdict::Full | Verdict::Refused) {
                     self.counters.dropped.count(DropReason::DelayedRefused);
