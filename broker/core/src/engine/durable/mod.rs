@@ -58,6 +58,8 @@ pub(super) struct Durable {
     /// The worker's number, as the state knows it.
     worker: u8,
     open: Option<Batch>,
+    /// Whether one that is not yet proposed has a retained message.
+    has_retained: bool,
     /// Batches that are complete and not yet proposed, in order.
     sealed: Vec<Batch>,
     /// What waits for batches that are proposed.
@@ -92,6 +94,7 @@ impl Engine {
             store,
             worker: self.config.worker,
             open: None,
+            has_retained: false,
             sealed: Vec::new(),
             proposed: HashMap::new(),
             lost: lost::Lost::default(),
@@ -135,7 +138,20 @@ impl Engine {
         }
         self.flush_marked();
         self.settle_turned_down();
+        self.hand_over_batches();
+    }
+
+    /// Hands retained messages of the pass to the driver: what is retained next goes another way,
+    /// and is to come behind them.
+    pub(super) fn propose_retained_batches(&mut self) {
+        if self.durable.as_ref().is_some_and(|durable| durable.has_retained) {
+            self.hand_over_batches();
+        }
+    }
+
+    fn hand_over_batches(&mut self) {
         let Some(durable) = &mut self.durable else { return };
+        durable.has_retained = false;
         durable.sealed.extend(durable.open.take());
         for batch in durable.sealed.drain(..) {
             self.proposal_count += 1;
