@@ -4,11 +4,15 @@
 mod support;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use broker_admin_api::{BrokerState, ErrorBody, Reason, Restored, Role, path};
+use broker_core::shard::shard_of;
 
 use support::broker::Broker;
 use support::client::{CONNACK, Client, connect};
+use support::durable::{self, Places, Publisher};
 use support::eventually;
 use support::pki::Pki;
 use support::process::PROGRAM;
@@ -37,8 +41,12 @@ fn restored(broker: &Broker, path: &str, backup: &[u8]) -> Restored {
 
 /// A client with a session that outlives the connection, and whether there was one.
 fn durable(broker: &Broker) -> (Client, bool) {
+    enter(broker, "away")
+}
+
+fn enter(broker: &Broker, client_id: &str) -> (Client, bool) {
     let mut client = Client::plain(broker.process.listener("plain"));
-    client.send(&connect("away", Some("pump"), b"secret", false));
+    client.send(&connect(client_id, Some("pump"), b"secret", false));
     let connack = client.expect(CONNACK).body;
     assert_eq!(connack[1], 0, "{connack:?}");
     (client, connack[0] == 1)
@@ -91,6 +99,58 @@ fn a_cluster_is_founded_from_a_backup_with_all_it_had_and_keeps_it() {
     broker.restart();
     eventually("it serves again", || (broker.status().state == BrokerState::Serving).then_some(()));
     broker.plain("reader").ping();
+}
+
+#[test]
+fn a_backup_that_is_made_while_messages_come_ends_at_one_of_them_for_all_sessions() {
+    let sessions = ["away-0", "away-1", "away-2"];
+    let shards = sessions.map(shard_of);
+    assert!(shards[0] != shards[1] && shards[1] != shards[2], "they are in several shards");
+    let before = Broker::founded();
+    for client_id in sessions {
+        enter(&before, client_id).0.subscribe("news", 1);
+    }
+    let stop = Arc::<AtomicBool>::default();
+    let role = durable::Role {
+        client_id: "publisher",
+        username: Some("pump"),
+        places: Places::new(Mutex::new(vec![before.process.listener("plain")])),
+        stop: Arc::clone(&stop),
+    };
+    let publisher = Publisher::start(role, "news", 1);
+    let come = || publisher.acknowledged.load(Ordering::Relaxed);
+    eventually("messages come", || (come() > 100).then_some(()));
+    let backups: Vec<Vec<u8>> = (0..4).map(|_| backup(&before)).collect();
+    let at_least = come();
+    eventually("messages come still", || (come() > at_least).then_some(()));
+    stop.store(true, Ordering::Relaxed);
+    publisher.finish();
+    drop(before);
+    for backup in backups {
+        let broker = Broker::start();
+        restored(&broker, path::RESTORE, &backup);
+        let mut marker = eventually("clients are let in", || {
+            let mut client = Client::try_plain(broker.process.listener("plain")).ok()?;
+            (client.connect("marker", Some("pump"), b"secret") == 0).then_some(client)
+        });
+        assert_eq!(marker.publish_acknowledged("news", b"end"), 0);
+        let lasts = sessions.map(|client_id| last_of(&broker, client_id));
+        assert!(lasts[0] > 100 && lasts.iter().all(|last| *last == lasts[0]), "{lasts:?}");
+    }
+}
+
+/// How many messages a session has, one number behind the other.
+fn last_of(broker: &Broker, client_id: &str) -> u64 {
+    let (mut client, was_there) = enter(broker, client_id);
+    assert!(was_there, "the session");
+    for last in 0.. {
+        let payload = client.acknowledged_message();
+        if payload == b"end" {
+            return last;
+        }
+        assert_eq!(payload, (last + 1_u64).to_be_bytes());
+    }
+    0
 }
 
 #[test]

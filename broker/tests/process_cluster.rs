@@ -110,8 +110,8 @@ fn a_leader_that_is_told_to_stop_hands_over_first() {
 
 #[test]
 fn every_broker_tells_of_the_whole_cluster() {
-    let brokers = Broker::cluster(3);
-    let _clients: Vec<Client> =
+    let brokers = Broker::cluster_with(3, |raw| raw.sys.interval_seconds = 1);
+    let mut clients: Vec<Client> =
         brokers.iter().enumerate().map(|(n, broker)| broker.plain(&format!("c{n}"))).collect();
     for broker in &brokers {
         let number = |name: &str| {
@@ -123,5 +123,13 @@ fn every_broker_tells_of_the_whole_cluster() {
         });
         assert_eq!(number("cluster_nodes{state=\"heard\"}"), 3);
         assert_eq!(number("cluster_nodes{state=\"member\"}"), 3);
+    }
+    clients.iter_mut().for_each(|client| client.subscribe("$SYS/cluster/#", 0));
+    for client in &mut clients {
+        let mut wanted = vec!["clients/connected", "nodes/total", "subscriptions/count"];
+        while !wanted.is_empty() {
+            let (topic, payload) = client.message();
+            wanted.retain(|name| topic != format!("$SYS/cluster/{name}") || payload != b"3");
+        }
     }
 }

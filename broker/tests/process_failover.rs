@@ -6,7 +6,10 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use broker_admin_api::BrokerState;
+
 use support::broker::Broker;
+use support::client::{CONNACK, Client, connect_with_will};
 use support::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
 use support::eventually;
 
@@ -58,6 +61,76 @@ fn any_node_resumes_any_session_after_the_death_of_any_one() {
     check_complete(&received["load/2"], last[1]);
     assert_eq!(received["load/2"].len() as u64, last[1], "QoS 2: once each");
     eprintln!("{last:?} messages acknowledged, none lost");
+}
+
+#[test]
+fn a_delayed_will_of_a_session_whose_broker_is_killed_comes_once() {
+    let mut brokers = Broker::cluster(3);
+    let (stop_watcher, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let watcher = role("watcher", &brokers, [1, 2, 0], &stop_watcher);
+    let watcher = Subscriber::start(watcher, "wills/#");
+    let mut mourned = Client::plain(brokers[0].process.listener("plain"));
+    mourned.send(&connect_with_will("mourned", "wills/mourned", &7_u64.to_be_bytes(), 1));
+    assert_eq!(mourned.expect(CONNACK).body[1], 0);
+    brokers[0].process.signal("KILL");
+    brokers[0].process.wait();
+    until_received(&watcher.received, "wills/mourned", 7);
+    // Neither the process that starts anew nor who leads by then has it come again.
+    brokers[0].restart();
+    eventually("it serves again", || {
+        (brokers[0].status().state == BrokerState::Serving).then_some(())
+    });
+    let publisher = Publisher::start(role("publisher", &brokers, [0, 1, 2], &stop), "wills/x", 2);
+    eventually("a message is acknowledged", || {
+        (publisher.acknowledged.load(Ordering::Relaxed) > 0).then_some(())
+    });
+    stop.store(true, Ordering::Relaxed);
+    until_received(&watcher.received, "wills/x", publisher.finish());
+    stop_watcher.store(true, Ordering::Relaxed);
+    assert_eq!(watcher.finish()["wills/mourned"], [7]);
+}
+
+#[test]
+fn a_durable_group_gives_each_message_to_one_member_over_the_death_of_a_broker() {
+    let mut brokers = Broker::cluster(3);
+    let (stop_members, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let members = [("a", [0, 1, 2]), ("b", [1, 2, 0]), ("c", [2, 0, 1])].map(|(id, order)| {
+        let member = role(id, &brokers, order, &stop_members);
+        Subscriber::start(member, "$share/workers/jobs/#")
+    });
+    let roles = [role("one", &brokers, [1, 2, 0], &stop), role("two", &brokers, [2, 0, 1], &stop)];
+    let [one, two] = roles;
+    let publishers = [Publisher::start(one, "jobs/1", 1), Publisher::start(two, "jobs/2", 2)];
+    let counts = publishers.each_ref().map(|publisher| Arc::clone(&publisher.acknowledged));
+    flows(&counts);
+    brokers[0].process.signal("KILL");
+    brokers[0].process.wait();
+    flows(&counts);
+    stop.store(true, Ordering::Relaxed);
+    let last = publishers.map(Publisher::finish);
+    // What they got of a topic, together.
+    let numbers_of = |topic: &str| {
+        let received = members.iter().map(|member| member.received.lock().unwrap());
+        let of_topic = received.map(|received| received.get(topic).cloned().unwrap_or_default());
+        of_topic.collect::<Vec<Vec<u64>>>()
+    };
+    for (topic, last) in [("jobs/1", last[0]), ("jobs/2", last[1])] {
+        eventually("the members have all", || {
+            let mut all = numbers_of(topic).concat();
+            all.sort_unstable();
+            all.dedup();
+            (all.len() as u64 == last).then_some(())
+        });
+    }
+    stop_members.store(true, Ordering::Relaxed);
+    let of_qos2 = numbers_of("jobs/2");
+    let mut all = of_qos2.concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..=last[1]).collect::<Vec<u64>>(), "QoS 2: each once, by one member");
+    assert!(of_qos2.iter().all(|numbers| !numbers.is_empty()), "the work is spread");
+    for member in members {
+        member.finish();
+    }
 }
 
 /// Waits until messages of both kinds are acknowledged that are published from now on.

@@ -8,7 +8,9 @@ use broker_admin_api::path;
 use broker_config::{Durability, PartitionPolicy, RawDurabilityRule};
 
 use support::broker::Broker;
-use support::client::{CONNACK, Client, DISCONNECT, PUBACK, PUBLISH, Packet, connect, packet};
+use support::client::{
+    CONNACK, Client, DISCONNECT, PUBACK, PUBLISH, Packet, connect, connect_with_will, packet,
+};
 use support::eventually;
 use support::process::request;
 
@@ -136,6 +138,34 @@ fn a_broker_told_to_serve_lets_clients_in_that_need_no_quorum_and_no_others() {
         (enter(&brokers[1], "device", true).0 == 0).then_some(())
     });
     assert_eq!(publisher.expect(DISCONNECT).body[0], 0x8E);
+}
+
+#[test]
+fn the_will_of_a_client_that_went_while_there_was_no_quorum_comes_when_there_is_one() {
+    let brokers = Broker::cluster_with(3, |raw| raw.partition_policy = PartitionPolicy::Serve);
+    let (_, mut watcher) = enter(&brokers[0], "watcher", false);
+    watcher.subscribe("wills", 1);
+    let (_, mut publisher) = enter(&brokers[0], "publisher", true);
+    let mut mourned = Client::plain(brokers[0].process.listener("plain"));
+    mourned.send(&connect_with_will("mourned", "wills", b"gone", 0));
+    assert_eq!(mourned.expect(CONNACK).body[1], 0);
+    for other in &brokers[1..] {
+        other.process.signal("STOP");
+    }
+    // Something is on its way when the client goes: its end waits behind that, and is given up with
+    // it. Were it first, the log would have it, and the quorum commit it later.
+    publisher.send(&packet(0x33, b"\0\x04kept\0\x01\0x"));
+    publisher.ping();
+    drop(mourned);
+    assert!(publisher.expect(PUBACK).body[2] >= 0x80, "nothing can be retained");
+    assert!(publish(&mut publisher, "kept", true) >= 0x80, "still nothing");
+    for other in &brokers[1..] {
+        other.process.signal("CONT");
+    }
+    assert_eq!(watcher.acknowledged_message(), b"gone");
+    // It counts as connected nowhere: nothing more comes of it.
+    assert!(publish(&mut publisher, "wills", false) < 0x80);
+    assert_eq!(watcher.acknowledged_message(), b"x");
 }
 
 #[test]

@@ -124,6 +124,7 @@ pub(super) fn engine(config: &Config) -> EngineConfig {
         queued_bytes_total_max: share(sessions.queued_bytes_total_max, QUEUED_BYTES_TOTAL_MAX),
         queued_messages_total_max: share(sessions.queued_messages_total_max, u64::MAX),
         durable_messages_max: sessions.queued_messages_total_max.unwrap_or(u64::MAX),
+        durable_bytes_max: durable_sessions(config).bytes_total_max,
         message_expiry_seconds_max: mqtt
             .message_expiry_max
             .map_or(u32::MAX, |expiry| u32::try_from(seconds(expiry)).unwrap_or(u32::MAX)),

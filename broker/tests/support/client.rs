@@ -315,6 +315,23 @@ pub(crate) fn connect(
     packet(0x10, &body)
 }
 
+/// CONNECT of MQTT 5.0 as `pump` with a session that outlives the connection, and a will of QoS 2.
+pub(crate) fn connect_with_will(
+    client_id: &str,
+    topic: &str,
+    payload: &[u8],
+    delay_seconds: u32,
+) -> Vec<u8> {
+    let mut body = text("MQTT");
+    // User name, password, will of QoS 2; a keep alive of 60 s; an hour of Session Expiry Interval.
+    body.extend([5, 0xC0 | 0x10 | 0x04, 0, 60, 5, 0x11, 0, 0, 0x0E, 0x10]);
+    body.extend(text(client_id));
+    body.extend([5, 0x18]);
+    body.extend(delay_seconds.to_be_bytes());
+    body.extend([&text(topic)[..], &binary(payload), &text("pump"), &binary(b"secret")].concat());
+    packet(0x10, &body)
+}
+
 /// PUBLISH of QoS 0 without properties.
 pub(crate) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     let mut body = text(topic);

@@ -100,6 +100,8 @@ pub(crate) fn policy(usernames: &[&str]) -> Policy {
         (AclType::PublishClientReceive, "#"),
         (AclType::SubscribePattern, "#"),
         (AclType::SubscribePattern, "$share/+/#"),
+        (AclType::PublishClientReceive, "$SYS/#"),
+        (AclType::SubscribePattern, "$SYS/#"),
         (AclType::UnsubscribePattern, "#"),
         (AclType::UnsubscribePattern, "$share/+/#"),
     ]

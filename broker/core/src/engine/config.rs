@@ -83,6 +83,9 @@ pub struct EngineConfig {
     pub queued_messages_total_max: u64,
     /// Most messages waiting in all durable sessions, of whatever engine.
     pub durable_messages_max: u64,
+    /// Most bytes that durable sessions hold together, as the state counts them: a retained message
+    /// that none of them can keep is refused.
+    pub durable_bytes_max: u64,
     /// Longest Message Expiry Interval, in seconds, also of messages without; `u32::MAX` for any.
     pub message_expiry_seconds_max: u32,
     /// Most Subscriptions of one session.
@@ -160,6 +163,7 @@ impl Default for EngineConfig {
             queued_bytes_total_max: QUEUED_BYTES_TOTAL_MAX,
             queued_messages_total_max: u64::MAX,
             durable_messages_max: u64::MAX,
+            durable_bytes_max: u64::MAX,
             message_expiry_seconds_max: u32::MAX,
             subscriptions_max: SUBSCRIPTIONS_MAX,
             topic_levels_max: LEVELS_MAX,

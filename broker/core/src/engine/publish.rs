@@ -202,7 +202,7 @@ impl Engine {
             let is_full;
             (proposal, is_full) = self.propose_publish(now, publish, published, shards);
             match is_wanted {
-                _ if is_full && !publish.retain => ReasonCode::QuotaExceeded,
+                _ if is_full => ReasonCode::QuotaExceeded,
                 true => ReasonCode::Success,
                 false => ReasonCode::NoMatchingSubscribers,
             }
@@ -257,6 +257,7 @@ impl Engine {
                 Some(Message::new(publish, expires_at).ok()?)
             }
         };
+        self.propose_retained_batches();
         self.proposal_count += 1;
         let proposal = ProposalId(self.proposal_count);
         let change = Box::new(RetainedChange { topic: publish.topic.into(), message });

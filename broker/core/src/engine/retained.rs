@@ -66,7 +66,7 @@ impl Engine {
             let source = Arc::clone(&self.retained);
             let after = cursor.after.take();
             let search = source.for_each_match(
-                &cursor.filter,
+                cursor.topic.as_deref().unwrap_or(&cursor.filter),
                 after.as_deref(),
                 now,
                 budget,
@@ -143,7 +143,7 @@ impl Engine {
             return false;
         }
         if qos != QoS::AtMostOnce && is_durable {
-            return self.propose_retained_delivery(slot, message, qos, cursor.id);
+            return self.propose_retained_delivery(slot, message, qos, cursor);
         }
         let delivery = Delivery {
             message: Arc::new(message.clone()),

@@ -306,6 +306,6 @@ impl Added {
         };
         // A group gets none. Spec: MQTT 5.0 section 4.8.2.
         let wants = wants && !is_shared(&filter);
-        wants.then_some(RetainedCursor { filter, options, id, after: None })
+        wants.then_some(RetainedCursor { filter, options, id, after: None, topic: None })
     }
 }

@@ -19,6 +19,7 @@ impl Engine {
         }
         self.continue_searches(now);
         self.publish_delayed(now);
+        self.propose_lost(now);
         if self.timers.wants_compaction() {
             let (connections, sessions) = (&self.connections, &self.sessions);
             self.timers.compact(|at, key| match key {
@@ -36,7 +37,7 @@ impl Engine {
     /// late. Ask again after every pass.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
-        let others = [self.searches.next(), self.delayed.next()];
+        let others = [self.searches.next(), self.delayed.next(), self.next_lost()];
         self.timers.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct RetainedCursor {
     pub(crate) id: Option<SubscriptionId>,
     /// The topic looked at last.
     pub(crate) after: Option<Box<str>>,
+    /// The only topic that is meant.
+    pub(crate) topic: Option<Box<str>>,
 }
 
 impl Unwritten for VecDeque<RetainedCursor> {

@@ -169,6 +169,7 @@ pub struct SessionStore {
     /// As in the totals after the last batch: read by whoever publishes, who is not to wait for one
     /// that is being applied.
     queued_messages: AtomicU64,
+    queued_bytes: AtomicU64,
     control: Mutex<Control>,
     messages: Arc<dyn MessageStore>,
     is_disk_low: AtomicBool,
@@ -203,6 +204,7 @@ impl SessionStore {
             version: AtomicU64::default(),
             has_subscriptions: AtomicBool::default(),
             queued_messages: AtomicU64::default(),
+            queued_bytes: AtomicU64::default(),
             counts_until: AtomicU64::new(u64::MAX),
             control: Mutex::default(),
             messages,
@@ -239,6 +241,14 @@ impl SessionStore {
         let shard = self.shard(client_id);
         let record = shard.get(client_id);
         record.is_some_and(|r| r.attachment == attachment && r.holder.is_some())
+    }
+
+    /// Where the session's client is connected, and the number of its time there.
+    #[must_use]
+    pub fn holding(&self, client_id: &str) -> Option<(Holder, u64)> {
+        let shard = self.shard(client_id);
+        let record = shard.get(client_id)?;
+        record.holder.map(|holder| (holder, record.attachment))
     }
 
     /// Whether this node would know of a session that has subscribed: what it knows was confirmed
@@ -318,8 +328,15 @@ impl SessionStore {
         self.queued_messages.load(Ordering::Relaxed)
     }
 
+    /// Their bytes, counted in each session.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn publish_totals(&self, control: &Control) {
         self.queued_messages.store(control.totals.messages, Ordering::Relaxed);
+        self.queued_bytes.store(control.totals.bytes, Ordering::Relaxed);
     }
 
     /// When a will, a delayed message or an expiry is due next; `None` for never.

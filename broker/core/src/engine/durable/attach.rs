@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::close::WillFate;
 use super::super::connect::recheck;
 use super::super::{Claim, Effect, Engine};
+use super::lost::End;
 use super::settle::Verdict;
 use super::{DurableView, Reach, Wait};
 use crate::codec::ReasonCode;
@@ -12,9 +13,17 @@ use crate::codec::packet::Publish;
 use crate::connection::{PendingConnect, Stage, Will, slot_of};
 use crate::router::Message;
 use crate::session::{SessionSlot, SessionState};
-use crate::shard::{MessageForm, Operation, SessionRef, SessionView, WillForm, packet_id_of};
+use crate::shard::{MessageForm, Operation, SessionView, WillForm, packet_id_of};
 use crate::topic::is_shared;
 use crate::types::{ClientId, ConnectionId, Millis};
+
+/// A client whose CONNACK waits for the state.
+#[derive(Debug)]
+pub(in crate::engine) struct Arrival {
+    connection: ConnectionId,
+    client_id: ClientId,
+    claim: Claim,
+}
 
 impl Engine {
     /// Whether the session of a client that connects is, or is to be, a durable one.
@@ -41,38 +50,18 @@ impl Engine {
         claim: Claim,
     ) {
         let client_id = pending.client_id.clone();
+        self.propose_ends_of(&client_id);
         let operation = Operation::Discard { client_id: client_id.as_str() };
-        let wait = Wait::Discard { connection: id, client_id: client_id.clone(), claim };
-        self.push_operation(&operation, wait, Reach::Committed);
+        let arrival = Arrival { connection: id, client_id: client_id.clone(), claim };
+        self.push_operation(&operation, Wait::Discard(arrival), Reach::Committed);
         self.set_stage(id, Stage::Attaching(pending));
     }
 
     /// The durable session is no more, or not known to be.
-    pub(super) fn discarded(
-        &mut self,
-        now: Millis,
-        id: ConnectionId,
-        client_id: ClientId,
-        claim: Claim,
-        verdict: Verdict,
-    ) {
-        let pending = self.take_attaching(id);
-        let refusal = match &pending {
-            _ if verdict != Verdict::Done => Some(ReasonCode::ServerUnavailable),
-            // A newer connection has begun already.
-            Some(_) if self.has_newer(&client_id, claim) => Some(ReasonCode::ServerBusy),
-            Some(pending) => self.recheck_attaching(pending).err(),
-            None => None,
-        };
-        match pending {
-            Some(pending) if refusal.is_none() => self.begin_plain(now, id, pending, claim, None),
-            pending => {
-                self.effects.push(Effect::Release { client_id, claim });
-                if pending.is_some() {
-                    let reason_code = refusal.unwrap_or(ReasonCode::ServerUnavailable);
-                    self.refuse_connect(now, id, reason_code);
-                }
-            }
+    pub(super) fn discarded(&mut self, now: Millis, arrival: Arrival, verdict: Verdict) {
+        let refusal = (verdict != Verdict::Done).then_some(ReasonCode::ServerUnavailable);
+        if let Some(pending) = self.admit(now, &arrival, refusal) {
+            self.begin_plain(now, arrival.connection, pending, arrival.claim, None);
         }
     }
 
@@ -83,6 +72,8 @@ impl Engine {
         pending: Box<PendingConnect>,
         claim: Claim,
     ) {
+        self.propose_ends_of(&pending.client_id);
+        self.note_attaching(&pending.client_id, claim);
         let worker = self.durable.as_ref().map_or(0, |durable| durable.worker);
         let username = pending.identity.as_ref().and_then(|identity| identity.username.clone());
         let expiry_seconds =
@@ -106,8 +97,8 @@ impl Engine {
             subscriptions,
         };
         let client_id = pending.client_id.clone();
-        let wait = Wait::Attach { connection: id, client_id, claim };
-        self.push_operation(&operation, wait, reach);
+        let arrival = Arrival { connection: id, client_id, claim };
+        self.push_operation(&operation, Wait::Attach(arrival), reach);
         self.set_stage(id, Stage::Attaching(pending));
     }
 
@@ -126,52 +117,55 @@ impl Engine {
     }
 
     /// The session is this connection's, or not.
-    pub(super) fn attached(
-        &mut self,
-        now: Millis,
-        id: ConnectionId,
-        client_id: ClientId,
-        claim: Claim,
-        verdict: Verdict,
-    ) {
-        let pending = self.take_attaching(id);
+    pub(super) fn attached(&mut self, now: Millis, arrival: Arrival, verdict: Verdict) {
+        self.note_attached(now, (&arrival.client_id, arrival.claim), verdict);
         let Verdict::Attached { attachment, session_present } = verdict else {
-            self.effects.push(Effect::Release { client_id, claim });
             self.counters.limits.durable_sessions += u64::from(verdict == Verdict::Full);
-            let reason_code = match verdict {
+            let refusal = match verdict {
                 Verdict::Full => ReasonCode::QuotaExceeded,
                 _ => ReasonCode::ServerUnavailable,
             };
-            if pending.is_some() {
-                self.refuse_connect(now, id, reason_code);
-            }
+            self.admit(now, &arrival, Some(refusal));
             return;
         };
+        let Arrival { connection, client_id, claim } = &arrival;
         let durable = self.durable.as_ref();
         let view = durable.and_then(|durable| durable.store.view(client_id.as_str(), attachment));
-        let refusal = match (&pending, &view) {
-            (None, _) => None,
-            // A newer connection has it already.
-            (Some(_), None) => Some(ReasonCode::ServerBusy),
-            (Some(_), Some(_)) if self.has_newer(&client_id, claim) => Some(ReasonCode::ServerBusy),
-            (Some(pending), Some(_)) => self.recheck_attaching(pending).err(),
-        };
-        match (pending, view) {
-            (Some(mut pending), Some(view)) if refusal.is_none() => {
+        // Without it, a newer connection has the session already.
+        let refusal = view.is_none().then_some(ReasonCode::ServerBusy);
+        match (self.admit(now, &arrival, refusal), view) {
+            (Some(mut pending), Some(view)) => {
                 pending.session_present = session_present;
-                self.begin_durable(now, id, pending, claim, (attachment, view));
+                self.begin_durable(now, *connection, pending, *claim, (attachment, view));
             }
-            (pending, _) => {
-                // Nobody has the session now. The connection was never accepted: no will.
-                let session = SessionRef { client_id: client_id.as_str(), attachment };
-                self.propose_detach(session, 0, WillFate::Dropped, None);
-                self.effects.push(Effect::Release { client_id, claim });
-                if pending.is_some() {
-                    let reason_code = refusal.unwrap_or(ReasonCode::ServerBusy);
-                    self.refuse_connect(now, id, reason_code);
-                }
-            }
+            _ => self.propose_end(End::of_nobody(arrival.client_id, attachment)),
         }
+    }
+
+    /// What the client asked for, if it may come in still and the state did not refuse it. Else its
+    /// claim is given back, and it is told, unless it has gone meanwhile.
+    fn admit(
+        &mut self,
+        now: Millis,
+        arrival: &Arrival,
+        refusal: Option<ReasonCode>,
+    ) -> Option<Box<PendingConnect>> {
+        let Arrival { connection, client_id, claim } = arrival;
+        let pending = self.take_attaching(*connection);
+        let refusal = match &pending {
+            _ if refusal.is_some() => refusal,
+            Some(_) if self.has_newer(client_id, *claim) => Some(ReasonCode::ServerBusy),
+            Some(pending) => self.recheck_attaching(pending).err(),
+            None => None,
+        };
+        if refusal.is_none() && pending.is_some() {
+            return pending;
+        }
+        self.effects.push(Effect::Release { client_id: client_id.clone(), claim: *claim });
+        if let (Some(_), Some(reason_code)) = (pending, refusal) {
+            self.refuse_connect(now, *connection, reason_code);
+        }
+        None
     }
 
     /// Whether a session of the client with a newer claim has begun here meanwhile.
@@ -246,18 +240,14 @@ impl Engine {
         let Some(view) = &session.durable else { return };
         let (attachment, sent_to) = (view.attachment, view.next_seq.saturating_sub(1));
         let (client_id, claim) = (session.client_id.clone(), session.claim);
-        let expiry_seconds = Some(session.expiry_seconds);
-        let live = self.live_groups(slot);
-        let session = SessionRef { client_id: client_id.as_str(), attachment };
-        if live.is_empty() {
-            self.propose_detach(session, sent_to, fate, expiry_seconds);
-        } else {
-            let is_will_dropped = fate == WillFate::Dropped;
-            let live = live.iter().map(|key| &**key).collect();
-            let operation =
-                Operation::DetachMember { session, sent_to, is_will_dropped, expiry_seconds, live };
-            self.push_operation(&operation, Wait::Nothing, Reach::Committed);
-        }
+        self.propose_end(End {
+            client_id: client_id.clone(),
+            attachment,
+            sent_to,
+            is_will_dropped: fate == WillFate::Dropped,
+            expiry_seconds: Some(session.expiry_seconds),
+            live: self.live_groups(slot),
+        });
         self.remove_session(slot);
         self.effects.push(Effect::Release { client_id, claim });
     }
@@ -269,18 +259,6 @@ impl Engine {
             session.flat_map(|session| session.subscriptions.iter()).map(|sub| &sub.filter);
         let is_live = |filter: &&Arc<str>| is_shared(filter) && self.router.has_live(filter);
         filters.filter(is_live).cloned().collect()
-    }
-
-    fn propose_detach(
-        &mut self,
-        session: SessionRef<'_>,
-        sent_to: u64,
-        fate: WillFate,
-        expiry_seconds: Option<u32>,
-    ) {
-        let is_will_dropped = fate == WillFate::Dropped;
-        let operation = Operation::Detach { session, sent_to, is_will_dropped, expiry_seconds };
-        self.push_operation(&operation, Wait::Nothing, Reach::Committed);
     }
 }
 

@@ -58,14 +58,18 @@ impl Engine {
         }
         let Some(durable) = &mut self.durable else { return (None, false) };
         let mut left = std::mem::take(&mut durable.left);
-        let has_room = durable.store.queued_messages() < self.config.durable_messages_max;
-        let is_full = !has_room && (shards != 0 || !left.is_empty());
+        let is_wanted = shards != 0 || !left.is_empty();
+        let is_full = is_wanted && !self.has_durable_room(publish, published.is_retained);
+        let slot = published.publisher.session();
+        let key = slot.and_then(|slot| self.durable_key(slot));
+        let mut is_remembered = published.packet_id.is_some() && key.is_some();
+        let mut is_retained = published.is_retained;
         if is_full {
             self.counters.dropped.count(DropReason::QueueFull);
-            (shards, left) = (0, Vec::new());
+            (shards, left, is_retained) = (0, Vec::new(), false);
+            // The PUBREC that refuses ends the exchange. 3.1.1 knows none.
+            is_remembered &= slot.is_some_and(|slot| !self.is_v5_session(slot));
         }
-        let key = published.publisher.session().and_then(|slot| self.durable_key(slot));
-        let is_remembered = published.packet_id.is_some() && key.is_some();
         if shards == 0 && left.is_empty() && !is_remembered {
             return (None, is_full);
         }
@@ -76,7 +80,7 @@ impl Engine {
             return (Some(proposal), is_full);
         }
         // One message is retained and queued: the lesser time holds for both.
-        let expires_at = match published.is_retained {
+        let expires_at = match is_retained {
             true => self.retained_expiry(now, publish),
             false => expiry(now, publish),
         };
@@ -91,9 +95,28 @@ impl Engine {
             true => Wait::Ack(proposal),
             false => Wait::Nothing,
         };
-        let is_retained = published.is_retained;
         self.push_publish(&message, publisher, (shards, left), is_retained, wait);
         (Some(proposal), is_full)
+    }
+
+    /// Whether durable sessions may keep one more message. For one that is retained the bytes are
+    /// looked at here, as the state would retain it before it knows that nobody can keep it.
+    fn has_durable_room(&self, publish: &Publish<'_>, is_retained: bool) -> bool {
+        let Some(durable) = &self.durable else { return false };
+        let (config, store) = (&self.config, &durable.store);
+        let bytes = || {
+            let bytes = Message::new(publish, Millis::NEVER).map_or(0, |message| message.bytes());
+            store.queued_bytes().saturating_add(bytes as u64)
+        };
+        store.queued_messages() < config.durable_messages_max
+            && (!is_retained
+                || config.durable_bytes_max == u64::MAX
+                || bytes() <= config.durable_bytes_max)
+    }
+
+    fn is_v5_session(&self, slot: SessionSlot) -> bool {
+        let connection = self.sessions.get(slot).and_then(|session| session.connection);
+        connection.is_some_and(|connection| self.version(connection).is_v5())
     }
 
     /// Has the state keep a delayed message, which is under its real topic.
@@ -187,6 +210,7 @@ impl Engine {
         left.clear();
         if let Some(durable) = &mut self.durable {
             durable.left = left;
+            durable.has_retained |= is_retained;
         }
     }
 

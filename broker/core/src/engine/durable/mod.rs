@@ -3,10 +3,11 @@
 //! The replicated state has the session; the engine has its connection. What a pass leads to is
 //! gathered into batches of operations, each proposed as one command; answers wait for what became
 //! of it. Files: `attach` and `subscribe` for what begins, `inbound` for messages from clients,
-//! `outbound` for messages to them.
+//! `outbound` for messages to them, `lost` for what is proposed again.
 
 mod attach;
 mod inbound;
+mod lost;
 mod outbound;
 mod settle;
 mod subscribe;
@@ -57,10 +58,14 @@ pub(super) struct Durable {
     /// The worker's number, as the state knows it.
     worker: u8,
     open: Option<Batch>,
+    /// Whether one that is not yet proposed has a retained message.
+    has_retained: bool,
     /// Batches that are complete and not yet proposed, in order.
     sealed: Vec<Batch>,
     /// What waits for batches that are proposed.
     proposed: HashMap<ProposalId, Vec<Wait>>,
+    /// What is to be proposed again.
+    lost: lost::Lost,
     /// Sessions with acknowledgements of this pass, each once.
     marked: Vec<(SessionSlot, u32)>,
     /// Reused from session to session.
@@ -75,7 +80,8 @@ pub(super) struct Durable {
 impl Durable {
     /// Whether nothing is left to be proposed or answered.
     pub(super) fn is_settled(&self) -> bool {
-        self.open.is_none() && self.sealed.is_empty() && self.proposed.is_empty()
+        let is_proposed = self.open.is_none() && self.sealed.is_empty();
+        is_proposed && self.proposed.is_empty() && self.lost.is_empty()
     }
 }
 
@@ -88,8 +94,10 @@ impl Engine {
             store,
             worker: self.config.worker,
             open: None,
+            has_retained: false,
             sealed: Vec::new(),
             proposed: HashMap::new(),
+            lost: lost::Lost::default(),
             marked: Vec::new(),
             buffer: Vec::new(),
             left: Vec::new(),
@@ -130,7 +138,20 @@ impl Engine {
         }
         self.flush_marked();
         self.settle_turned_down();
+        self.hand_over_batches();
+    }
+
+    /// Hands retained messages of the pass to the driver: what is retained next goes another way,
+    /// and is to come behind them.
+    pub(super) fn propose_retained_batches(&mut self) {
+        if self.durable.as_ref().is_some_and(|durable| durable.has_retained) {
+            self.hand_over_batches();
+        }
+    }
+
+    fn hand_over_batches(&mut self) {
         let Some(durable) = &mut self.durable else { return };
+        durable.has_retained = false;
         durable.sealed.extend(durable.open.take());
         for batch in durable.sealed.drain(..) {
             self.proposal_count += 1;

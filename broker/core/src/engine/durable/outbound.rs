@@ -1,21 +1,24 @@
 //! Messages of durable sessions to their clients, as far as window and reading allow, and the
 //! acknowledgements that come back.
 
+use std::sync::Arc;
+
 use broker_policy::Action;
 
 use super::super::close::WillFate;
 use super::super::outgoing::Sent;
 use super::super::output::AckPacket;
 use super::super::{DropReason, Engine};
+use super::lost::is_lost;
+use super::settle::Verdict;
 use super::{Reach, Wait};
 use crate::codec::ReasonCode;
 use crate::connection::ConnectionSlot;
 use crate::retained::RetainedMessage;
-use crate::router::Message;
-use crate::session::{Delivery, SessionSlot};
+use crate::session::{Delivery, RetainedCursor, SessionSlot};
 use crate::shard::{MessageForm, Operation, Outbound, SessionRef, packet_id_of, seq_of};
 use crate::stored::MessageLost;
-use crate::types::{ClientId, ConnectionId, Millis, PacketId, QoS, SubscriptionId};
+use crate::types::{ClientId, ConnectionId, Millis, PacketId, QoS};
 
 /// Messages read from the state at a time.
 const READ_MAX: usize = 32;
@@ -306,44 +309,48 @@ impl Engine {
         slot: SessionSlot,
         message: &RetainedMessage,
         qos: QoS,
-        subscription_id: Option<SubscriptionId>,
+        cursor: &RetainedCursor,
     ) -> bool {
-        let session = self.sessions.get(slot);
-        let view = session.and_then(|session| session.durable.as_ref());
-        if view.is_none_or(|view| view.delivering >= DELIVERING_MAX) {
-            return false;
-        }
-        self.propose_delivery(slot, message, (qos, true), subscription_id);
+        let Some((client_id, attachment)) = self.durable_key(slot) else { return false };
+        let Some(session) = self.sessions.get_mut(slot) else { return false };
+        let serial = session.serial;
+        let view = session.durable.as_mut().filter(|view| view.delivering < DELIVERING_MAX);
+        let Some(view) = view else { return false };
+        view.delivering += 1;
+        let session = SessionRef { client_id: &client_id, attachment };
+        let (retain, subscription_id) = (true, cursor.id);
+        let operation = Operation::Deliver {
+            session,
+            qos,
+            retain,
+            subscription_id,
+            message: MessageForm::of(message),
+        };
+        let topic = Some(message.topic().into());
+        let filter = Arc::clone(&cursor.filter);
+        let again = RetainedCursor { filter, after: None, topic, ..*cursor };
+        let wait = Wait::Deliver(slot, serial, Box::new(again));
+        self.push_operation(&operation, wait, Reach::Committed);
         true
     }
 
-    /// Proposes a message for this session alone.
-    fn propose_delivery(
+    /// A retained message is in the session's queue, or is to be looked for again.
+    pub(super) fn delivered(
         &mut self,
-        slot: SessionSlot,
-        message: &Message,
-        (qos, retain): (QoS, bool),
-        subscription_id: Option<SubscriptionId>,
+        now: Millis,
+        (slot, serial): (SessionSlot, u32),
+        cursor: RetainedCursor,
+        verdict: Verdict,
     ) {
-        let Some((client_id, attachment)) = self.durable_key(slot) else { return };
-        let Some(session) = self.sessions.get_mut(slot) else { return };
-        let serial = session.serial;
-        if let Some(view) = &mut session.durable {
-            view.delivering += 1;
-        }
-        let session = SessionRef { client_id: &client_id, attachment };
-        let message = MessageForm::of(message);
-        let operation = Operation::Deliver { session, qos, retain, subscription_id, message };
-        self.push_operation(&operation, Wait::Deliver(slot, serial), Reach::Committed);
-    }
-
-    pub(super) fn delivered(&mut self, now: Millis, slot: SessionSlot, serial: u32) {
         let Some(session) = self.sessions.get_mut(slot).filter(|s| s.serial == serial) else {
             return;
         };
         if let Some(view) = &mut session.durable {
             view.delivering = view.delivering.saturating_sub(1);
-            self.pump(now, slot);
+            match is_lost(verdict) {
+                true => self.search_again(now, slot, cursor),
+                false => self.pump(now, slot),
+            }
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::super::close::WillFate;
 use super::super::output::AckPacket;
 use super::super::{Claim, DropReason, Engine, ProposalId, SessionsOutcome};
+use super::attach::Arrival;
+use super::lost::End;
 use super::subscribe::{DurableSubscribe, DurableUnsubscribe};
 use crate::codec::ReasonCode;
 use crate::connection::{AckKind, slot_of};
-use crate::session::SessionSlot;
+use crate::session::{RetainedCursor, SessionSlot};
 use crate::shard::OperationOutcome;
 use crate::types::{ClientId, ConnectionId, Millis, PacketId};
 
@@ -15,12 +17,16 @@ use crate::types::{ClientId, ConnectionId, Millis, PacketId};
 pub(in crate::engine) enum Wait {
     /// Nothing: it may be lost, and is proposed again by what follows.
     Nothing,
+    /// Nothing, but the end of a session's time on a connection is proposed until the state has it.
+    Detach(Box<End>),
+    /// What has become of an Attach that nothing was heard of.
+    Look(ClientId, Claim),
     /// PUBACK or PUBREC to a publisher.
     Ack(ProposalId),
     /// CONNACK.
-    Attach { connection: ConnectionId, client_id: ClientId, claim: Claim },
+    Attach(Arrival),
     /// CONNACK of a client whose durable session is discarded.
-    Discard { connection: ConnectionId, client_id: ClientId, claim: Claim },
+    Discard(Arrival),
     /// SUBACK.
     Subscribe(ConnectionId, Box<DurableSubscribe>),
     /// UNSUBACK.
@@ -35,8 +41,8 @@ pub(in crate::engine) enum Wait {
     Release(ConnectionId, Vec<PacketId>),
     /// PUBACK or PUBREC to the publisher of a delayed message.
     Delay(ProposalId),
-    /// A retained message on its way into the session's queue.
-    Deliver(SessionSlot, u32),
+    /// A retained message on its way into the session's queue; how it is looked for again.
+    Deliver(SessionSlot, u32, Box<RetainedCursor>),
 }
 
 /// What became of one operation, or of the whole batch.
@@ -81,6 +87,7 @@ impl Engine {
     ) {
         let Some(durable) = &mut self.durable else { return };
         let Some(waits) = durable.proposed.remove(&proposal) else { return };
+        let is_applied = matches!(outcome, SessionsOutcome::Applied(_));
         let (outcomes, rest) = match outcome {
             SessionsOutcome::Applied(outcomes) => (outcomes, Verdict::Unknown),
             SessionsOutcome::Refused => (Vec::new(), Verdict::Refused),
@@ -90,18 +97,19 @@ impl Engine {
         for (wait, verdict) in waits.into_iter().zip(verdicts) {
             self.settle_wait(now, wait, verdict);
         }
+        if is_applied {
+            self.propose_lost_now(now);
+        }
     }
 
     fn settle_wait(&mut self, now: Millis, wait: Wait, verdict: Verdict) {
         match wait {
             Wait::Nothing => {}
+            Wait::Detach(end) => self.detached(now, *end, verdict),
+            Wait::Look(client_id, claim) => self.looked(now, client_id, claim, verdict),
             Wait::Ack(proposal) => self.settle_publish(now, proposal, verdict),
-            Wait::Attach { connection, client_id, claim } => {
-                self.attached(now, connection, client_id, claim, verdict);
-            }
-            Wait::Discard { connection, client_id, claim } => {
-                self.discarded(now, connection, client_id, claim, verdict);
-            }
+            Wait::Attach(arrival) => self.attached(now, arrival, verdict),
+            Wait::Discard(arrival) => self.discarded(now, arrival, verdict),
             Wait::Subscribe(connection, subscribe) => {
                 self.durable_subscribed(now, connection, *subscribe, verdict);
             }
@@ -130,7 +138,9 @@ impl Engine {
                     self.released(connection, &packet_ids);
                 }
             }
-            Wait::Deliver(slot, serial) => self.delivered(now, slot, serial),
+            Wait::Deliver(slot, serial, cursor) => {
+                self.delivered(now, (slot, serial), *cursor, verdict);
+            }
             Wait::Delay(proposal) => {
                 if matches!(verdict, Verdict::Full | Verdict::Refused) {
                     self.counters.dropped.count(DropReason::DelayedRefused);

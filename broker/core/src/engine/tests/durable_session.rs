@@ -4,6 +4,9 @@ use super::rig::*;
 use crate::codec::ReasonCode;
 use crate::codec::packet::*;
 use crate::engine::*;
+use crate::types::ConnectionId;
+
+const SECOND: u64 = 1_000;
 
 #[test]
 fn a_connection_whose_session_has_gone_elsewhere_is_closed_though_its_client_is_silent() {
@@ -50,6 +53,117 @@ fn a_client_that_leaves_before_its_session_is_attached_leaves_it_detached() {
     assert!(rig.store().contains("s"));
     assert!(rig.store().processes().is_empty(), "nobody has it");
     assert!(rig.effects.iter().any(|effect| matches!(effect, Effect::Release { .. })));
+}
+
+/// A client that comes back and has a will, and one that hears of it.
+fn with_will(rig: &mut Rig) -> (ConnectionId, ConnectionId) {
+    let watcher = rig.client("watcher");
+    rig.subscribe(watcher, "will", AtMostOnce);
+    let mourned = Connect { will: Some(will("will", 0)), ..returning("s") };
+    (rig.connect(mourned), watcher)
+}
+
+#[test]
+fn an_end_that_the_log_has_lost_is_proposed_until_the_state_has_it() {
+    for outcome in [SessionsOutcome::Refused, SessionsOutcome::Unknown] {
+        let mut rig = Rig::durable();
+        let (id, watcher) = with_will(&mut rig);
+        rig.answers.sessions = false;
+        rig.lose(id);
+        for _ in 0..2 {
+            assert!(rig.has_held());
+            rig.answer_held(&outcome);
+            assert!(!rig.has_held(), "not at once: nothing says that it would be taken");
+            rig.wait(SECOND);
+        }
+        rig.answer_held(&outcome);
+        rig.answers.sessions = true;
+        assert_eq!(rig.store().processes().len(), 1);
+        assert!(rig.received(watcher).is_empty());
+        rig.wait(SECOND);
+        assert!(rig.store().processes().is_empty(), "nobody has it");
+        assert_eq!(rig.received(watcher), ["PUBLISH will q0 \"gone\""]);
+        assert!(rig.engine.durable.as_ref().unwrap().is_settled());
+    }
+}
+
+#[test]
+fn a_lost_end_is_proposed_as_soon_as_something_else_is_committed() {
+    let mut rig = Rig::durable();
+    let (id, watcher) = with_will(&mut rig);
+    rig.answers.sessions = false;
+    rig.lose(id);
+    rig.answer_held(&SessionsOutcome::Refused);
+    rig.answers.sessions = true;
+    rig.connect(returning("other"));
+    assert_eq!(rig.received(watcher), ["PUBLISH will q0 \"gone\""]);
+}
+
+#[test]
+fn a_client_that_comes_again_before_its_end_is_known_has_said_goodbye_all_the_same() {
+    for clean_start in [false, true] {
+        let mut rig = Rig::durable();
+        let (id, watcher) = with_will(&mut rig);
+        rig.answers.sessions = false;
+        rig.send(id, &Packet::Disconnect(Disconnect::new(ReasonCode::Success)));
+        rig.answer_held(&SessionsOutcome::Refused);
+        rig.answers.sessions = true;
+        let again = if clean_start { connect("s") } else { returning("s") };
+        let again = rig.connect(again);
+        rig.wait(2 * SECOND);
+        assert!(rig.received(watcher).is_empty(), "the will was dropped");
+        assert!(!rig.is_closed(again));
+        assert_eq!(rig.store().contains("s"), !clean_start);
+    }
+}
+
+#[test]
+fn a_session_that_begins_after_its_client_was_refused_has_nobody() {
+    for is_late in [false, true] {
+        let mut rig = Rig::durable();
+        rig.answers.sessions = false;
+        let refused = rig.connect_returning("s");
+        match is_late {
+            true => rig.commit_held_unheard(),
+            false => rig.answer_held(&SessionsOutcome::Unknown),
+        }
+        assert_eq!(rig.received(refused), ["CONNACK 0x88"]);
+        assert_eq!(rig.store().processes().len(), usize::from(is_late));
+        rig.wait(SECOND);
+        rig.answer_held(&SessionsOutcome::Refused);
+        rig.answers.sessions = true;
+        rig.wait(SECOND);
+        assert!(rig.store().processes().is_empty(), "nobody has it");
+        assert!(rig.engine.durable.as_ref().unwrap().is_settled());
+    }
+}
+
+#[test]
+fn a_client_that_is_in_again_stays_in_when_its_lost_beginning_is_looked_for() {
+    let mut rig = Rig::durable();
+    rig.answers.sessions = false;
+    rig.connect_returning("s");
+    rig.commit_held_unheard();
+    // What is to find out is on its way when the client comes again, and is answered first.
+    rig.wait(SECOND);
+    let look = std::mem::take(&mut rig.effects);
+    let again = rig.connect_returning("s");
+    let attach = std::mem::replace(&mut rig.effects, look);
+    let mut answers = Vec::new();
+    for effect in attach {
+        if let Effect::ProposeSessions { proposal, operations, .. } = effect {
+            answers.push((proposal, rig.apply_sessions(operations)));
+        }
+    }
+    rig.commit_held();
+    for (proposal, outcomes) in answers {
+        rig.engine.sessions_committed(rig.now, proposal, SessionsOutcome::Applied(outcomes));
+    }
+    rig.answers.sessions = true;
+    rig.settle();
+    rig.commit_held();
+    assert_eq!(rig.received(again), ["CONNACK 0x00 present"]);
+    rig.subscribe(again, "t", AtLeastOnce);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod durable;
 mod durable_delayed;
 mod durable_forward;
 mod durable_options;
+mod durable_retained;
 mod durable_session;
 mod durable_shared;
 mod exchange;

@@ -7,7 +7,8 @@ use broker_policy::Policy;
 use super::rig::{Rig, open_policy};
 use crate::engine::*;
 use crate::shard::{
-    ApplyContext, BatchOrigin, Operation, Ready, SessionBatch, SessionLimits, SessionStore,
+    Applied, ApplyContext, BatchOrigin, Operation, OperationOutcome, Ready, SessionBatch,
+    SessionLimits, SessionStore,
 };
 use crate::types::*;
 
@@ -30,8 +31,9 @@ impl Rig {
     }
 
     pub(super) fn durable_with(config: EngineConfig) -> Self {
-        let mut rig = Self::with(config, open_policy());
-        rig.join(NodeId(1), Arc::default(), Arc::default());
+        let node = NodeId(1);
+        let mut rig = Self::with(EngineConfig { node, ..config }, open_policy());
+        rig.join(node, Arc::default(), Arc::default());
         rig
     }
 
@@ -42,9 +44,10 @@ impl Rig {
 
     pub(super) fn peer_with(&self, node: u64, config: EngineConfig) -> Self {
         let state = self.state.as_ref().unwrap();
-        let mut rig = Self::with(config, open_policy());
+        let node = NodeId(node);
+        let mut rig = Self::with(EngineConfig { node, ..config }, open_policy());
         rig.now = self.now;
-        rig.join(NodeId(node), Arc::clone(&state.store), Arc::clone(&state.log));
+        rig.join(node, Arc::clone(&state.store), Arc::clone(&state.log));
         rig
     }
 
@@ -60,6 +63,26 @@ impl Rig {
 
     /// The state commits operations: the engine hears of it, and its sessions of new messages.
     pub(super) fn commit_sessions(&mut self, proposal: ProposalId, operations: Vec<u8>) {
+        let applied = self.apply(operations);
+        let (now, node) = (self.now, self.state.as_ref().map(|state| state.node));
+        let is_here = |ready: &Ready| Some(ready.holder.node) == node;
+        let (here, elsewhere): (Vec<_>, Vec<_>) = applied.ready.into_iter().partition(is_here);
+        self.state.as_mut().unwrap().elsewhere.extend(elsewhere);
+        self.engine.sessions_committed(now, proposal, SessionsOutcome::Applied(applied.outcomes));
+        let here: Vec<ClientId> = here.into_iter().map(|ready| ready.client_id).collect();
+        self.engine.sessions_ready(now, Some(&here));
+        self.engine.count_drops(&applied.drops);
+        for live in applied.live {
+            self.engine.publish_live(now, &live);
+        }
+    }
+
+    /// The state commits operations; the engine is not told.
+    pub(super) fn apply_sessions(&mut self, operations: Vec<u8>) -> Vec<OperationOutcome> {
+        self.apply(operations).outcomes
+    }
+
+    fn apply(&mut self, operations: Vec<u8>) -> Applied {
         let now = self.now;
         let Some(state) = &mut self.state else { panic!("the rig has no state") };
         state.seq += 1;
@@ -80,17 +103,7 @@ impl Rig {
         };
         let (log_index, policy) = (*log_index, &state.policy);
         let context = ApplyContext { log_index, policy, retain: &mut retain };
-        let applied = state.store.apply(&batch, context);
-        let is_here = |ready: &Ready| ready.holder.node == node;
-        let (here, elsewhere): (Vec<_>, Vec<_>) = applied.ready.into_iter().partition(is_here);
-        state.elsewhere.extend(elsewhere);
-        self.engine.sessions_committed(now, proposal, SessionsOutcome::Applied(applied.outcomes));
-        let here: Vec<ClientId> = here.into_iter().map(|ready| ready.client_id).collect();
-        self.engine.sessions_ready(now, Some(&here));
-        self.engine.count_drops(&applied.drops);
-        for live in applied.live {
-            self.engine.publish_live(now, &live);
-        }
+        state.store.apply(&batch, context)
     }
 
     /// The state looks what is due, as the leader has it do.
@@ -125,6 +138,21 @@ impl Rig {
             match effect {
                 Effect::ProposeSessions { proposal, .. } => {
                     self.engine.sessions_committed(self.now, proposal, outcome.clone());
+                }
+                other => self.effects.push(other),
+            }
+        }
+        self.settle();
+    }
+
+    /// What was held back is committed in order, and the engine does not hear of it.
+    pub(super) fn commit_held_unheard(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::ProposeSessions { proposal, operations, .. } => {
+                    self.commit_sessions(ProposalId(u64::MAX), operations);
+                    let unknown = SessionsOutcome::Unknown;
+                    self.engine.sessions_committed(self.now, proposal, unknown);
                 }
                 other => self.effects.push(other),
             }
