@@ -26,6 +26,8 @@ mod validate_topics;
 #[cfg(test)]
 mod alone_test;
 #[cfg(test)]
+mod validate_discovery_test;
+#[cfg(test)]
 mod validate_listener_test;
 #[cfg(test)]
 mod validate_test;

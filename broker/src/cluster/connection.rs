@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::frame::{FRAME_BODY_BYTES_MAX, Frame, FrameError, FrameKind, append_frame, split_frame};
 use super::link_types::{LinkError, LinkTiming, PeerHandler};
 use super::links::Counters;
+use super::replier::{AnswerSink, Replier};
 use crate::sync::lock;
 
 /// Unsent bytes from which droppable frames are dropped.
@@ -354,62 +355,5 @@ impl AnswerSink for Connection {
             }
             Err(reason) => fail(reason),
         }
-    }
-}
-
-/// The link that a request came on, for its answer.
-pub trait AnswerSink: Send + Sync {
-    /// Takes the answer to the request of this number, or why there is none. A link that has closed
-    /// meanwhile is nobody's concern any more.
-    fn answer(&self, id: u64, answer: Result<&[u8], &str>);
-}
-
-/// Answers one request of a peer; may be kept and used later, from any task. Dropped without an
-/// answer, it tells the peer that there will be none.
-#[must_use]
-pub struct Replier {
-    sink: Option<Arc<dyn AnswerSink>>,
-    id: u64,
-}
-
-impl Replier {
-    /// Answers the request of this number.
-    pub fn new(sink: Arc<dyn AnswerSink>, id: u64) -> Self {
-        Self { sink: Some(sink), id }
-    }
-
-    /// For a one-way frame: does nothing.
-    pub const fn silent() -> Self {
-        Self { sink: None, id: 0 }
-    }
-
-    /// Whether the peer waits for an answer; false for a one-way frame.
-    #[must_use]
-    pub fn is_awaited(&self) -> bool {
-        self.sink.is_some()
-    }
-
-    /// Answers. A link that has closed meanwhile is nobody's concern any more.
-    pub fn reply(mut self, body: &[u8]) {
-        if let Some(sink) = self.sink.take() {
-            sink.answer(self.id, Ok(body));
-        }
-    }
-
-    /// Answers that there is no answer, and why.
-    pub fn fail(mut self, reason: &str) {
-        self.send_failure(reason);
-    }
-
-    fn send_failure(&mut self, reason: &str) {
-        if let Some(sink) = self.sink.take() {
-            sink.answer(self.id, Err(reason));
-        }
-    }
-}
-
-impl Drop for Replier {
-    fn drop(&mut self) {
-        self.send_failure("request was dropped");
     }
 }

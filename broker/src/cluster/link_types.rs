@@ -6,9 +6,9 @@ use std::time::Duration;
 use broker_core::types::NodeId;
 use bytes::Bytes;
 
-use super::connection::Replier;
 use super::discovery::Discovery;
 use super::frame::FRAME_BODY_BYTES_MAX;
+use super::replier::Replier;
 use super::version::Speaks;
 
 /// Who this node is to its peers, and how it reaches them.

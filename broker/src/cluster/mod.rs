@@ -15,10 +15,10 @@ mod link_types;
 mod links;
 pub mod meta;
 mod refusals;
+mod replier;
 mod version;
 
 pub use broker_core::types::NodeId;
-pub use connection::{AnswerSink, Replier};
 pub use discovery::{Discovery, Found};
 pub(crate) use environment::spawn;
 pub use environment::{Environment, GroupLog, PeerLinks, Process, SnapshotStorage, WallClock};
@@ -28,4 +28,5 @@ pub use link_types::{
     RefusalKind,
 };
 pub use links::Links;
+pub use replier::{AnswerSink, Replier};
 pub use version::Speaks;

@@ -6,11 +6,12 @@ use broker_policy::realm::is_same_user;
 
 use super::applied::{Applied, ApplyContext};
 use super::batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
+use super::control::{Control, Proposer};
 use super::form::WillForm;
 use super::index::Member;
 use super::operation::{GroupForm, Operation, Pick, SessionRef};
 use super::record::{Record, StoredWill};
-use super::store::{Control, Proposer, SessionStore, is_indexed, is_membership};
+use super::store::{SessionStore, is_indexed, is_membership};
 use super::{Holder, SessionKey, shard_of};
 use crate::session::SubscriptionState;
 use crate::types::{ClientId, Millis};

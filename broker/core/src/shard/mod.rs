@@ -14,6 +14,7 @@
 mod applied;
 mod apply;
 mod batch;
+mod control;
 mod delayed;
 mod expire;
 mod form;
@@ -34,6 +35,7 @@ mod testing;
 
 pub use applied::{Applied, ApplyContext, Drops, LiveAudience, LiveMessage, Ready};
 pub use batch::{BatchOrigin, OperationOutcome, SessionBatch, SessionLimits};
+pub use control::{AwayTotals, SessionTotals};
 pub use form::{MessageForm, WillForm};
 pub use index::{DurableGroup, DurableRoute};
 pub use operation::{
@@ -41,7 +43,7 @@ pub use operation::{
 };
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;
-pub use store::{AwayTotals, SessionStore, SessionTotals, SessionView};
+pub use store::{SessionStore, SessionView};
 pub use totals::ShardTotals;
 
 use crate::types::ClientId;

@@ -1,14 +1,10 @@
 //! All durable sessions as of the last applied log entry. Pure; read by workers while the cluster
 //! thread writes.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use serde::{Deserialize, Serialize};
-
-use super::batch::OperationOutcome;
-use super::delayed::Delayed;
+use super::control::{Control, SessionTotals};
 use super::index::{DurableRoute, Index};
 use super::record::{Outbound, Record};
 use super::sessions::Shard;
@@ -17,130 +13,6 @@ use crate::session::SubscriptionState;
 use crate::stored::{InMemory, MessageStore};
 use crate::topic::is_shared;
 use crate::types::{Millis, NodeId, PacketId, QoS};
-
-/// How much durable sessions hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SessionTotals {
-    /// Sessions.
-    pub sessions: u64,
-    /// Messages that wait or are on their way, in all sessions.
-    pub messages: u64,
-    /// Their bytes, counted in each session.
-    pub bytes: u64,
-    /// Messages that are to be published later.
-    pub delayed_messages: u64,
-    /// Their bytes.
-    pub delayed_bytes: u64,
-    /// Operations applied since the process started.
-    pub operations: u64,
-    /// Messages that a session had no room for since the process started, counted in each.
-    pub full: u64,
-    /// Sessions that ended as their expiry interval had passed, since the process started.
-    pub expired: u64,
-    /// Those whose clients are away.
-    pub away: AwayTotals,
-}
-
-/// Durable sessions whose clients are not connected anywhere.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AwayTotals {
-    /// Sessions.
-    pub sessions: u64,
-    /// Their Subscriptions, shared ones included.
-    pub subscriptions: u64,
-    /// Shared Subscriptions among them.
-    pub shared_subscriptions: u64,
-}
-
-impl AwayTotals {
-    fn of(record: &Record) -> Self {
-        let shared = record.subscriptions.iter().filter(|s| is_shared(&s.filter)).count();
-        Self {
-            sessions: 1,
-            subscriptions: record.subscriptions.len() as u64,
-            shared_subscriptions: shared as u64,
-        }
-    }
-
-    const fn add(&mut self, other: Self) {
-        self.sessions += other.sessions;
-        self.subscriptions += other.subscriptions;
-        self.shared_subscriptions += other.shared_subscriptions;
-    }
-
-    const fn subtract(&mut self, other: Self) {
-        self.sessions -= other.sessions;
-        self.subscriptions -= other.subscriptions;
-        self.shared_subscriptions -= other.shared_subscriptions;
-    }
-}
-
-/// A proposer as the state knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Proposer {
-    pub(super) start: u64,
-    /// Its latest batch.
-    pub(super) last: u64,
-    /// What became of its batches that may come again.
-    pub(super) outcomes: BTreeMap<u64, Vec<OperationOutcome>>,
-}
-
-/// What is not in a shard.
-#[derive(Debug, Default)]
-pub(super) struct Control {
-    pub(super) attachments: u64,
-    pub(super) proposers: BTreeMap<NodeId, Proposer>,
-    pub(super) delayed: Delayed,
-    pub(super) totals: SessionTotals,
-    /// Sessions whose clients are connected, by process.
-    pub(super) held: BTreeMap<(NodeId, u64), u64>,
-}
-
-impl Control {
-    /// A session's client is connected to a process.
-    pub(super) fn hold(&mut self, holder: Option<Holder>) {
-        if let Some(holder) = holder {
-            *self.held.entry(process(holder)).or_default() += 1;
-        }
-    }
-
-    /// The opposite of [`Self::hold`].
-    pub(super) fn let_go(&mut self, holder: Option<Holder>) {
-        let Some(process) = holder.map(process) else { return };
-        if let Some(count) = self.held.get_mut(&process) {
-            *count -= 1;
-            if *count == 0 {
-                self.held.remove(&process);
-            }
-        }
-    }
-
-    /// The session's client has gone.
-    pub(super) fn goes_away(&mut self, record: &Record) {
-        self.totals.away.add(AwayTotals::of(record));
-    }
-
-    /// The session's client was away, and is no longer; or the session is no longer.
-    pub(super) fn comes_back(&mut self, record: &Record) {
-        self.totals.away.subtract(AwayTotals::of(record));
-    }
-
-    /// There is one more session.
-    fn enter(&mut self, record: &Record) {
-        self.totals.sessions += 1;
-        self.hold(record.holder);
-        if record.holder.is_none() {
-            self.goes_away(record);
-        }
-        self.count((0, 0), (record.messages, record.bytes));
-    }
-
-    /// Brings the totals up to date with a session's queue.
-    pub(super) fn count(&mut self, before: (u64, u64), after: (u64, u64)) {
-        self.totals.messages = self.totals.messages + after.0 - before.0;
-        self.totals.bytes = self.totals.bytes + after.1 - before.1;
-    }
-}
 
 /// What the worker of a session's connection begins with.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,7 +34,7 @@ pub struct SessionStore {
     shards: [Mutex<Shard>; SHARDS],
     index: RwLock<Index>,
     /// Until when what this node knows of sessions counts, in Unix milliseconds.
-    counts_until: AtomicU64,
+    confirmed_until: AtomicU64,
     /// Rises with each change of who wants which topic.
     version: AtomicU64,
     has_subscriptions: AtomicBool,
@@ -205,7 +77,7 @@ impl SessionStore {
             has_subscriptions: AtomicBool::default(),
             queued_messages: AtomicU64::default(),
             queued_bytes: AtomicU64::default(),
-            counts_until: AtomicU64::new(u64::MAX),
+            confirmed_until: AtomicU64::new(u64::MAX),
             control: Mutex::default(),
             messages,
             is_disk_low: AtomicBool::default(),
@@ -255,17 +127,17 @@ impl SessionStore {
     /// long enough. Always, unless [`Self::require_confirmation`] was called.
     #[must_use]
     pub fn is_confirmed_at(&self, now: Millis) -> bool {
-        now.0 < self.counts_until.load(Ordering::Acquire)
+        now.0 < self.confirmed_until.load(Ordering::Acquire)
     }
 
     /// This copy counts until then, if it did not count for longer.
     pub fn confirm_until(&self, until: Millis) {
-        self.counts_until.fetch_max(until.0, Ordering::AcqRel);
+        self.confirmed_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
     /// This copy counts only from the next [`Self::confirm_until`] on.
     pub fn require_confirmation(&self) {
-        self.counts_until.store(0, Ordering::Release);
+        self.confirmed_until.store(0, Ordering::Release);
     }
 
     /// Rises with each change of who wants which topic: a [`DurableRoute`] of this version is as
@@ -433,10 +305,6 @@ impl SessionStore {
 
 /// Who got a message of each group last.
 pub(super) type Turns = Vec<(Arc<str>, SessionKey)>;
-
-const fn process(holder: Holder) -> (NodeId, u64) {
-    (holder.node, holder.start)
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -19,6 +19,7 @@ mod proposer;
 mod restore;
 mod service;
 mod sessions;
+mod snapshot_builder;
 mod start;
 mod state_machine;
 mod status;

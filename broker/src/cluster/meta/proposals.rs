@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::layout::encode_form;
 use super::proposal_stats::ProposalStats;
 use super::type_config::Raft;
-use crate::cluster::connection::Replier;
 use crate::cluster::environment::Environment;
 use crate::cluster::frame::FRAME_BODY_BYTES_MAX;
+use crate::cluster::replier::Replier;
 
 /// Proposals that may wait, forwarded ones counting as one each.
 const QUEUE_MAX: usize = 16_384;

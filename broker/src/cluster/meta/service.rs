@@ -15,9 +15,9 @@ use super::network::{SnapshotPart, kind};
 use super::proposals::{InstantOf, ProposalQueue};
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::view::Views;
-use crate::cluster::connection::Replier;
 use crate::cluster::environment::{Environment, SnapshotStorage, spawn};
 use crate::cluster::link_types::{LinkEvent, PeerHandler};
+use crate::cluster::replier::Replier;
 use crate::storage::{GroupId, NewSnapshot};
 use crate::sync::lock;
 

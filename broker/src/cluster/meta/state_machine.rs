@@ -7,23 +7,22 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use broker_core::cluster_state::{
     ClusterState, Effect, FEATURE_LEVEL_FIRST, RetainedStore, SharedSecret, StateSnapshot,
 };
 use broker_core::shard::SessionStore;
-use broker_core::stored::Placed;
 use broker_core::types::NodeId;
 use broker_policy::Policy;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{AsyncRuntime, EntryPayload, Membership, OptionalSend, RaftSnapshotBuilder};
+use openraft::{EntryPayload, Membership, OptionalSend};
 use tokio::sync::watch;
 
 use super::layout::{decode, encode};
 use super::sessions::{Applied, SessionEvents};
+use super::snapshot_builder::SnapshotBuilder;
 use super::type_config::{
     BatchOutcome, LogId, MemberNode, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -40,13 +39,14 @@ pub struct AppliedPolicy {
     pub policy: Arc<Policy>,
 }
 
-struct Inner {
+/// What the machine holds.
+pub(super) struct Inner {
     state: ClusterState,
     applied: Option<LogId>,
     membership: StoredMembership,
     /// The snapshot on disk and what it covers.
-    snapshot: Option<Snapshot>,
-    growth: Growth,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) growth: Growth,
 }
 
 /// How far the state has moved from the last snapshot.
@@ -67,12 +67,12 @@ pub(super) struct Growth {
 /// The state machine; a clone is the same one.
 #[derive(Clone)]
 pub(super) struct StateMachine<E: Environment = Process> {
-    group: GroupId,
-    store: E::Snapshots,
-    inner: Arc<Mutex<Inner>>,
+    pub(super) group: GroupId,
+    pub(super) store: E::Snapshots,
+    pub(super) inner: Arc<Mutex<Inner>>,
     /// Held while the snapshot file is replaced: one that is being made must not overwrite a
     /// newer one that the leader sent meanwhile, as the log before that one is gone.
-    file: Arc<tokio::sync::Mutex<()>>,
+    pub(super) file: Arc<tokio::sync::Mutex<()>>,
     policy: watch::Sender<AppliedPolicy>,
     feature_level: watch::Sender<u16>,
     applied: Arc<Applied>,
@@ -324,95 +324,11 @@ impl<E: Environment> RaftStateMachine<TypeConfig<E>> for StateMachine<E> {
     }
 }
 
-/// A snapshot being made: the state is taken, encoding and writing are still to come.
-pub(super) struct SnapshotBuilder<E: Environment> {
-    machine: StateMachine<E>,
-    /// The entries that this snapshot will make superfluous.
-    replaced: Growth,
-    meta: SnapshotMeta,
-    state: StateSnapshot,
-}
-
-impl<E: Environment> RaftSnapshotBuilder<TypeConfig<E>> for SnapshotBuilder<E> {
-    type SnapshotData = SnapshotContent;
-
-    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let built = self.build().await;
-        lock(&self.machine.inner).growth.is_snapshot_being_made = false;
-        built
-    }
-}
-
-impl<E: Environment> SnapshotBuilder<E> {
-    async fn build(&self) -> io::Result<Snapshot> {
-        let (content, placed) = self.write().await?;
-        let snapshot = Snapshot { meta: self.meta.clone(), snapshot: content.clone() };
-        let _file = self.machine.file.lock().await;
-        let on_disk = {
-            let inner = lock(&self.machine.inner);
-            inner.snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id)
-        };
-        if on_disk > self.meta.last_log_id {
-            return Ok(snapshot);
-        }
-        let in_place = content.clone();
-        E::blocking(move || {
-            in_place.replace_earlier().map_err(io::Error::other)?;
-            placed.take_over(in_place.range());
-            Ok(())
-        })
-        .await?;
-        let (last, bytes) = (self.meta.last_log_id.map(|last| last.index), content.range().bytes());
-        {
-            let mut inner = lock(&self.machine.inner);
-            inner.snapshot = Some(snapshot.clone());
-            let growth = &mut inner.growth;
-            growth.entries = growth.entries.saturating_sub(self.replaced.entries);
-            growth.bytes = growth.bytes.saturating_sub(self.replaced.bytes);
-            growth.snapshot_bytes = bytes;
-            growth.snapshot_index = last;
-        }
-        tracing::info!(log_index = last, bytes, "snapshot written");
-        Ok(snapshot)
-    }
-
-    /// Writes the state to a file that is not in the place of the one before yet. While the disk has
-    /// no room, it waits: there is nothing else that the log could be cut by.
-    async fn write(&self) -> io::Result<(SnapshotContent, Placed)> {
-        let mut has_told = false;
-        loop {
-            let (store, group) = (self.machine.store.clone(), self.machine.group);
-            let (meta, state) = (encode(&self.meta)?, self.state.clone());
-            let written = E::blocking(move || {
-                let mut file = store.begin(group, &meta).map_err(into_io)?;
-                let placed = state.write(&mut file).map_err(into_io)?;
-                Ok((file.finish().map_err(into_io)?, placed))
-            });
-            match written.await {
-                Err(error) if is_full(&error) => {
-                    if !std::mem::replace(&mut has_told, true) {
-                        tracing::warn!(%error, "the disk has no room for a snapshot: it has to wait");
-                    }
-                    E::Runtime::sleep(FULL_PAUSE).await;
-                }
-                written => return written,
-            }
-        }
-    }
-}
-
-/// Wait before another try to write a snapshot where the disk was full.
-const FULL_PAUSE: Duration = Duration::from_secs(2);
-
 /// An error as what the disk said, where it was the disk.
-fn into_io(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+pub(super) fn into_io(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match source.map(io::Error::kind) {
         Some(kind) => io::Error::new(kind, error),
         None => io::Error::other(error),
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

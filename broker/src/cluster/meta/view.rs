@@ -25,8 +25,8 @@ use super::network::kind;
 use super::proposals::InstantOf;
 use super::sessions::Applied;
 use super::type_config::Raft;
-use crate::cluster::connection::Replier;
 use crate::cluster::environment::{Environment, PeerLinks, WallClock, spawn};
+use crate::cluster::replier::Replier;
 use crate::sync::lock;
 
 /// Longest wait for a member to apply what is committed. One that is silent for longer counts as

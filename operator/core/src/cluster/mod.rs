@@ -6,6 +6,7 @@
 pub mod accepted;
 pub mod build;
 pub mod configuration;
+mod findings;
 mod identity;
 pub mod names;
 pub mod refused;

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::router::Message;
 use crate::session::SubscriptionState;
 use crate::shard::Holder;
+use crate::shard::control::Proposer;
 use crate::shard::record::{Entry, Progress, Record, StoredWill};
-use crate::shard::store::{Proposer, Turns};
+use crate::shard::store::Turns;
 use crate::stored::StoredMessage;
 use crate::types::{ClientId, Millis, NodeId, PacketId, QoS, SubscriptionId};
 

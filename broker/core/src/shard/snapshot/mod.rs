@@ -14,9 +14,10 @@ mod write;
 use std::sync::Arc;
 
 use super::SHARDS;
+use super::control::Control;
 use super::delayed::Delayed;
 use super::record::Record;
-use super::store::{Control, SessionStore};
+use super::store::SessionStore;
 use crate::stored::StoredMessage;
 
 use form::ControlForm;
