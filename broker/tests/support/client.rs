@@ -209,11 +209,14 @@ impl Client {
 
     /// A PUBLISH of QoS 0 as topic and payload.
     pub(crate) fn message(&mut self) -> (String, Vec<u8>) {
-        let packet = self.expect(PUBLISH);
-        let length = usize::from(u16::from_be_bytes([packet.body[0], packet.body[1]]));
-        let topic = String::from_utf8(packet.body[2..2 + length].to_vec()).unwrap();
-        assert_eq!(packet.body[2 + length], 0, "no properties are expected");
-        (topic, packet.body[3 + length..].to_vec())
+        message_of(&self.expect(PUBLISH))
+    }
+
+    /// The next message, if it comes before the answer to a PINGREQ.
+    pub(crate) fn message_before_ping(&mut self) -> Option<(String, Vec<u8>)> {
+        self.send(&[0xC0, 0]);
+        let packet = self.receive()?;
+        (packet.kind() == PUBLISH).then(|| message_of(&packet))
     }
 
     /// PINGREQ, and its answer behind whatever else comes before.
@@ -233,6 +236,13 @@ impl Client {
         self.send(&[0xC0, 0]);
         self.expect(PINGRESP);
     }
+}
+
+fn message_of(packet: &Packet) -> (String, Vec<u8>) {
+    let length = usize::from(u16::from_be_bytes([packet.body[0], packet.body[1]]));
+    let topic = String::from_utf8(packet.body[2..2 + length].to_vec()).unwrap();
+    assert_eq!(packet.body[2 + length], 0, "no properties are expected");
+    (topic, packet.body[3 + length..].to_vec())
 }
 
 fn is_timeout(error: &io::Error) -> bool {
