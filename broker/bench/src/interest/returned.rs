@@ -23,7 +23,7 @@ pub struct Returned {
     pub known_seconds: f64,
 }
 
-/// Kills the broker, starts it again, and waits until it knows so many filters of the others.
+/// Kills the broker, starts it again, and waits until it knows so many filters of the others and is ready.
 ///
 /// # Errors
 /// It does not come back, or does not know them in time.
@@ -31,7 +31,7 @@ pub(super) fn measure(node: &mut Node, filters: usize) -> Result<Returned> {
     node.kill()?;
     let started = Instant::now();
     node.start()?;
-    let mut linked = None;
+    let (mut linked, mut known_at) = (None, None);
     loop {
         // It does not answer at first.
         if let Ok((200, metrics)) = node.admin.call("GET", path::METRICS, "", ANSWERS_WITHIN) {
@@ -44,13 +44,18 @@ pub(super) fn measure(node: &mut Node, filters: usize) -> Result<Returned> {
             }
             let known = value("mqtt_broker_interest_filters{of=\"peers\"}").unwrap_or(0.0);
             if let Some(linked) = linked.filter(|_| known >= filters as f64) {
-                let known_seconds = (started.elapsed() - linked).as_secs_f64();
-                return Ok(Returned { linked_seconds: linked.as_secs_f64(), known_seconds });
+                let known = *known_at.get_or_insert_with(|| started.elapsed());
+                // It takes clients a moment later.
+                let readiness = node.admin.call("GET", path::READYZ, "", ANSWERS_WITHIN);
+                if readiness.is_ok_and(|(code, _)| code == 200) {
+                    let known_seconds = (known - linked).as_secs_f64();
+                    return Ok(Returned { linked_seconds: linked.as_secs_f64(), known_seconds });
+                }
             }
         }
         ensure!(
             started.elapsed() < KNOWS_WITHIN,
-            "{} did not know {filters} filters {KNOWS_WITHIN:?} after its start: {}",
+            "{} did not know {filters} filters, or was not ready, {KNOWS_WITHIN:?} after its start: {}",
             node.name,
             node.log.display()
         );
