@@ -157,6 +157,7 @@ impl<E: Environment> MetaGroup<E> {
         let service = RaftService {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
+            log: meta.log.clone(),
             applied: meta.machine.applied(),
             incoming,
             heard: meta.heard.clone(),
