@@ -209,3 +209,30 @@ fn a_broker_has_a_snapshot_when_what_it_covers_is_on_its_disk() {
         eventually("a broker that has caught up", || cluster.node(2).is_some_and(serves)).await;
     });
 }
+
+#[test]
+fn a_broker_whose_leader_is_cut_off_with_it_serves_no_longer() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = brokers(4).await;
+        found(&nodes[0]).await;
+        spawn(membership::keep(cluster.clone()));
+        eventually("three voters", || membership::is_settled(&cluster)).await;
+        let phase = |place: usize| nodes[place].meta.status().phase;
+        eventually("all serve", || (0..4).all(|place| phase(place) == MetaPhase::Serving)).await;
+        let (leader, follower) = (&nodes[0], &nodes[3]);
+        assert_eq!(leader.meta.status().role, MetaRole::Leader);
+        assert_eq!(follower.meta.status().role, MetaRole::Learner);
+        for (here, there) in [(0, 1), (0, 2), (3, 1), (3, 2)] {
+            cluster.network.block(nodes[here].id, nodes[there].id);
+            cluster.network.block(nodes[there].id, nodes[here].id);
+        }
+        eventually("the others serve", || phase(1) == MetaPhase::Serving).await;
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(follower.meta.status().leader, Some(leader.id));
+        assert_eq!(phase(3), MetaPhase::Joining);
+        assert!(!follower.gate.is_open() && nodes[1].gate.is_open());
+        cluster.network.heal();
+        eventually("all serve again", || (0..4).all(|place| phase(place) == MetaPhase::Serving))
+            .await;
+    });
+}

@@ -42,7 +42,7 @@ pub(super) struct RaftService<E: Environment> {
 pub(super) struct Heard<E: Environment>(Arc<Mutex<Option<(NodeId, InstantOf<E>)>>>);
 
 impl<E: Environment> Heard<E> {
-    fn note(&self, from: NodeId) {
+    pub(super) fn note(&self, from: NodeId) {
         *lock(&self.0) = Some((from, InstantOf::<E>::now()));
     }
 

@@ -145,11 +145,13 @@ impl<E: Environment> MetaGroup<E> {
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
             views,
+            is_view_followed: config.is_view_followed,
             steps: Arc::default(),
         };
         if config.is_view_followed {
             let sessions = meta.sessions();
             sessions.count_no_longer();
+            spawn::<E>(meta.views.clone().stay_in_touch());
             spawn::<E>(meta.views.clone().follow(clock, sessions));
         }
         meta.spawn_upkeep(&config.timing, clock);
