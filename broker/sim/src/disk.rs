@@ -41,6 +41,8 @@ struct State {
     /// Number of the process that may use it; processes before it have ended.
     start: u64,
     is_slow: bool,
+    /// No sync ends.
+    is_hung: bool,
     /// The next sync fails.
     is_failing: bool,
 }
@@ -54,6 +56,7 @@ impl Disk {
             snapshot: None,
             start: 0,
             is_slow: false,
+            is_hung: false,
             is_failing: false,
         })))
     }
@@ -85,6 +88,7 @@ impl Disk {
         self.with(|state| {
             state.start += 1;
             state.is_failing = false;
+            state.is_hung = false;
             let mut in_flight = std::mem::take(&mut state.in_flight);
             let kept = state.random.place(in_flight.len() + 1);
             in_flight.truncate(kept);
@@ -94,6 +98,12 @@ impl Disk {
 
     pub(crate) fn set_slow(&self, is_slow: bool) {
         self.with(|state| state.is_slow = is_slow);
+    }
+
+    /// Has no sync end before the process does.
+    #[cfg(test)]
+    pub(crate) fn hang(&self) {
+        self.with(|state| state.is_hung = true);
     }
 
     /// Has the next sync fail.
@@ -165,6 +175,9 @@ impl SimLog {
         });
         let Some(time) = time else { return over() };
         sleep(time).await;
+        while self.disk.with(|state| state.is_hung && state.start == self.start) {
+            sleep(time).await;
+        }
         self.disk.with(|state| {
             if state.start != self.start {
                 return over();

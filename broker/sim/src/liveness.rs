@@ -56,7 +56,10 @@ fn not_serving(cluster: &Cluster) -> Option<String> {
     let closed = nodes
         .iter()
         .find(|node| node.meta.status().phase != MetaPhase::Serving || !node.gate.is_open());
-    closed.map(|node| format!("{} does not serve: {:?}", node.id, node.gate.state()))
+    closed.map(|node| {
+        let (gate, status) = (node.gate.state(), node.meta.status());
+        format!("{} does not serve: {gate:?}, {status:#?}", node.id)
+    })
 }
 
 fn unanswered(cluster: &Cluster) -> Option<String> {

@@ -34,6 +34,9 @@ struct Args {
     /// Prints everything that happens.
     #[arg(long)]
     trace: bool,
+    /// Prints what the brokers log, as it comes: a filter such as `broker=debug,openraft=debug`.
+    #[arg(long)]
+    log: Option<String>,
 }
 
 /// What has come of the seeds so far.
@@ -46,6 +49,10 @@ struct Outcome {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(filter) = &args.log {
+        let log = tracing_subscriber::fmt().with_env_filter(filter).without_time();
+        log.with_ansi(false).with_writer(std::io::stdout).init();
+    }
     let next = AtomicU64::new(args.seed);
     let outcome = Mutex::<Outcome>::default();
     std::thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use broker::cluster::WallClock;
-use broker::cluster::meta::{MetaRole, ProposeError};
+use broker::cluster::meta::{MetaPhase, MetaRole, ProposeError};
 use broker_core::cluster_state::Command;
 use broker_core::types::Millis;
 use bytes::Bytes;
@@ -183,5 +183,56 @@ fn a_broker_that_has_gone_holds_no_suback_up() {
         sleep(Duration::from_secs(2)).await;
         let time = applied_everywhere(&cluster, &nodes).await;
         assert!(time < Duration::from_millis(200), "{time:?}");
+    });
+}
+
+#[test]
+fn a_broker_has_a_snapshot_when_what_it_covers_is_on_its_disk() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = three_voters().await;
+        let (leader, slow) = (&nodes[0], &nodes[2]);
+        assert_eq!(leader.meta.status().role, MetaRole::Leader);
+        sleep(Duration::from_secs(1)).await;
+        let last = slow.meta.status().last_log_index;
+        // It still takes entries, and applies what the others have committed.
+        slow.disk.hang();
+        for _ in 0..400 {
+            assert!(leader.meta.propose(&command()).await.is_ok());
+            let (status, own) = (leader.meta.status(), slow.meta.status());
+            let matched = status.member(slow.id).and_then(|member| member.matched_index);
+            assert!(matched <= last.max(own.purged_index), "{matched:?} of {own:?}");
+        }
+        assert!(leader.meta.status().purged_index > last, "the log is not enough");
+        crash(&cluster, 2, true, "the test ends it", Duration::ZERO);
+        start(&cluster, 2).await;
+        let serves = |node: Arc<Node>| node.meta.status().phase == MetaPhase::Serving;
+        eventually("a broker that has caught up", || cluster.node(2).is_some_and(serves)).await;
+    });
+}
+
+#[test]
+fn a_broker_whose_leader_is_cut_off_with_it_serves_no_longer() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (cluster, nodes) = brokers(4).await;
+        found(&nodes[0]).await;
+        spawn(membership::keep(cluster.clone()));
+        eventually("three voters", || membership::is_settled(&cluster)).await;
+        let phase = |place: usize| nodes[place].meta.status().phase;
+        eventually("all serve", || (0..4).all(|place| phase(place) == MetaPhase::Serving)).await;
+        let (leader, follower) = (&nodes[0], &nodes[3]);
+        assert_eq!(leader.meta.status().role, MetaRole::Leader);
+        assert_eq!(follower.meta.status().role, MetaRole::Learner);
+        for (here, there) in [(0, 1), (0, 2), (3, 1), (3, 2)] {
+            cluster.network.block(nodes[here].id, nodes[there].id);
+            cluster.network.block(nodes[there].id, nodes[here].id);
+        }
+        eventually("the others serve", || phase(1) == MetaPhase::Serving).await;
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(follower.meta.status().leader, Some(leader.id));
+        assert_eq!(phase(3), MetaPhase::Joining);
+        assert!(!follower.gate.is_open() && nodes[1].gate.is_open());
+        cluster.network.heal();
+        eventually("all serve again", || (0..4).all(|place| phase(place) == MetaPhase::Serving))
+            .await;
     });
 }

@@ -117,7 +117,8 @@ pub trait GroupLog: Clone + Send + Sync + 'static {
         completion: Completion,
     ) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Queues records and waits until they are durable.
+    /// Queues records and waits until they are durable, and with them all that was queued before:
+    /// also where there are none.
     fn append_durably(&self, records: Vec<Record>) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Leaves a record to be written with the next batch; a later one takes its place.

@@ -31,6 +31,8 @@ pub(super) struct Facts {
     pub(super) is_policy_enforced: bool,
     /// Whether it is known what the sessions of all other members want to hear.
     pub(super) is_interest_known: bool,
+    /// Whether identifiers can be claimed: there is a way to the leader, or this one is followed.
+    pub(super) has_arbiter: bool,
     /// Whether this node has applied what was committed when it last heard a leader again: what
     /// durable sessions want.
     pub(super) is_state_current: bool,
@@ -97,6 +99,9 @@ impl Readiness {
         }
         if !self.is_open && !facts.is_state_current {
             return closed("this broker has not caught up with the cluster's sessions yet", false);
+        }
+        if !self.is_open && !is_alone && !facts.has_arbiter {
+            return closed("this broker has no link to the leader yet", false);
         }
         // Who is let in may publish at once: to sessions elsewhere, too.
         let since = *self.waits_since.get_or_insert(now);
@@ -178,6 +183,7 @@ mod tests {
         is_draining: false,
         is_policy_enforced: true,
         is_interest_known: true,
+        has_arbiter: true,
         is_state_current: true,
     };
     const BEHIND: Facts = Facts { phase: MetaPhase::Joining, ..SERVING };
@@ -221,6 +227,15 @@ mod tests {
         assert!(readiness.judge(Millis(42_500), LOST).is_fenced);
         let catching_up = readiness.judge(Millis(43_000), BEHIND);
         assert!(catching_up.is_fenced && reason(&catching_up).contains("catches up"));
+    }
+
+    #[test]
+    fn nobody_is_let_in_before_there_is_a_way_to_the_leader() {
+        let mut readiness = Readiness::new(PartitionPolicy::Fence);
+        let apart = Facts { has_arbiter: false, ..SERVING };
+        assert!(reason(&readiness.judge(Millis(0), apart)).contains("no link to the leader"));
+        assert_eq!(readiness.judge(Millis(1), SERVING).gate, GateState::Open);
+        assert_eq!(readiness.judge(Millis(2), apart).gate, GateState::Open, "an election");
     }
 
     #[test]

@@ -124,7 +124,6 @@ impl<E: Environment> HubTask<E> {
                 () = self.currency.changed() => self.judge(),
                 () = look.as_mut() => {
                     look = Box::pin(E::Runtime::sleep(LOOK_INTERVAL));
-                    self.look();
                     self.judge();
                     lock(&self.core).publish_counters();
                     counters.looked(self.clock.now());
@@ -182,17 +181,23 @@ impl<E: Environment> HubTask<E> {
 
     /// Decides whether clients may come in.
     fn judge(&mut self) {
+        self.look();
         let status = self.meta.status();
         self.currency.follow(status.phase == MetaPhase::Serving, &self.meta, self.clock);
         let members = status.members.iter().map(|member| member.node);
-        lock(&self.core).set_members(members.clone().collect());
+        let (is_interest_known, has_arbiter) = {
+            let mut core = lock(&self.core);
+            core.set_members(members.clone().collect());
+            (core.has_heard(members), core.has_arbiter())
+        };
         let facts = Facts {
             phase: status.phase,
             role: status.role,
             hears_leader: status.hears_leader,
             is_draining: self.drain.borrow_and_update().is_some(),
             is_policy_enforced: self.enforced.borrow_and_update().is_some(),
-            is_interest_known: lock(&self.core).has_heard(members),
+            is_interest_known,
+            has_arbiter,
             is_state_current: self.currency.is_current(),
         };
         let verdict = self.readiness.judge(self.clock.now(), facts);

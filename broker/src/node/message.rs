@@ -84,6 +84,15 @@ pub enum ToHub {
         /// Whether an earlier session is to be discarded.
         clean_start: bool,
     },
+    /// The connection has gone that a [`ToHub::Claim`] was for; it is answered all the same.
+    Withdraw {
+        /// Who asked.
+        worker: WorkerId,
+        /// For which connection.
+        connection: ConnectionId,
+        /// What it claimed.
+        client_id: ClientId,
+    },
     /// The session of this claim is gone from the worker.
     Release {
         /// Who held it.

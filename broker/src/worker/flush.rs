@@ -131,6 +131,9 @@ impl Worker {
             Effect::Claim { connection, client_id, clean_start } => {
                 self.hub.push(ToHub::Claim { worker, connection, client_id, clean_start });
             }
+            Effect::Withdraw { connection, client_id } => {
+                self.hub.push(ToHub::Withdraw { worker, connection, client_id });
+            }
             Effect::Release { client_id, claim } => {
                 self.hub.push(ToHub::Release { worker, client_id, claim });
             }

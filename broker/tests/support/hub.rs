@@ -61,7 +61,8 @@ impl Hub {
                 let outcome = CommitOutcome::Committed;
                 self.tell(worker, ToWorker::Committed { proposal, outcome }).await;
             }
-            ToHub::Forward { .. }
+            ToHub::Withdraw { .. }
+            | ToHub::Forward { .. }
             | ToHub::PolicyEnforced { .. }
             | ToHub::ProposeSessions { .. } => {}
         }

@@ -100,6 +100,20 @@ fn a_first_connection_is_live_with_the_grant() {
 }
 
 #[test]
+fn a_connection_that_has_gone_takes_nothing_from_a_live_one() {
+    let mut claims = holding();
+    claims.claim(Millis(0), place(2), &x(), false);
+    claims.take_actions();
+    claims.withdraw(place(3), &x());
+    assert_eq!(claims.take_actions(), []);
+    claims.withdraw(place(2), &x());
+    assert_eq!(claims.take_actions(), [answer(2, ClaimAnswer::Withdrawn)]);
+    grant(&mut claims, 11, 3, &[SELF, OTHER]);
+    assert_eq!(claims.take_actions(), [released(3)]);
+    assert_eq!(claims.held().count(), 1);
+}
+
+#[test]
 fn a_connection_is_live_only_when_all_before_it_have_let_go() {
     let mut claims = holding();
     claims.claim(Millis(0), place(2), &x(), false);

@@ -72,7 +72,9 @@ impl Engine {
         connection.topic_aliases = None;
         connection.outbound_aliases = None;
         if let Stage::Claiming(pending) = stage {
+            let client_id = pending.client_id.clone();
             self.orphaned_claims.insert(id, pending.client_id);
+            self.effects.push(Effect::Withdraw { connection: id, client_id });
         }
         if let Some(slot) = session {
             self.counters.clients_connected -= 1;

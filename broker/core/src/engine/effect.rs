@@ -86,6 +86,15 @@ pub enum Effect {
         /// Whether an earlier session is to be discarded: pass it on to `take_over`.
         clean_start: bool,
     },
+    /// The connection has gone before its claim was answered: nobody waits for the identifier any
+    /// more. The claim is answered all the same, with [`ClaimOutcome::Granted`] where it was too
+    /// late.
+    Withdraw {
+        /// Who claimed it.
+        connection: ConnectionId,
+        /// The identifier.
+        client_id: ClientId,
+    },
     /// The session is gone from this engine; the claim may be forgotten if it is still the newest.
     Release {
         /// The identifier.

@@ -14,10 +14,14 @@ use crate::node::Node;
 use crate::random::Random;
 use crate::scenario::RETAINED_PREFIX;
 
-/// Quiet after which no more is expected.
+/// Quiet behind the SUBACK after which no more is expected.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Reads what a node has retained; false when it doesn't let the client in.
+/// How long a SUBACK may take: a broker that has just come is waited for by those whose clients
+/// subscribe.
+const SUBACK_MAX: Duration = Duration::from_secs(2);
+
+/// Reads what a node has retained; false when it doesn't let the client in, or not subscribe.
 pub(crate) async fn read_retained(
     cluster: &Cluster,
     node: &Node,
@@ -30,17 +34,23 @@ pub(crate) async fn read_retained(
     let Some(mut connection) = opened else { return false };
     connection.subscribe(&[RETAINED_PREFIX], QoS::AtMostOnce);
     let mut found: Vec<MessageId> = Vec::new();
+    let mut is_subscribed = false;
     loop {
+        let patience = if is_subscribed { QUIET } else { SUBACK_MAX };
         let packet = tokio::select! {
             biased;
             packet = connection.receive() => packet,
-            () = sleep(QUIET) => break,
+            () = sleep(patience) => break,
         };
         match packet {
             None => return false,
             Some(Incoming::Publish { message, .. }) => found.push(message),
+            Some(Incoming::SubAck { is_granted }) => is_subscribed = is_granted,
             Some(_) => {}
         }
+    }
+    if !is_subscribed {
+        return false;
     }
     found.sort();
     cluster.history.note(Event::Retained { node: node.id, found });

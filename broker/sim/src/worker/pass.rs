@@ -81,6 +81,9 @@ impl Worker {
             Effect::Claim { connection, client_id, clean_start } => {
                 self.tell_hub(ToHub::Claim { worker, connection, client_id, clean_start });
             }
+            Effect::Withdraw { connection, client_id } => {
+                self.tell_hub(ToHub::Withdraw { worker, connection, client_id });
+            }
             Effect::Release { client_id, claim } => {
                 self.tell_hub(ToHub::Release { worker, client_id, claim });
             }

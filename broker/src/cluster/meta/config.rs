@@ -25,8 +25,9 @@ pub struct MetaConfig {
     /// other brokers in one frame.
     pub command_bytes_max: usize,
     /// Whether a message that no durable session is known to want is acknowledged by a copy of the
-    /// state only that the leader has confirmed of late, and proposed otherwise. Without, a node
-    /// that is cut off acknowledges it.
+    /// state only that the leader has confirmed of late, and proposed otherwise; and a leader that
+    /// sends heartbeats counts only while a quorum follows it. Without, a node that is cut off
+    /// goes on as it knows.
     pub is_view_followed: bool,
     /// Intervals; the default is the production setting.
     pub timing: MetaTiming,

@@ -79,6 +79,11 @@ impl<E: Environment> LogStore<E> {
         lock(&self.tail).membership.clone()
     }
 
+    /// Waits until all that was written to the log so far is durable.
+    pub(super) async fn synced(&self) -> io::Result<()> {
+        self.writer.append_durably(Vec::new()).await
+    }
+
     /// Bytes of the commands in the log.
     pub(super) fn bytes(&self) -> u64 {
         lock(&self.tail).bytes()

@@ -88,6 +88,7 @@ pub struct MetaGroup<E: Environment = Process> {
     heard: Heard<E>,
     heard_within: Duration,
     views: Views<E>,
+    is_view_followed: bool,
     steps: Steps,
 }
 
@@ -172,7 +173,10 @@ impl<E: Environment> MetaGroup<E> {
     pub fn status(&self) -> MetaStatus {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let within = self.heard_within;
-        MetaStatus::read(&metrics, within, |leader| self.heard.is_recent(leader, within))
+        MetaStatus::read(&metrics, within, |leader| {
+            let leads = !self.is_view_followed || self.views.leads(leader, within);
+            leads && self.heard.is_recent(leader, within)
+        })
     }
 
     /// Who leads, and changes of it.

@@ -11,6 +11,7 @@ use openraft::Instant;
 use openraft::raft::SnapshotResponse;
 
 use super::layout::{Layout, VoteForm, decode, decode_form, encode};
+use super::log_store::LogStore;
 use super::network::{SnapshotPart, kind};
 use super::proposals::{InstantOf, ProposalQueue};
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
@@ -28,6 +29,7 @@ const SNAPSHOT_BYTES_MAX: u64 = 256 << 30;
 pub(super) struct RaftService<E: Environment> {
     pub(super) raft: Raft<E>,
     pub(super) proposals: ProposalQueue<E>,
+    pub(super) log: LogStore<E>,
     pub(super) incoming: Arc<IncomingSnapshots<E>>,
     pub(super) heard: Heard<E>,
     pub(super) views: Views<E>,
@@ -38,7 +40,7 @@ pub(super) struct RaftService<E: Environment> {
 pub(super) struct Heard<E: Environment>(Arc<Mutex<Option<(NodeId, InstantOf<E>)>>>);
 
 impl<E: Environment> Heard<E> {
-    fn note(&self, from: NodeId) {
+    pub(super) fn note(&self, from: NodeId) {
         *lock(&self.0) = Some((from, InstantOf::<E>::now()));
     }
 
@@ -68,15 +70,18 @@ impl<E: Environment> PeerHandler for RaftService<E> {
             self.heard.note(from);
         }
         let raft = self.raft.clone();
-        let incoming = Arc::clone(&self.incoming);
+        if kind == kind::SNAPSHOT {
+            let (incoming, log) = (Arc::clone(&self.incoming), self.log.clone());
+            let applied = Arc::clone(&self.applied);
+            spawn::<E>(async move {
+                let taken = take_snapshot(&raft, &incoming, (&log, &applied), from, &body).await;
+                reply(replier, taken);
+            });
+            return;
+        }
         // The runtime polls new tasks in the order of their making, so requests of one link
         // reach openraft in the order in which they came.
-        spawn::<E>(async move {
-            match answer(&raft, &incoming, from, kind, &body).await {
-                Ok(answer) => replier.reply(&answer),
-                Err(error) => replier.fail(&error.to_string()),
-            }
-        });
+        spawn::<E>(async move { reply(replier, answer(&raft, kind, &body).await) });
     }
 
     fn link_event(&self, event: &LinkEvent) {
@@ -86,13 +91,38 @@ impl<E: Environment> PeerHandler for RaftService<E> {
     }
 }
 
-async fn answer<E: Environment>(
+fn reply(replier: Replier, answer: io::Result<Bytes>) {
+    match answer {
+        Ok(answer) => replier.reply(&answer),
+        Err(error) => replier.fail(&error.to_string()),
+    }
+}
+
+/// Takes a part of a snapshot; with the last one, installs it.
+///
+/// What the answer covers must outlast this process: the leader never goes back behind it. openraft
+/// turns down what is applied here already, or is being installed, without a wait for the disk.
+async fn take_snapshot<E: Environment>(
     raft: &Raft<E>,
     incoming: &IncomingSnapshots<E>,
+    (log, applied): (&LogStore<E>, &Applied),
     from: NodeId,
-    kind: u8,
     body: &Bytes,
 ) -> io::Result<Bytes> {
+    let Some((vote, snapshot)) = incoming.take_part(from, body).await? else {
+        return encode(&None::<SnapshotResponse<TypeConfig<E>>>);
+    };
+    let last = snapshot.meta.last_log_id.map_or(0, |last| last.index);
+    let vote = Vote::from_form(vote)?;
+    let answer = raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
+    if answer.vote == vote {
+        applied.reached(last).await;
+        log.synced().await?;
+    }
+    encode(&Some(answer))
+}
+
+async fn answer<E: Environment>(raft: &Raft<E>, kind: u8, body: &Bytes) -> io::Result<Bytes> {
     match kind {
         kind::APPEND => {
             let request = decode("AppendEntries", body)?;
@@ -109,18 +139,6 @@ async fn answer<E: Environment>(
         kind::TRANSFER => {
             let request = decode("TransferLeader", body)?;
             encode(&raft.handle_transfer_leader(request).await.map_err(io::Error::other)?)
-        }
-        kind::SNAPSHOT => {
-            let answer: Option<SnapshotResponse<TypeConfig<E>>> =
-                match incoming.take_part(from, body).await? {
-                    Some((vote, snapshot)) => {
-                        let vote = Vote::from_form(vote)?;
-                        let installed = raft.install_full_snapshot(vote, snapshot).await;
-                        Some(installed.map_err(io::Error::other)?)
-                    }
-                    None => None,
-                };
-            encode(&answer)
         }
         kind => Err(io::Error::other(format!("consensus has no frames of kind {kind}"))),
     }

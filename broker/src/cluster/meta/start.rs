@@ -145,11 +145,13 @@ impl<E: Environment> MetaGroup<E> {
             heard: Heard::default(),
             heard_within: config.timing.election_max * HEARD_ELECTIONS,
             views,
+            is_view_followed: config.is_view_followed,
             steps: Arc::default(),
         };
         if config.is_view_followed {
             let sessions = meta.sessions();
             sessions.require_confirmation();
+            spawn::<E>(meta.views.clone().stay_in_touch());
             spawn::<E>(meta.views.clone().follow(clock, sessions));
         }
         meta.spawn_upkeep(&config.timing, clock);
@@ -157,6 +159,7 @@ impl<E: Environment> MetaGroup<E> {
         let service = RaftService {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
+            log: meta.log.clone(),
             incoming,
             heard: meta.heard.clone(),
             views: meta.views.clone(),

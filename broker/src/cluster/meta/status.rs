@@ -82,7 +82,7 @@ pub struct MetaStatus {
 
 impl MetaStatus {
     /// Reads the metrics. `is_heard` says whether another node has sent heartbeats within
-    /// `silence_max`; this one must have been acknowledged by a quorum within it to lead.
+    /// `silence_max` and leads for sure; this one must have been acknowledged by a quorum within it to lead.
     pub(super) fn read<E: Environment>(
         metrics: &RaftMetrics<E>,
         silence_max: Duration,

@@ -23,9 +23,11 @@ use serde::{Deserialize, Serialize};
 use super::layout::{decode_form, encode_form};
 use super::network::kind;
 use super::proposals::InstantOf;
+use super::service::Heard;
 use super::sessions::Applied;
 use super::type_config::Raft;
 use crate::cluster::environment::{Environment, PeerLinks, WallClock, spawn};
+use crate::cluster::link_types::LinkError;
 use crate::cluster::replier::Replier;
 use crate::sync::lock;
 
@@ -39,8 +41,17 @@ const VIEW_MILLIS_MAX: u64 = 800;
 /// Between two questions to the leader. Several may be lost before a copy counts no more.
 const ASK_PAUSE: Duration = Duration::from_millis(150);
 
+/// Between two looks whether a quorum follows the leader.
+const TOUCH_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest wait for what such a look finds: on a slow network longer than a copy counts.
+const TOUCH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Longest wait for the leader's answer.
 const ASK_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// What a node answers that does not lead, or does not know whether a quorum follows it.
+const NOT_LEADING: &str = "this broker does not lead the cluster";
 
 /// The leader's answer: a copy with this entry is as of the question, less the time since a quorum
 /// acknowledged the leader.
@@ -66,11 +77,45 @@ pub(super) struct Views<E: Environment> {
     links: E::Links,
     applied: Arc<Applied>,
     confirmed: Arc<Mutex<Option<Confirmed<E>>>>,
+    /// Who has last said that it leads for sure.
+    leads: Heard<E>,
 }
 
 impl<E: Environment> Views<E> {
     pub(super) fn new(raft: Raft<E>, links: E::Links, applied: Arc<Applied>) -> Self {
-        Self { raft, links, applied, confirmed: Arc::default() }
+        Self { raft, links, applied, confirmed: Arc::default(), leads: Heard::default() }
+    }
+
+    /// Looks whether a quorum follows the leader, for as long as consensus runs: one that is cut off
+    /// together with this node sends heartbeats all the same.
+    pub(super) async fn stay_in_touch(self) {
+        loop {
+            if self.raft.metrics().borrow_watched().running_state.is_err() {
+                return;
+            }
+            let this = self.links.node_id();
+            let leader = self.raft.server_metrics().borrow_watched().current_leader.map(NodeId);
+            let mut pause = ASK_PAUSE;
+            if let Some(leader) = leader.filter(|leader| *leader != this) {
+                let asked = self.links.request(leader, kind::CONFIRM, &[]);
+                let leads = match E::Runtime::timeout(TOUCH_TIMEOUT, asked).await {
+                    Ok(Ok(_)) => true,
+                    // An earlier version does not know the question.
+                    Ok(Err(LinkError::Refused { reason, .. })) => reason != NOT_LEADING,
+                    Ok(Err(_)) | Err(_) => false,
+                };
+                if leads {
+                    self.leads.note(leader);
+                    pause = TOUCH_PAUSE;
+                }
+            }
+            E::Runtime::sleep(pause).await;
+        }
+    }
+
+    /// Whether this node was the last to say that it leads for sure, no longer ago than `within`.
+    pub(super) fn leads(&self, node: NodeId, within: Duration) -> bool {
+        self.leads.is_recent(node, within)
     }
 
     /// Keeps the store's time up to date for as long as consensus runs.
@@ -128,7 +173,7 @@ impl<E: Environment> Views<E> {
             match views.confirm(from).await.map(|confirmation| encode_form(&confirmation)) {
                 Some(Ok(body)) => replier.reply(&body),
                 Some(Err(error)) => replier.fail(&error.to_string()),
-                None => replier.fail("this broker does not lead the cluster"),
+                None => replier.fail(NOT_LEADING),
             }
         });
     }
@@ -157,7 +202,7 @@ impl<E: Environment> Views<E> {
         spawn::<E>(async move {
             match views.outlast(NodeId(node), log_index).await {
                 Some(()) => replier.reply(&[]),
-                None => replier.fail("this broker does not lead the cluster"),
+                None => replier.fail(NOT_LEADING),
             }
         });
     }

@@ -114,6 +114,10 @@ impl<E: Environment> Core<E> {
                 let place = Place { worker: WorkerIndex(worker.0), connection };
                 self.claims.claim(now, place, &client_id, clean_start);
             }
+            ToHub::Withdraw { worker, connection, client_id } => {
+                let place = Place { worker: WorkerIndex(worker.0), connection };
+                self.claims.withdraw(place, &client_id);
+            }
             ToHub::Release { client_id, claim, worker: _ } => {
                 self.claims.release(&client_id, claim);
             }
@@ -276,6 +280,11 @@ impl<E: Environment> Core<E> {
         nodes.into_iter().all(|node| node == self.this || self.interest.is_heard(node))
     }
 
+    /// Whether there is a leader that identifiers can be claimed of.
+    pub(super) const fn has_arbiter(&self) -> bool {
+        self.claims.has_arbiter()
+    }
+
     /// Publishes the numbers that are not counted as they happen.
     pub(super) fn publish_counters(&self) {
         let (local, peers) = self.interest.filter_counts();
@@ -354,6 +363,8 @@ impl<E: Environment> Core<E> {
                         HubCounters::add(&self.counters.claims_superseded, 1);
                         ClaimOutcome::Superseded
                     }
+                    // Nobody is there any more to be told.
+                    ClaimAnswer::Withdrawn => ClaimOutcome::Superseded,
                     ClaimAnswer::Unavailable => {
                         HubCounters::add(&self.counters.claims_unavailable, 1);
                         ClaimOutcome::Unavailable

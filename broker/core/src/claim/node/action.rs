@@ -33,6 +33,8 @@ pub enum ClaimAnswer<S> {
     },
     /// A newer connection wants it.
     Superseded,
+    /// It has gone itself, before the arbiter answered.
+    Withdrawn,
     /// There is no arbiter to ask, or it did not answer in time.
     Unavailable,
 }

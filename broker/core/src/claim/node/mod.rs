@@ -114,6 +114,19 @@ impl<S> NodeClaims<S> {
         self.send_request(request, client_id.clone());
     }
 
+    /// The connection is gone that claimed an identifier. Where the arbiter has not answered yet,
+    /// what it grants is released: it ends no live connection for one that is not there.
+    pub fn withdraw(&mut self, place: Place, client_id: &ClientId) {
+        let Some(entry) = self.entries.get_mut(client_id) else { return };
+        let waits = |pending: &mut Box<Pending<S>>| {
+            pending.place == place && matches!(pending.phase, Phase::Asked { .. })
+        };
+        if entry.pending.take_if(waits).is_some() {
+            self.forget_if_empty(client_id);
+            self.answer(place, client_id.clone(), ClaimAnswer::Withdrawn);
+        }
+    }
+
     /// A worker's session is gone. Ignored unless it is held under exactly this claim.
     pub fn release(&mut self, client_id: &ClientId, claim: Claim) {
         let Some(entry) = self.entries.get_mut(client_id) else { return };
@@ -153,6 +166,12 @@ impl<S> NodeClaims<S> {
         }
         self.leader = leader;
         self.report();
+    }
+
+    /// Whether there is an arbiter to ask.
+    #[must_use]
+    pub const fn has_arbiter(&self) -> bool {
+        self.leader.is_some()
     }
 
     /// The link to `node` is up.

@@ -219,6 +219,8 @@ fn a_slow_answer_to_connect_is_not_waited_for() {
     rig.wait(15_000);
     assert_eq!(rig.received(id), ["CONNACK 0x88"]);
     assert!(rig.is_closed(id));
+    let withdrawn = |effect: &Effect| matches!(effect, Effect::Withdraw { connection, .. } if *connection == id);
+    assert!(rig.effects.iter().any(withdrawn), "{:?}", rig.effects);
     rig.lose(id);
     rig.effects.clear();
     rig.grant(id, None);

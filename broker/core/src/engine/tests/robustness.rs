@@ -148,7 +148,10 @@ impl World {
             Effect::ProposeSessions { proposal, .. } => {
                 engine.sessions_committed(now, proposal, SessionsOutcome::Unknown);
             }
-            Effect::Release { .. } | Effect::Close { .. } | Effect::Resume { .. } => {}
+            Effect::Withdraw { .. }
+            | Effect::Release { .. }
+            | Effect::Close { .. }
+            | Effect::Resume { .. } => {}
         }
         self.rig.settle();
     }

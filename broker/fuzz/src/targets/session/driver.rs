@@ -362,7 +362,10 @@ impl Driver {
                 return self.lose(connection);
             }
             // The engine here has sessions of its own alone.
-            Effect::Release { .. } | Effect::Resume { .. } | Effect::ProposeSessions { .. } => {}
+            Effect::Withdraw { .. }
+            | Effect::Release { .. }
+            | Effect::Resume { .. }
+            | Effect::ProposeSessions { .. } => {}
         }
         self.engine.take_effects(&mut self.effects);
     }
