@@ -61,6 +61,9 @@ use view::Views;
 /// How often the status is looked at, where it is waited for.
 const STATUS_POLL: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether consensus has stopped for good.
+const FAILURE_LOOK: Duration = Duration::from_millis(100);
+
 /// Longest wait for another leader when this one shuts down.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -222,14 +225,14 @@ impl<E: Environment> MetaGroup<E> {
     /// Waits until consensus has stopped for good, which only a failed disk or a bug causes;
     /// returns why. The broker must then stop: it can't keep its word.
     pub async fn failure(&self) -> String {
-        let mut metrics = self.raft.metrics();
+        // Looked at from time to time: the metrics change with every log entry, and who waits for
+        // a change of them, on another thread, is woken for each.
+        let metrics = self.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
                 return fatal.to_string();
             }
-            if metrics.changed().await.is_err() {
-                return "consensus has ended".to_owned();
-            }
+            E::Runtime::sleep(FAILURE_LOOK).await;
         }
     }
 
