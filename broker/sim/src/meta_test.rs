@@ -236,3 +236,49 @@ fn a_broker_whose_leader_is_cut_off_with_it_serves_no_longer() {
             .await;
     });
 }
+
+/// Longest that a leader's next entry waits from the beginning of the one before, and the longest
+/// fsync of a disk here.
+const TICK: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_busy_leader_puts_what_comes_within_its_tick_into_one_entry() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (_cluster, nodes) = brokers(1).await;
+        found(&nodes[0]).await;
+        let meta = &nodes[0].meta;
+        let mut rounds = 0;
+        for _ in 0..20 {
+            sleep(Duration::from_secs(1)).await;
+            let since = elapsed();
+            // Queued at once, all of them.
+            let burst: Vec<_> = (0..20).map(|_| meta.propose(&command())).collect();
+            for proposed in burst {
+                proposed.await.unwrap();
+            }
+            if elapsed() - since > TICK / 2 {
+                continue;
+            }
+            rounds += 1;
+            let first = meta.propose(&command());
+            sleep(Duration::from_millis(1)).await;
+            let second = meta.propose(&command()).await.unwrap();
+            assert_eq!(first.await.unwrap().log_index, second.log_index);
+        }
+        assert!(rounds > 0);
+    });
+}
+
+#[test]
+fn a_lone_command_waits_for_no_tick() {
+    SimRuntime::with_seed(1).block_on(async {
+        let (_cluster, nodes) = brokers(1).await;
+        found(&nodes[0]).await;
+        for _ in 0..20 {
+            sleep(Duration::from_secs(1)).await;
+            let since = elapsed();
+            nodes[0].meta.propose(&command()).await.unwrap();
+            assert!(elapsed() - since <= TICK, "{:?}", elapsed() - since);
+        }
+    });
+}

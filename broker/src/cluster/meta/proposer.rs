@@ -3,7 +3,8 @@
 //!
 //! One entry of a node is under way at a time, and what comes meanwhile makes the next one. So
 //! proposals of a node are committed in the order in which they were made, also when one has to
-//! be tried again, and the more there is to do, the more shares one fsync.
+//! be tried again, and the more there is to do, the more shares one fsync. A leader that is busy
+//! begins an entry some milliseconds after the one before at the earliest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,19 @@ const ENTRY_BYTES: usize = 512 << 10;
 /// Proposals after which no more join a log entry.
 const ENTRY_UNITS: usize = 4096;
 
+/// Bytes of proposals for which a log entry does not wait any longer.
+const ENTRY_BYTES_ENOUGH: usize = 32 << 10;
+
+/// Commands of an entry behind which the next one waits for no tick: those of a client that waits for
+/// each acknowledgement, and of the subscriber that it sends to.
+const COMMANDS_FEW: usize = 2;
+
+/// Least time between the beginnings of two log entries of a leader: so much for each command more
+/// that the first one has, up to the longest. What an entry costs (a round to the others, an fsync on
+/// each) is shared by all that has come meanwhile.
+const TICK_STEP: Duration = Duration::from_millis(1);
+const TICK_MAX: Duration = Duration::from_millis(5);
+
 /// Wait before another try when nothing else has woken the proposer.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -47,6 +61,8 @@ pub(super) struct Proposer<E: Environment> {
     queued_bytes: Arc<AtomicUsize>,
     /// Deadlines up to this one are of proposals made before one was given up for the last time.
     given_up: Option<InstantOf<E>>,
+    /// When the next entry of this node may begin, while it leads.
+    next_entry: Option<InstantOf<E>>,
 }
 
 impl<E: Environment> Proposer<E> {
@@ -58,8 +74,10 @@ impl<E: Environment> Proposer<E> {
         command_bytes_max: usize,
     ) -> (Self, ProposalQueue<E>) {
         let (queue, receiver, queued_bytes) = ProposalQueue::new(command_bytes_max);
-        let (next, given_up) = (None, None);
-        (Self { raft, links, limits, receiver, next, queued_bytes, given_up }, queue)
+        let (next, given_up, next_entry) = (None, None, None);
+        let proposer =
+            Self { raft, links, limits, receiver, next, queued_bytes, given_up, next_entry };
+        (proposer, queue)
     }
 
     /// Works until every queue handle is gone.
@@ -80,7 +98,7 @@ impl<E: Environment> Proposer<E> {
         let mut bytes = first.items.len();
         let mut units = vec![first];
         while bytes < ENTRY_BYTES && units.len() < ENTRY_UNITS {
-            let Ok(unit) = self.receiver.try_recv() else { break };
+            let Some(unit) = self.another_unit(bytes).await else { break };
             bytes += unit.items.len();
             if bytes > ENTRY_BYTES {
                 self.next = Some(unit);
@@ -89,6 +107,19 @@ impl<E: Environment> Proposer<E> {
             units.push(unit);
         }
         Some(units)
+    }
+
+    /// What else joins the entry that has so many bytes: what waits already and, until the leader's
+    /// next entry may begin, what comes.
+    async fn another_unit(&mut self, bytes: usize) -> Option<Unit<E>> {
+        if let Ok(unit) = self.receiver.try_recv() {
+            return Some(unit);
+        }
+        let begins = self.next_entry?;
+        if bytes >= ENTRY_BYTES_ENOUGH || begins <= InstantOf::<E>::now() {
+            return None;
+        }
+        E::Runtime::timeout_at(begins, self.receiver.recv()).await.ok().flatten()
     }
 
     /// Tries until every unit has its answer.
@@ -104,9 +135,13 @@ impl<E: Environment> Proposer<E> {
             }
             let result = if metrics.state == ServerState::Leader {
                 keep_of_term(&mut units, metrics.current_term);
+                let commands = units.iter().map(|unit| unit.count).sum();
+                self.next_entry = Some(InstantOf::<E>::now() + tick(commands));
                 self.write(&mut units).await
             } else {
                 keep_local(&mut units);
+                // The leader gathers what the others forward.
+                self.next_entry = None;
                 match metrics.current_leader.map(NodeId) {
                     Some(leader) if self.links.is_live(leader) => {
                         self.forward(leader, &mut units).await
@@ -193,6 +228,13 @@ impl<E: Environment> Proposer<E> {
             Err(_) => None,
         }
     }
+}
+
+/// How long the next entry waits from the beginning of one that has so many commands.
+fn tick(commands: usize) -> Duration {
+    let more = commands.saturating_sub(COMMANDS_FEW);
+    let more = u32::try_from(more).unwrap_or(u32::MAX);
+    TICK_STEP.saturating_mul(more).min(TICK_MAX)
 }
 
 fn encode_forwarded<E: Environment>(units: &[Unit<E>]) -> BytesMut {
@@ -288,5 +330,16 @@ fn answer<E: Environment>(units: Vec<Unit<E>>, log_index: u64, outcomes: Vec<Out
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tick_grows_with_the_commands_of_an_entry_and_few_have_none() {
+        let ticks = [0, 1, 2, 3, 5, 7, 8, usize::MAX].map(|commands| tick(commands).as_millis());
+        assert_eq!(ticks, [0, 0, 0, 1, 3, 5, 5, 5]);
     }
 }
