@@ -14,6 +14,7 @@ use super::layout::{Layout, VoteForm, decode, decode_form, encode};
 use super::log_store::LogStore;
 use super::network::{SnapshotPart, kind};
 use super::proposals::{InstantOf, ProposalQueue};
+use super::sessions::Applied;
 use super::type_config::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::view::Views;
 use crate::cluster::environment::{Environment, SnapshotStorage, spawn};
@@ -30,6 +31,7 @@ pub(super) struct RaftService<E: Environment> {
     pub(super) raft: Raft<E>,
     pub(super) proposals: ProposalQueue<E>,
     pub(super) log: LogStore<E>,
+    pub(super) applied: Arc<Applied>,
     pub(super) incoming: Arc<IncomingSnapshots<E>>,
     pub(super) heard: Heard<E>,
     pub(super) views: Views<E>,

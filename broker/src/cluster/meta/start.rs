@@ -160,6 +160,7 @@ impl<E: Environment> MetaGroup<E> {
             raft: meta.raft.clone(),
             proposals: meta.proposals.clone(),
             log: meta.log.clone(),
+            applied: meta.machine.applied(),
             incoming,
             heard: meta.heard.clone(),
             views: meta.views.clone(),
