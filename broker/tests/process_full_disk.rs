@@ -154,7 +154,9 @@ fn a_leader_whose_disk_is_full_hands_over_and_the_others_go_on_acknowledging() {
         }
         (ordinal == 0).then_some(())
     });
-    let mut durable = brokers[1].plain("durable");
+    let mut durable = Client::plain(brokers[1].process.listener("plain"));
+    durable.send(&connect("durable", Some("pump"), b"secret", false));
+    durable.expect(CONNACK);
     durable.subscribe("kept", 1);
 
     disk.fill();

@@ -23,6 +23,9 @@ use crate::sync::lock;
 /// Bytes that may wait for the writer; who has more to write waits for room.
 const QUEUED_BYTES_MAX: usize = 32 << 20;
 
+/// Wait before the disk is looked at while nothing is written: others fill it, too.
+const IDLE_PAUSE: Duration = Duration::from_secs(5);
+
 /// Wait before a full disk is looked at again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -263,17 +266,16 @@ impl Queue {
 type Batch = (Vec<Record>, Vec<Completion>);
 
 impl Shared {
-    /// Waits for what is to be written; `None` at the end. Looks at the disk meanwhile, while it is
-    /// full.
+    /// Waits for what is to be written; `None` at the end. Looks at the disk meanwhile.
     fn next_batch(&self, file: &SegmentFile, watch: &mut SpaceWatch) -> Option<Batch> {
         let mut queue = self.lock();
         while queue.records.is_empty() && queue.completions.is_empty() && !queue.is_closed {
-            if self.space.is_low() {
-                let waited = self.wake.wait_timeout(queue, FULL_PAUSE);
-                (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let pause = if self.space.is_low() { FULL_PAUSE } else { IDLE_PAUSE };
+            let waited = self.wake.wait_timeout(queue, pause);
+            let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            if waited.timed_out() {
                 watch.look(&self.space, file.spare_bytes());
-            } else {
-                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
         }
         let is_idle = queue.records.is_empty() && queue.completions.is_empty();
