@@ -62,7 +62,7 @@ async fn greet(shared: &Shared, tcp: TcpStream, address: SocketAddr) -> Option<h
         Ok(greeted) => Some(greeted),
         Err(HandshakeError::IsThisNode) => None,
         Err(HandshakeError::Refused(refusal)) => {
-            shared.refuse("refused a peer that dialled here", refusal);
+            shared.refuse("refused a peer that dialled here", *refusal);
             None
         }
         Err(HandshakeError::Broken(reason)) => {

@@ -89,7 +89,7 @@ async fn dial_for_ever(shared: Arc<Shared>, address: SocketAddr, forget: Arc<Not
                 }
             }
             Err(HandshakeError::Refused(refusal)) => {
-                shared.refuse("no link with a peer dialled from here", refusal);
+                shared.refuse("no link with a peer dialled from here", *refusal);
             }
             Err(HandshakeError::Broken(reason)) => {
                 tracing::debug!(%address, reason, "dialling a peer failed");

@@ -32,7 +32,7 @@ pub(super) enum HandshakeError {
     /// The address is this node's own.
     IsThisNode,
     /// One of the two turns the other away.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// It broke, or took too long.
     Broken(String),
 }
@@ -68,7 +68,9 @@ pub(super) async fn dial(
         if frame.kind == FrameKind::REFUSED {
             let reason = format!("turned away: {}", String::from_utf8_lossy(&frame.body));
             let kind = RefusalKind::TurnedAway;
-            return Err(HandshakeError::Refused(refusal(address, &names, None, kind, reason)));
+            return Err(HandshakeError::Refused(Box::new(refusal(
+                address, &names, None, kind, reason,
+            ))));
         }
         let hello = read_hello(address, &names, &frame)?;
         let peer = judge(shared, address, &names, hello)?;
@@ -140,7 +142,13 @@ fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
     let kind = RefusalKind::Certificate;
     if let Some(refused) = refused_certificate(error) {
         let reason = format!("certificate refused: {refused}");
-        return HandshakeError::Refused(refusal(address, &refused.names, None, kind, reason));
+        return HandshakeError::Refused(Box::new(refusal(
+            address,
+            &refused.names,
+            None,
+            kind,
+            reason,
+        )));
     }
     if let Some(alert) = alert_received(error) {
         let reason = format!(
@@ -148,7 +156,7 @@ fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
              another than this cluster's, or its clock is wrong"
         );
         let unnamed = CertificateNames::default();
-        return HandshakeError::Refused(refusal(address, &unnamed, None, kind, reason));
+        return HandshakeError::Refused(Box::new(refusal(address, &unnamed, None, kind, reason)));
     }
     HandshakeError::Broken(format!("TLS handshake: {error}"))
 }
@@ -164,7 +172,7 @@ fn read_hello(
 ) -> Result<Hello, HandshakeError> {
     Hello::decode(frame).ok_or_else(|| {
         let reason = "the first frame is no HELLO that this version can read".to_owned();
-        HandshakeError::Refused(refusal(address, names, None, RefusalKind::Hello, reason))
+        HandshakeError::Refused(Box::new(refusal(address, names, None, RefusalKind::Hello, reason)))
     })
 }
 
@@ -186,7 +194,7 @@ fn judge(
         Err(Unfit::IsThisNode) => Err(HandshakeError::IsThisNode),
         Err(Unfit::Refused(kind, reason)) => {
             let refusal = refusal(address, names, Some(&hello), kind, reason);
-            Err(HandshakeError::Refused(refusal))
+            Err(HandshakeError::Refused(Box::new(refusal)))
         }
     }
 }
@@ -219,7 +227,7 @@ async fn read_frame(
             Ok(None) => {}
             Err(error) => {
                 let refusal = refusal(address, names, None, RefusalKind::Frame, error.to_string());
-                return Err(HandshakeError::Refused(refusal));
+                return Err(HandshakeError::Refused(Box::new(refusal)));
             }
         }
         match stream.read_buf(received).await {

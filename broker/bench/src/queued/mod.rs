@@ -161,10 +161,8 @@ fn make_sessions(broker: &Broker, sessions: usize) -> Result<u64> {
     std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..CONNECTING).map(|first| scope.spawn(move || make(first))).collect();
-        let ended = threads.into_iter().map(|thread| thread.join());
-        ended
-            .map(|made| made.unwrap_or_else(|_| bail!("a thread panicked")))
-            .collect::<Result<()>>()
+        let mut ended = threads.into_iter().map(|thread| thread.join());
+        ended.try_for_each(|made| made.unwrap_or_else(|_| bail!("a thread panicked")))
     })?;
     Ok(usage(broker.pid()?)?.resident_bytes)
 }

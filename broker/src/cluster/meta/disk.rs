@@ -28,10 +28,9 @@ pub(super) async fn follow_disk<E: Environment>(meta: MetaGroup<E>) {
             offered_at = Some(InstantOf::<E>::now());
             hand_over(&meta).await;
         }
-        match E::Runtime::timeout(LOOK_INTERVAL, is_low.changed()).await {
-            // The log is closed.
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        // The log is closed.
+        if let Ok(Err(_)) = E::Runtime::timeout(LOOK_INTERVAL, is_low.changed()).await {
+            return;
         }
         if meta.raft.metrics().borrow_watched().running_state.is_err() {
             return;

@@ -39,7 +39,9 @@ pub(super) struct RaftService<E: Environment> {
 
 /// Which node last sent log entries or a heartbeat, and when.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard<E: Environment>(Arc<Mutex<Option<(NodeId, InstantOf<E>)>>>);
+pub(super) struct Heard<E: Environment>(Arc<Mutex<LastHeard<E>>>);
+
+type LastHeard<E> = Option<(NodeId, InstantOf<E>)>;
 
 impl<E: Environment> Heard<E> {
     pub(super) fn note(&self, from: NodeId) {
