@@ -2,8 +2,9 @@
 //! which they were sent; one may be repeated, none may come first after a later one. Spec: MQTT 5.0
 //! section 4.6.
 //!
-//! A message that is sent again is a new one where the first may have been refused for a right that
-//! its publisher has since: the refusal is lost with the connection, and a later message got through.
+//! A message that is sent again is a new one where the first may have been refused, and the refusal
+//! lost with the connection: its publisher's right comes and goes, or it heard of another refusal
+//! meanwhile. A later message may have got through between the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,8 +23,36 @@ struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Order {
     seen: BTreeMap<(Client, Arc<str>), Seen>,
-    /// Sent again by the client whose right comes and goes.
+    /// What each client waits for an answer to; true: it has heard of a refusal since.
+    open: BTreeMap<Client, BTreeMap<MessageId, bool>>,
+    /// Sent again where the first may have been refused.
     perhaps_refused: BTreeSet<MessageId>,
+}
+
+impl Order {
+    /// Learns which messages that are sent again may be new ones.
+    fn note_answers(&mut self, event: &Event) {
+        match event {
+            Event::Sent { client, message, .. } => {
+                self.open.entry(client.clone()).or_default().insert(message.clone(), false);
+            }
+            Event::Acknowledged { client, message } => {
+                self.open.entry(client.clone()).or_default().remove(message);
+            }
+            Event::Refused { client, message, .. } => {
+                let open = self.open.entry(client.clone()).or_default();
+                open.remove(message);
+                open.values_mut().for_each(|is_doubtful| *is_doubtful = true);
+            }
+            Event::SentAgain { client, message } => {
+                let open = self.open.get(client).and_then(|open| open.get(message));
+                if open == Some(&true) || message.topic.starts_with(REVOKED_PREFIX) {
+                    self.perhaps_refused.insert(message.clone());
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Invariant for Order {
@@ -32,11 +61,7 @@ impl Invariant for Order {
     }
 
     fn observe(&mut self, event: &Event) -> Result<(), String> {
-        if let Event::SentAgain { message, .. } = event
-            && message.topic.starts_with(REVOKED_PREFIX)
-        {
-            self.perhaps_refused.insert(message.clone());
-        }
+        self.note_answers(event);
         let Event::Received { client, message, is_retained: false, .. } = event else {
             return Ok(());
         };
