@@ -40,10 +40,10 @@ impl Invariant for DeniedIsNotDelivered {
                     self.denied.insert(message.clone());
                 }
             }
-            Event::Received { client, message, .. } => {
-                if self.denied.contains(message) || !may_receive(client, &message.topic) {
-                    return Err(format!("{client} has received {message}"));
-                }
+            Event::Received { client, message, .. }
+                if self.denied.contains(message) || !may_receive(client, &message.topic) =>
+            {
+                return Err(format!("{client} has received {message}"));
             }
             _ => {}
         }
