@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::routes::Answer;
 use super::{AdminContext, status};
 use crate::backup::{BackupError, BackupReader, BackupWriter};
-use crate::cluster::meta::{CheckedState, MembershipError, MetaPhase, StateCopy};
+use crate::cluster::meta::{CheckedState, MembershipError, MetaPhase, MetaStatus, StateCopy};
 
 /// Pieces of a backup that are written and not sent yet.
 const PIECES_MAX: usize = 4;
@@ -26,14 +26,20 @@ const PIECES_MAX: usize = 4;
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// Longest wait until all that is known to be committed is applied: under load the last entry often
+/// is not yet.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(5);
+
 /// Longest wait for whoever takes a backup, or sends one, to go on.
 const STALLED_MAX: Duration = Duration::from_secs(60);
 
 /// Sends the state as of the last entry that this broker has applied, while it is written.
 pub(super) async fn backup(State(context): State<AdminContext>) -> Result<Response, Refusal> {
     let turn = take_turn(&context)?;
+    let is_current = |status: &MetaStatus| status.phase == MetaPhase::Serving;
+    let is_current = context.meta.wait_for(CAUGHT_UP_WITHIN, is_current).await;
     let copy = match context.meta.copy_state() {
-        Some(copy) if context.meta.status().phase == MetaPhase::Serving => copy,
+        Some(copy) if is_current => copy,
         _ => {
             let message = "this broker has not caught up with the cluster: ask another one";
             return Err(Refusal::new(Reason::Unavailable, message));

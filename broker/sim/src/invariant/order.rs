@@ -4,7 +4,8 @@
 //!
 //! A message that is sent again is a new one where the first may have been refused, and the refusal
 //! lost with the connection: its publisher's right comes and goes, or it heard of another refusal
-//! meanwhile. A later message may have got through between the two.
+//! meanwhile. A later message may have got through between the two. And what was on its way when a
+//! session subscribed is a new message to that session when it is sent again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) struct Order {
     open: BTreeMap<Client, BTreeMap<MessageId, bool>>,
     /// Sent again where the first may have been refused.
     perhaps_refused: BTreeSet<MessageId>,
+    /// What was not acknowledged yet when a session had its SUBACK.
+    before_suback: BTreeSet<(Client, MessageId)>,
 }
 
 impl Order {
@@ -49,6 +52,10 @@ impl Order {
                 if open == Some(&true) || message.topic.starts_with(REVOKED_PREFIX) {
                     self.perhaps_refused.insert(message.clone());
                 }
+            }
+            Event::Subscribed { client, .. } => {
+                let open = self.open.values().flat_map(BTreeMap::keys);
+                self.before_suback.extend(open.map(|message| (client.clone(), message.clone())));
             }
             _ => {}
         }
@@ -73,6 +80,7 @@ impl Invariant for Order {
         if !seen.all.insert(message.seq)
             || message.seq > seen.last
             || self.perhaps_refused.contains(message)
+            || self.before_suback.contains(&(client.clone(), message.clone()))
         {
             seen.last = seen.last.max(message.seq);
             return Ok(());
