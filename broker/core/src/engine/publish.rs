@@ -134,11 +134,13 @@ impl Engine {
         self.sessions.get(session).is_some_and(|session| session.inbound_qos2.contains(packet_id))
     }
 
-    /// A QoS 2 message came again: its PUBREC may have been lost.
+    /// A QoS 2 message came again: its PUBREC may have been lost. The new one waits for those of the
+    /// messages before it. Spec: MQTT 5.0 section 4.6 [MQTT-4.6.0-3].
     fn repeat_pubrec(&mut self, slot: ConnectionSlot, packet_id: PacketId) {
         let acks = self.connections.at(slot).and_then(|state| state.pending_acks.as_ref());
         if !acks.is_some_and(|acks| acks.holds_pubrec(packet_id)) {
-            self.send_ack(slot, AckPacket::Rec, packet_id, ReasonCode::Success);
+            let (kind, reason_code) = (AckKind::PubRec, ReasonCode::Success);
+            self.acknowledge(slot, PendingAck { kind, packet_id, reason_code, proposal: None });
         }
     }
 

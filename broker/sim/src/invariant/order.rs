@@ -5,7 +5,8 @@
 //! A message that is sent again is a new one where the first may have been refused, and the refusal
 //! lost with the connection: its publisher's right comes and goes, or it heard of another refusal
 //! meanwhile. A later message may have got through between the two. And what was on its way when a
-//! session subscribed is a new message to that session when it is sent again.
+//! session had its SUBACK is a new message to that session when it is sent again; before its SUBACK
+//! nothing is promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Order {
     perhaps_refused: BTreeSet<MessageId>,
     /// What was not acknowledged yet when a session had its SUBACK.
     before_suback: BTreeSet<(Client, MessageId)>,
+    /// Who has had a SUBACK, and for what.
+    subscribed: BTreeSet<(Client, &'static str)>,
 }
 
 impl Order {
@@ -53,7 +56,8 @@ impl Order {
                     self.perhaps_refused.insert(message.clone());
                 }
             }
-            Event::Subscribed { client, .. } => {
+            Event::Subscribed { client, prefix } => {
+                self.subscribed.insert((client.clone(), prefix));
                 let open = self.open.values().flat_map(BTreeMap::keys);
                 self.before_suback.extend(open.map(|message| (client.clone(), message.clone())));
             }
@@ -81,6 +85,10 @@ impl Invariant for Order {
             || message.seq > seen.last
             || self.perhaps_refused.contains(message)
             || self.before_suback.contains(&(client.clone(), message.clone()))
+            || !self
+                .subscribed
+                .iter()
+                .any(|(who, prefix)| who == client && message.topic.starts_with(prefix))
         {
             seen.last = seen.last.max(message.seq);
             return Ok(());

@@ -174,6 +174,20 @@ fn acknowledgements_keep_the_order_of_the_messages() {
 }
 
 #[test]
+fn a_pubrec_that_is_repeated_keeps_the_order_of_the_messages() {
+    let (mut rig, _, publisher) = subscribed(ExactlyOnce);
+    rig.send(publisher, &publish_packet("t", ExactlyOnce, 7, "x"));
+    assert_eq!(rig.received(publisher), ["PUBREC #7"]);
+    rig.answers.sessions = false;
+    rig.send(publisher, &publish_packet("t", ExactlyOnce, 6, "y"));
+    let repeated = Publish { dup: true, ..publish("t", ExactlyOnce, 7, "x") };
+    rig.send(publisher, &Packet::Publish(repeated));
+    assert!(rig.received(publisher).is_empty());
+    rig.commit_held();
+    assert_eq!(rig.received(publisher), ["PUBREC #6", "PUBREC #7"]);
+}
+
+#[test]
 fn messages_wait_for_an_absent_client_and_come_in_order() {
     let mut rig = Rig::durable();
     let subscriber = rig.connect(returning("s"));
