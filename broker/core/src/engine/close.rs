@@ -86,7 +86,7 @@ impl Engine {
     fn detach(&mut self, now: Millis, slot: SessionSlot, fate: WillFate) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         if session.durable.is_some() {
-            self.part_durable(slot, fate);
+            self.part_durable(now, slot, fate);
             return;
         }
         session.connection = None;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use broker_policy::Action;
 
 use super::Engine;
+use super::durable::Wait;
 use crate::retained::{RetainedMessage, RetainedSearch};
 use crate::session::{Delivery, OnDemand, RetainedCursor, SessionSlot};
 use crate::types::{Millis, QoS};
@@ -16,6 +17,9 @@ const SEARCH_TOPICS_MAX: usize = 256;
 
 /// Topics that a pass looks at for all sessions with a search that is not done.
 const PASS_TOPICS_MAX: usize = 4096;
+
+/// Bytes of messages that the end of a connection puts into its session's queue at most.
+const PARTING_BYTES_MAX: usize = 1024 * 1024;
 
 /// Sessions whose search for retained messages is to go on, each once, in order.
 #[derive(Debug, Default)]
@@ -129,11 +133,7 @@ impl Engine {
         let Some(session) = self.sessions.get(slot) else { return true };
         let is_durable = session.durable.is_some();
         let Some(connection) = session.connection else { return true };
-        if !session.authorizer.allows(Action::Receive, message.topic()) {
-            self.counters.dropped.receive_denied += 1;
-            return true;
-        }
-        let qos = message.qos().min(cursor.options.qos);
+        let Some(qos) = self.receives_retained(slot, cursor, message) else { return true };
         let Some(window) = self.connections.at(connection).map(|state| state.send_window) else {
             return true;
         };
@@ -154,5 +154,49 @@ impl Engine {
         };
         self.start_delivery(now, slot, connection, delivery);
         true
+    }
+
+    /// With which QoS the session receives it; `None` if it may not.
+    fn receives_retained(
+        &mut self,
+        slot: SessionSlot,
+        cursor: &RetainedCursor,
+        message: &RetainedMessage,
+    ) -> Option<QoS> {
+        if !self.sessions.get(slot)?.authorizer.allows(Action::Receive, message.topic()) {
+            self.counters.dropped.receive_denied += 1;
+            return None;
+        }
+        Some(message.qos().min(cursor.options.qos))
+    }
+
+    /// The connection of a durable session ends: what its Subscriptions still wait for is put into
+    /// its queue, as nobody looks for it again.
+    pub(super) fn queue_rest_of_retained(&mut self, now: Millis, slot: SessionSlot) {
+        let source = Arc::clone(&self.retained);
+        let (mut budget, mut room) = (PASS_TOPICS_MAX, PARTING_BYTES_MAX);
+        while let Some(session) = self.sessions.get_mut(slot)
+            && let Some(cursor) = session.retained_cursors.pop_front()
+        {
+            let topics = cursor.topic.as_deref().unwrap_or(&cursor.filter);
+            let after = cursor.after.as_deref();
+            let search = source.for_each_match(topics, after, now, &mut budget, &mut |message| {
+                let Some(left) = room.checked_sub(message.bytes()) else {
+                    return ControlFlow::Break(());
+                };
+                room = left;
+                if let Some(qos @ (QoS::AtLeastOnce | QoS::ExactlyOnce)) =
+                    self.receives_retained(slot, &cursor, message)
+                {
+                    self.queue_retained(slot, message, qos, &cursor, Wait::Nothing);
+                }
+                ControlFlow::Continue(())
+            });
+            // Many filters that match nothing are work too.
+            budget = budget.saturating_sub(1);
+            if budget == 0 || matches!(search, RetainedSearch::Stopped { .. }) {
+                return;
+            }
+        }
     }
 }

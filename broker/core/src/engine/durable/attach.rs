@@ -234,8 +234,14 @@ impl Engine {
     }
 
     /// The session's connection is gone: the session stays in the state, and leaves the engine.
-    pub(in crate::engine) fn part_durable(&mut self, slot: SessionSlot, fate: WillFate) {
+    pub(in crate::engine) fn part_durable(
+        &mut self,
+        now: Millis,
+        slot: SessionSlot,
+        fate: WillFate,
+    ) {
         self.flush_session(slot);
+        self.queue_rest_of_retained(now, slot);
         let Some(session) = self.sessions.get(slot) else { return };
         let Some(view) = &session.durable else { return };
         let (attachment, sent_to) = (view.attachment, view.next_seq.saturating_sub(1));

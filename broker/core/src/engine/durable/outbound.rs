@@ -311,27 +311,37 @@ impl Engine {
         qos: QoS,
         cursor: &RetainedCursor,
     ) -> bool {
-        let Some((client_id, attachment)) = self.durable_key(slot) else { return false };
         let Some(session) = self.sessions.get_mut(slot) else { return false };
         let serial = session.serial;
         let view = session.durable.as_mut().filter(|view| view.delivering < DELIVERING_MAX);
         let Some(view) = view else { return false };
         view.delivering += 1;
-        let session = SessionRef { client_id: &client_id, attachment };
-        let (retain, subscription_id) = (true, cursor.id);
-        let operation = Operation::Deliver {
-            session,
-            qos,
-            retain,
-            subscription_id,
-            message: MessageForm::of(message),
-        };
         let topic = Some(message.topic().into());
         let filter = Arc::clone(&cursor.filter);
         let again = RetainedCursor { filter, after: None, topic, ..*cursor };
         let wait = Wait::Deliver(slot, serial, Box::new(again));
-        self.push_operation(&operation, wait, Reach::Committed);
+        self.queue_retained(slot, message, qos, cursor, wait);
         true
+    }
+
+    /// Proposes a retained message for the session's queue.
+    pub(in crate::engine) fn queue_retained(
+        &mut self,
+        slot: SessionSlot,
+        message: &RetainedMessage,
+        qos: QoS,
+        cursor: &RetainedCursor,
+        wait: Wait,
+    ) {
+        let Some((client_id, attachment)) = self.durable_key(slot) else { return };
+        let operation = Operation::Deliver {
+            session: SessionRef { client_id: &client_id, attachment },
+            qos,
+            retain: true,
+            subscription_id: cursor.id,
+            message: MessageForm::of(message),
+        };
+        self.push_operation(&operation, wait, Reach::Committed);
     }
 
     /// A retained message is in the session's queue, or is to be looked for again.

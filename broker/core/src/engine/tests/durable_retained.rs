@@ -150,3 +150,32 @@ fn the_identifier_of_a_refused_qos_2_message_of_a_durable_publisher_is_free() {
     assert_eq!(rig.received(publisher), ["PUBREC #2"]);
     assert_eq!(rig.received(subscriber), [r#"PUBLISH t q1 #2 "another""#]);
 }
+
+#[test]
+fn what_a_new_subscription_has_not_had_of_retained_messages_waits_for_the_next_connection() {
+    let mut a = Rig::durable();
+    let mut b = a.peer(2);
+    let publisher = a.client("p");
+    for number in 1..=200u16 {
+        let qos = [AtLeastOnce, ExactlyOnce][usize::from(number % 2)];
+        a.send(publisher, &retained(&format!("r/{number:03}"), qos, number, "x"));
+    }
+    let properties = ConnectProperties {
+        session_expiry_seconds: Some(3600),
+        receive_maximum: Some(10),
+        ..ConnectProperties::default()
+    };
+    let subscriber = a.connect(Connect { properties, ..returning("s") });
+    a.send(subscriber, &subscribe(1, "r/+", ExactlyOnce));
+    assert_eq!(a.received(subscriber).len(), 11, "SUBACK, and as many as the window holds");
+    a.lose(subscriber);
+    b.hear_from(&mut a);
+    let subscriber = b.open();
+    b.send(subscriber, &Packet::Connect(returning("s")));
+    let topics = b
+        .received(subscriber)
+        .into_iter()
+        .filter_map(|packet| packet.strip_prefix("PUBLISH ").map(|rest| rest[..5].to_owned()));
+    let expected: Vec<String> = (1..=200).map(|number| format!("r/{number:03}")).collect();
+    assert_eq!(topics.collect::<Vec<_>>(), expected);
+}
