@@ -70,7 +70,8 @@ pub async fn run(args: KindArgs) -> Result<bool> {
     r.scenario("a deleted user is refused", minutes(3), policy::deleted_user(c)).await;
     let fault = faults::under_traffic(c, faults::kill_pod(c));
     r.scenario("a killed broker comes back", minutes(10), fault).await;
-    r.scenario("a lost disk joins, never bootstraps", minutes(6), faults::lose_disk(c)).await;
+    let fault = faults::under_traffic(c, faults::lose_disk(c));
+    r.scenario("a lost disk joins, never bootstraps", minutes(8), fault).await;
     let fault = faults::under_traffic(c, faults::restart_operator(c));
     r.scenario("an operator restart disturbs nobody", minutes(6), fault).await;
     let name = "brokers find each other by endpoint slices (discovery)";

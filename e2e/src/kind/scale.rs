@@ -1,9 +1,9 @@
 //! Editing `spec.replicas` adds brokers and takes them away again, under traffic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, NAME};
@@ -18,6 +18,7 @@ pub(super) async fn up_and_down(cluster: &Cluster) -> Result<()> {
     cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await?;
     let traffic = Traffic::start(cluster, address).await?;
     let before = pods(cluster)?;
+    let membership = memberships(cluster)?.len();
     to(cluster, 5).await?;
     let roles = roles(cluster)?;
     let count = |role: &str| roles.iter().filter(|found| *found == role).count();
@@ -30,7 +31,8 @@ pub(super) async fn up_and_down(cluster: &Cluster) -> Result<()> {
     traffic.flowing(Duration::from_secs(60)).await?;
     let after = pods(cluster)?;
     ensure!(before == after, "the first three ran on: before {before:?}, after {after:?}");
-    is_one_step_at_a_time(cluster)?;
+    steps_are_told(cluster)?;
+    is_one_step_at_a_time(&memberships(cluster)?[membership..])?;
     traffic.stop().await?;
     cluster.wait_all_ready(Duration::from_secs(60)).await
 }
@@ -75,7 +77,7 @@ fn roles(cluster: &Cluster) -> Result<Vec<String>> {
 }
 
 /// Each of the two was added and removed by a step of its own, which an Event tells of.
-fn is_one_step_at_a_time(cluster: &Cluster) -> Result<()> {
+fn steps_are_told(cluster: &Cluster) -> Result<()> {
     let events = cluster.kubectl(&["get", "events", "-o", "json"])?;
     let events: Value = serde_json::from_str(&events)?;
     let events = events["items"].as_array().cloned().unwrap_or_default();
@@ -91,5 +93,32 @@ fn is_one_step_at_a_time(cluster: &Cluster) -> Result<()> {
             ensure!(told.iter().any(is_told), "no Event {reason} of {name}: {}", json!(told));
         }
     }
+    Ok(())
+}
+
+/// Who votes, and who follows.
+type Membership = (BTreeSet<String>, BTreeSet<String>);
+
+/// Each membership that a broker's log tells of, from its start on.
+fn memberships(cluster: &Cluster) -> Result<Vec<Membership>> {
+    let log = cluster.kubectl(&["logs", &cluster.brokers()[0]])?;
+    let told = log.lines().filter(|line| line.contains("membership applied"));
+    told.map(|line| {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("log: {line}"))?;
+        let names = |key: &str| {
+            let names = line[key].as_str().unwrap_or_default().split(',');
+            names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
+        Ok((names("voters"), names("learners")))
+    })
+    .collect()
+}
+
+/// It changed by one broker at a time, up to five and down to three, and the same three voted.
+fn is_one_step_at_a_time(steps: &[Membership]) -> Result<()> {
+    let sizes = steps.iter().map(|(voters, learners)| voters.len() + learners.len());
+    ensure!(sizes.collect::<Vec<_>>() == [4, 5, 4, 3], "one broker at a time, not {steps:?}");
+    let (first, _) = &steps[0];
+    ensure!(steps.iter().all(|(voters, _)| voters == first), "the voters stay, not {steps:?}");
     Ok(())
 }

@@ -221,6 +221,7 @@ impl<E: Environment> StateMachine<E> {
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
+                tell(log_index, &membership);
                 inner.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             EntryPayload::Normal(batch) => {
@@ -264,6 +265,19 @@ impl<E: Environment> StateMachine<E> {
         self.applied.set(log_index);
         Ok(outcome)
     }
+}
+
+/// One line for each change of who votes and who follows: what a membership has become, and in which
+/// steps, is read from any broker's log.
+fn tell(log_index: u64, membership: &Membership<u64, MemberNode>) {
+    let name =
+        |id: u64| membership.get_node(&id).map_or_else(|| id.to_string(), |n| n.name.clone());
+    let names = |ids: &mut dyn Iterator<Item = u64>| ids.map(name).collect::<Vec<_>>().join(",");
+    let voters = membership.get_joint_config().iter();
+    let voters: Vec<_> = voters.map(|set| names(&mut set.iter().copied())).collect();
+    let voters = voters.join(" and ");
+    let learners = names(&mut membership.learner_ids());
+    tracing::info!(log_index, voters, learners, "membership applied");
 }
 
 impl<E: Environment> RaftStateMachine<TypeConfig<E>> for StateMachine<E> {
