@@ -217,9 +217,23 @@ impl Cluster {
     /// # Errors
     /// The broker refused, or the way to it is not there.
     pub async fn device(&self, user: &str, client_id: &str, broker: &str) -> Result<Connected> {
+        self.device_for(user, client_id, broker, 0).await
+    }
+
+    /// The same; the session outlives the connection for so many seconds.
+    ///
+    /// # Errors
+    /// As [`Cluster::device`].
+    pub async fn device_for(
+        &self,
+        user: &str,
+        client_id: &str,
+        broker: &str,
+        session_expiry_seconds: u32,
+    ) -> Result<Connected> {
         let forward = self.forward(broker)?;
         let address = forward.address;
-        let connected = self.device_at(user, client_id, address, 0).await?;
+        let connected = self.device_at(user, client_id, address, session_expiry_seconds).await?;
         Ok(Connected { _forward: Some(forward), ..connected })
     }
 

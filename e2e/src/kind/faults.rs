@@ -12,6 +12,9 @@ use super::traffic::Traffic;
 use super::upgrade::listener;
 use crate::program::{eventually, run};
 
+/// How long a client may be away.
+const SESSION_SECONDS: u32 = 600;
+
 /// Publishing a rule change while a broker is away, and finding it enforced there when it is back.
 async fn edit_while_away(cluster: &Cluster, marker: &str) -> Result<()> {
     let extra = json!({"apiVersion": "mqtt.dunlin.io/v1alpha1", "kind": "MqttAcl",
@@ -53,7 +56,10 @@ pub(super) async fn under_traffic(
     let address = listener(cluster).await?;
     cluster.wait("mqttcluster", NAME, "Ready", Duration::from_secs(60)).await?;
     let traffic = Traffic::start(cluster, address).await?;
+    let before = traffic.acknowledged();
     fault.await?;
+    let meanwhile = traffic.acknowledged() - before;
+    ensure!(meanwhile > 10, "only {meanwhile} messages were acknowledged meanwhile");
     traffic.flowing(Duration::from_secs(60)).await?;
     traffic.stop().await
 }
@@ -65,6 +71,7 @@ pub(super) async fn kill_pod(cluster: &Cluster) -> Result<()> {
     let node = pod["spec"]["nodeName"].as_str().context("nodeName")?;
     // Its volume is on this node: a new pod has to wait until the node takes pods again.
     run("kubectl", &["cordon", node])?;
+    leave_session(cluster, &victim, "killed").await?;
     let outcome = async {
         cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
         while_away(cluster, &victim, "killed").await?;
@@ -110,11 +117,16 @@ pub(super) async fn lose_disk(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Has all pods of the operator replaced.
+pub(super) fn delete_operator() -> Result<()> {
+    let pods = ["delete", "pod", "-l", "app.kubernetes.io/name=mqtt-operator", "--wait=true"];
+    run("kubectl", &[&["--namespace", OPERATOR_NAMESPACE], &pods[..]].concat()).map(drop)
+}
+
 /// Restarts the operator; brokers and their clients do not notice, and a rule that is made meanwhile is enforced.
 pub(super) async fn restart_operator(cluster: &Cluster) -> Result<()> {
-    let pods = ["delete", "pod", "-l", "app.kubernetes.io/name=mqtt-operator", "--wait=true"];
     let before = cluster.get("mqttcluster", NAME)?["status"]["brokers"].clone();
-    run("kubectl", &[&["--namespace", OPERATOR_NAMESPACE], &pods[..]].concat())?;
+    delete_operator()?;
     edit_while_away(cluster, "operator").await?;
     enforced_everywhere(cluster, "operator").await?;
     let identities = |brokers: &Value| -> Vec<String> {
@@ -126,11 +138,12 @@ pub(super) async fn restart_operator(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Stops the Kubernetes node that a broker runs on, and starts it again.
+/// Stops the Kubernetes node that the leader runs on, and starts it again.
 pub(super) async fn stop_node(cluster: &Cluster) -> Result<()> {
-    let pod = &cluster.brokers()[1];
+    let pod = &leader(cluster)?;
     let node =
         cluster.get("pod", pod)?["spec"]["nodeName"].as_str().context("nodeName")?.to_owned();
+    leave_session(cluster, pod, "node").await?;
     run("docker", &["stop", "--time", "5", &node])?;
     let outcome = while_away(cluster, pod, "node").await;
     run("docker", &["start", &node])?;
@@ -138,7 +151,26 @@ pub(super) async fn stop_node(cluster: &Cluster) -> Result<()> {
     enforced_everywhere(cluster, "node").await
 }
 
-/// The cluster says that it is not whole, the others serve, and a rule that is made now is enforced by them.
+/// A client of the broker that goes away, whose session outlives its connection.
+async fn leave_session(cluster: &Cluster, broker: &str, marker: &str) -> Result<()> {
+    let id = format!("left-at-{marker}");
+    let mut client = cluster.device_for("control-room", &id, broker, SESSION_SECONDS).await?;
+    client.device.subscribe(TELEMETRY).await?;
+    Ok(())
+}
+
+/// Its session is at another broker, with what came while it was away.
+async fn go_on_elsewhere(cluster: &Cluster, broker: &str, marker: &str) -> Result<()> {
+    let id = format!("left-at-{marker}");
+    let mut client = cluster.device_for("control-room", &id, broker, SESSION_SECONDS).await?;
+    ensure!(client.device.session_present, "{broker} has no session of {id}");
+    let message = client.device.receive(Duration::from_secs(10)).await?;
+    ensure!(message.payload == marker.as_bytes(), "of {id}'s session came {message:?}");
+    Ok(())
+}
+
+/// The cluster says that it is not whole, the others serve and go on with the sessions of the one that is away, and a rule that is
+/// made now is enforced by them.
 async fn while_away(cluster: &Cluster, away: &str, marker: &str) -> Result<()> {
     cluster.wait_for("mqttcluster", NAME, "Ready", "False", Duration::from_secs(120)).await?;
     edit_while_away(cluster, marker).await?;
@@ -156,5 +188,5 @@ async fn while_away(cluster: &Cluster, away: &str, marker: &str) -> Result<()> {
     pump.device.publish(TELEMETRY, marker.as_bytes(), false).await?;
     let message = control.device.receive(Duration::from_secs(10)).await?;
     ensure!(message.payload == marker.as_bytes(), "{message:?}");
-    Ok(())
+    go_on_elsewhere(cluster, &others[1], marker).await
 }

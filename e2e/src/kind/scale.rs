@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, NAME};
+use super::faults::delete_operator;
 use super::traffic::Traffic;
 use super::upgrade::listener;
 use crate::program::eventually;
@@ -37,9 +38,21 @@ pub(super) async fn up_and_down(cluster: &Cluster) -> Result<()> {
     cluster.wait_all_ready(Duration::from_secs(60)).await
 }
 
-/// Scales as a person does, and waits until so many brokers serve and no others are there.
+/// Scales as a person does; the operator is replaced when the first step is done, and finds out from the brokers what is left.
 async fn to(cluster: &Cluster, replicas: usize) -> Result<()> {
+    let before = memberships(cluster)?.len();
     cluster.kubectl(&["scale", "mqttcluster", NAME, &format!("--replicas={replicas}")])?;
+    eventually("a first step", Duration::from_secs(120), async || {
+        ensure!(memberships(cluster)?.len() > before, "no broker was added or removed");
+        Ok(())
+    })
+    .await?;
+    delete_operator()?;
+    serves(cluster, replicas).await
+}
+
+/// Waits until so many brokers serve and no others are there.
+async fn serves(cluster: &Cluster, replicas: usize) -> Result<()> {
     let within = Duration::from_secs(240);
     eventually(&format!("{replicas} brokers"), within, async || {
         let object = cluster.get("mqttcluster", NAME)?;

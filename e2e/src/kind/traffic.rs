@@ -67,6 +67,7 @@ impl Traffic {
         let subscriber = tokio::spawn(async move {
             loop {
                 let _ = listen(&c, address, &s).await;
+                s.reconnects.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });
@@ -84,9 +85,14 @@ impl Traffic {
         Ok(traffic)
     }
 
+    /// How many messages of QoS 1 were acknowledged up to now.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.seen.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// Waits until messages that are published from now on arrive.
     pub(super) async fn flowing(&self, within: Duration) -> Result<()> {
-        let mark = self.seen.acknowledged.load(Ordering::Relaxed);
+        let mark = self.acknowledged();
         eventually("messages arrive", within, async || {
             let newest = self.seen.received.lock().expect("lock").last().copied().unwrap_or(0);
             ensure!(newest > mark + 5, "newest received {newest}, published before: {mark}");
@@ -103,7 +109,7 @@ impl Traffic {
     pub(super) async fn stop(self) -> Result<()> {
         let [_, publisher] = &self.tasks;
         publisher.abort();
-        let acknowledged = self.seen.acknowledged.load(Ordering::Relaxed);
+        let acknowledged = self.acknowledged();
         eventually("all that was acknowledged arrives", Duration::from_secs(30), async || {
             let received = self.seen.received.lock().expect("lock");
             // What was published before the first subscription was nobody's.
@@ -118,7 +124,7 @@ impl Traffic {
         })
         .await?;
         println!(
-            "     traffic: {acknowledged} messages acknowledged, all of them arrived, {} reconnects of the pump",
+            "     traffic: {acknowledged} messages acknowledged, all of them arrived, {} reconnects",
             self.seen.reconnects.load(Ordering::Relaxed),
         );
         {

@@ -48,6 +48,9 @@ pub struct ClusterArgs {
     /// Clients speak TLS too.
     #[arg(long)]
     tls: bool,
+    /// A bar of the design that is missed is an error.
+    #[arg(long)]
+    strict: bool,
     /// text prints Markdown tables, json one object at the end.
     #[arg(long, short = 'o', value_enum, default_value = "text")]
     output: Format,
@@ -71,6 +74,13 @@ pub enum Part {
 struct Results {
     load: Vec<Measured>,
     failover: Option<Failover>,
+}
+
+impl Results {
+    fn missed(&self) -> Vec<String> {
+        let load = self.load.iter().flat_map(Measured::missed);
+        load.chain(self.failover.as_ref().and_then(Failover::missed)).collect()
+    }
 }
 
 /// A run under way.
@@ -101,6 +111,11 @@ pub fn main(args: &ClusterArgs) -> Result<()> {
     if args.output == Format::Json {
         println!("{}", serde_json::to_string_pretty(&bench.results)?);
     }
+    let missed = bench.results.missed();
+    if !missed.is_empty() {
+        eprintln!("bars that are missed: {}", missed.join("; "));
+    }
+    ensure!(missed.is_empty() || !args.strict, "of the bars, {} are missed", missed.len());
     Ok(())
 }
 
@@ -227,6 +242,7 @@ fn measured(case: &Case, reports: &[Report], before: &[Measured]) -> Measured {
         ratio: other.map(|other| cost / other.cpu_micros_per_message),
         ratio_bar: case.ratio_bar,
         cores: of(|report| report.broker.map_or(0.0, |broker| broker.cores)),
+        cores_bar: case.cores_bar,
         messages_per_second: of(|report| report.messages_per_second),
         p50_micros: of(|report| report.latency_micros.p50),
         p50_micros_bar: case.p50_bar,

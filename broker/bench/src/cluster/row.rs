@@ -36,6 +36,8 @@ pub(super) struct Case {
     pub(super) compared_with: Option<String>,
     pub(super) ratio_bar: Option<f64>,
     pub(super) p50_bar: Option<f64>,
+    /// Cores that all brokers together may keep busy.
+    pub(super) cores_bar: Option<f64>,
 }
 
 impl Case {
@@ -55,6 +57,7 @@ impl Case {
             compared_with: None,
             ratio_bar: None,
             p50_bar: None,
+            cores_bar: None,
         }
     }
 }
@@ -64,6 +67,11 @@ pub(super) fn durable() -> Vec<Case> {
     let durable = |name: &str, title: &str| Case {
         is_durable: true,
         ..Case::pairs(name, format!("durable, QoS 1, {title}"), Route::All, 1)
+    };
+    let slower = |rate: u32| Case {
+        rate: Some(f64::from(rate)),
+        cores_bar: Some(1.0),
+        ..durable(&format!("durable-{rate}"), &format!("{rate} a second, 64 B"))
     };
     vec![
         Case { bar: Some(8.0), ..durable("durable-64", "1,000 in flight, 64 B") },
@@ -75,8 +83,10 @@ pub(super) fn durable() -> Vec<Case> {
         Case {
             rate: Some(20_000.0),
             bar: Some(40.0),
-            ..durable("durable-20000", "20,000 a second, 64 B")
+            ..durable("durable-20000", "20000 a second, 64 B")
         },
+        slower(10_000),
+        slower(1_000),
         Case {
             route: Route::Lone,
             pairs: 1,
@@ -108,19 +118,22 @@ pub(super) fn forward() -> Vec<Case> {
         .collect()
 }
 
-/// One broker with so many workers.
+/// One broker with so many workers: as fast as it goes, and at a rate that one worker has time for, which shows what a second one
+/// costs.
 pub(super) fn workers(workers: u16) -> Vec<Case> {
-    [0, 1]
-        .map(|qos| Case {
-            compared_with: (workers > 1).then(|| format!("workers-1-qos{qos}")),
-            ..Case::pairs(
-                format!("workers-{workers}-qos{qos}"),
-                format!("one broker, QoS {qos}, workers: {workers}"),
-                Route::Local,
-                qos,
-            )
-        })
-        .into()
+    let case = |qos: u8, load: &str, title: &str, rate: Option<f64>| Case {
+        rate,
+        compared_with: (workers > 1).then(|| format!("workers-1-qos{qos}{load}")),
+        ..Case::pairs(
+            format!("workers-{workers}-qos{qos}{load}"),
+            format!("one broker, QoS {qos}, workers: {workers}{title}"),
+            Route::Local,
+            qos,
+        )
+    };
+    let of =
+        |qos| [case(qos, "", "", None), case(qos, "-paced", ", 200000 a second", Some(200_000.0))];
+    [0, 1].into_iter().flat_map(of).collect()
 }
 
 /// A measured load.
@@ -137,6 +150,7 @@ pub(super) struct Measured {
     pub(super) ratio_bar: Option<f64>,
     /// CPU time of the brokers over time.
     pub(super) cores: f64,
+    pub(super) cores_bar: Option<f64>,
     pub(super) messages_per_second: f64,
     /// From sending to receiving.
     pub(super) p50_micros: f64,
@@ -145,6 +159,24 @@ pub(super) struct Measured {
     pub(super) generator_cpu_micros_per_message: f64,
     pub(super) lost: u64,
     pub(super) skipped: u64,
+}
+
+impl Measured {
+    /// The bars that it misses, in words.
+    pub(super) fn missed(&self) -> Vec<String> {
+        let figures = [
+            ("CPU-us per message", Some(self.cpu_micros_per_message), self.cpu_micros_bar),
+            ("times its comparison", self.ratio, self.ratio_bar),
+            ("cores", Some(self.cores), self.cores_bar),
+            ("us at the median", Some(self.p50_micros), self.p50_micros_bar),
+        ];
+        let over = figures.into_iter().filter_map(|(what, value, bar)| {
+            let (value, bar) = (value?, bar?);
+            (value > bar).then(|| format!("{}: {value:.2} {what}, bar {bar}", self.name))
+        });
+        let lost = (self.lost > 0).then(|| format!("{}: {} messages lost", self.name, self.lost));
+        over.chain(lost).collect()
+    }
 }
 
 /// How long nothing was acknowledged, from the kill on.
@@ -177,12 +209,18 @@ impl Failover {
             p99_millis_bar: FAILOVER_MILLIS_BAR,
         }
     }
+
+    /// The bar, in words, if it is missed.
+    pub(super) fn missed(&self) -> Option<String> {
+        let (value, bar) = (self.p99_millis, self.p99_millis_bar);
+        (value > bar).then(|| format!("failover: {value:.0} ms at p99, bar {bar:.0}"))
+    }
 }
 
 /// The heading of loads.
 pub(super) const LOAD_HEAD: &str = "\
-| three brokers, TLS between them | CPU-us per message, all brokers | bar | to its comparison | bar | brokers' cores | msg/s | p50 / p99 us | bar p50 | generator CPU-us |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+| three brokers, TLS between them | CPU-us per message, all brokers | bar | to its comparison | bar | brokers' cores | bar | msg/s | p50 / p99 us | bar p50 | generator CPU-us |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
 
 /// The heading of failovers.
 pub(super) const FAILOVER_HEAD: &str = "\
@@ -194,13 +232,14 @@ pub(super) fn load_row(row: &Measured) -> String {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
     };
     let mut text = format!(
-        "| {} | {:.2} | {} | {} | {} | {:.2} | {:.0} | {:.0} / {:.0} | {} | {:.2} |",
+        "| {} | {:.2} | {} | {} | {} | {:.2} | {} | {:.0} | {:.0} / {:.0} | {} | {:.2} |",
         row.title,
         row.cpu_micros_per_message,
         optional(row.cpu_micros_bar, 0),
         optional(row.ratio, 2),
         optional(row.ratio_bar, 0),
         row.cores,
+        optional(row.cores_bar, 0),
         row.messages_per_second,
         row.p50_micros,
         row.p99_micros,
@@ -250,6 +289,7 @@ mod tests {
             ratio: None,
             ratio_bar: None,
             cores: 1.5,
+            cores_bar: Some(1.0),
             messages_per_second: 2e5,
             p50_micros: 900.0,
             p50_micros_bar: None,
@@ -261,10 +301,11 @@ mod tests {
         let text = load_row(&row);
         assert_eq!(
             text,
-            "| t | 7.46 | 8 | - | - | 1.50 | 200000 | 900 / 4000 | - | 0.50 | **lost: 3**"
+            "| t | 7.46 | 8 | - | - | 1.50 | 1 | 200000 | 900 / 4000 | - | 0.50 | **lost: 3**"
         );
         let cells = |text: &str| text.matches('|').count();
         assert_eq!(cells(&text), cells(LOAD_HEAD.lines().nth(1).unwrap()));
+        assert_eq!(row.missed(), [": 1.50 cores, bar 1", ": 3 messages lost"]);
         let failover = failover_row(&Failover::of(vec![1.0]));
         assert_eq!(cells(&failover), cells(FAILOVER_HEAD.lines().nth(1).unwrap()));
     }
@@ -276,5 +317,8 @@ mod tests {
             (figures.p50_millis, figures.p99_millis, figures.max_millis),
             (10.0, 20.0, 20.0)
         );
+        assert_eq!(figures.missed(), None);
+        let slow = Failover::of(vec![2_001.0]).missed();
+        assert_eq!(slow.as_deref(), Some("failover: 2001 ms at p99, bar 2000"));
     }
 }

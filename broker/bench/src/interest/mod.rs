@@ -64,6 +64,9 @@ pub struct InterestArgs {
     /// Seconds for which filters are taken away and added again; 0 leaves it out.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Seconds until all filters may be known at most; more is an error.
+    #[arg(long, value_name = "SECONDS")]
+    known_max: Option<f64>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -138,6 +141,8 @@ pub fn main(args: &InterestArgs) -> Result<()> {
     args.output.print(&report)?;
     let missing = report.messages - report.arrived;
     ensure!(missing == 0, "{missing} messages did not arrive: their filters were not known");
+    let (seconds, most) = (report.known_seconds, args.known_max.unwrap_or(f64::INFINITY));
+    ensure!(seconds <= most, "{seconds:.2} s until all filters were known, more than {most}");
     Ok(())
 }
 

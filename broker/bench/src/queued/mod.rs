@@ -53,6 +53,12 @@ pub struct QueuedArgs {
     /// Lines for the broker's configuration, in front of all others.
     #[arg(long, default_value = "")]
     configuration: String,
+    /// Bytes that the broker may have in memory at most; more is an error.
+    #[arg(long, value_name = "BYTES")]
+    resident_max: Option<u64>,
+    /// Seconds that the restart may take at most; more is an error.
+    #[arg(long, value_name = "SECONDS")]
+    restart_max: Option<f64>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -122,7 +128,7 @@ pub fn main(args: &QueuedArgs) -> Result<()> {
     let resident_restarted = usage(broker.pid()?)?.resident_bytes;
     let began = Instant::now();
     let drained = drain(&broker, args, per_session)?;
-    args.output.print(&Report {
+    let report = Report {
         sessions: args.sessions,
         messages,
         size: args.size,
@@ -136,7 +142,14 @@ pub fn main(args: &QueuedArgs) -> Result<()> {
         resident_bytes_restarted: resident_restarted,
         drained,
         drained_per_second: drained as f64 / began.elapsed().as_secs_f64(),
-    })
+    };
+    args.output.print(&report)?;
+    let (resident, seconds) = (report.resident_bytes, report.restart_seconds);
+    let most = args.resident_max.unwrap_or(u64::MAX);
+    ensure!(resident <= most, "{resident} bytes resident, more than {most}");
+    let most = args.restart_max.unwrap_or(f64::INFINITY);
+    ensure!(seconds <= most, "{seconds:.2} s until the broker served again, more than {most}");
+    Ok(())
 }
 
 fn session(number: usize) -> String {

@@ -8,7 +8,7 @@ use super::rig::*;
 use crate::codec::ReasonCode;
 use crate::codec::packet::*;
 use crate::engine::*;
-use crate::types::ConnectionId;
+use crate::types::{ConnectionId, NodeId};
 
 fn as_user<'a>(client_id: &'a str, username: &'a str) -> Connect<'a> {
     Connect { user_name: Some(username), ..connect(client_id) }
@@ -197,6 +197,25 @@ fn messages_that_wait_are_not_sent_to_who_may_no_longer_receive_them() {
     // Neither are those that were sent once and not acknowledged.
     set_acls(&mut rig, &[(AclType::PublishClientReceive, "open")]);
     assert_eq!(return_as_u(&mut rig), ["CONNACK 0x00 present", r#"PUBLISH late q1 #2 dup "x""#]);
+    assert_eq!(rig.engine.counters().dropped.receive_denied, 2);
+}
+
+#[test]
+fn messages_that_wait_in_a_durable_session_are_not_sent_to_who_may_no_longer_receive_them() {
+    let node = NodeId(1);
+    let config = EngineConfig { node, ..EngineConfig::default() };
+    let mut rig = Rig::with(config, policy(&["u", "v"], &[]));
+    rig.join(node, Arc::default(), Arc::default());
+    leave_waiting(&mut rig, &["open", "secret/1", "late"]);
+    set_acls(&mut rig, &[(AclType::PublishClientReceive, "secret/#")]);
+    let expected =
+        ["CONNACK 0x00 present", r#"PUBLISH open q1 #1 "x""#, r#"PUBLISH late q1 #3 "x""#];
+    assert_eq!(return_as_u(&mut rig), expected);
+    assert_eq!(rig.engine.counters().dropped.receive_denied, 1);
+    assert_eq!(rig.store().totals().messages, 2, "the one that is denied waits no longer");
+    // Neither are those that were sent once and not acknowledged.
+    set_acls(&mut rig, &[(AclType::PublishClientReceive, "open")]);
+    assert_eq!(return_as_u(&mut rig), ["CONNACK 0x00 present", r#"PUBLISH late q1 #3 dup "x""#]);
     assert_eq!(rig.engine.counters().dropped.receive_denied, 2);
 }
 
