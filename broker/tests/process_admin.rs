@@ -245,26 +245,35 @@ fn the_view_of_a_cluster_shows_who_votes_and_who_is_behind() {
 
 #[test]
 fn the_shards_of_durable_sessions_and_their_queues_are_told() {
-    let broker = Broker::founded();
+    let brokers = Broker::cluster(3);
+    let broker = &brokers[0];
     let mut away = support::client::Client::plain(broker.process.listener("plain"));
     away.send(&support::client::connect("away", Some("pump"), b"secret", false));
     away.expect(support::client::CONNACK);
     away.subscribe("news", 1);
     drop(away);
     let mut publisher = broker.plain("publisher");
-    let shards = || -> ShardsView {
+    let shards = |broker: &Broker| -> ShardsView {
         let (code, answer) = broker.call("GET", path::SHARDS, "");
         assert_eq!(code, 200, "{answer}");
         serde_json::from_str(&answer).unwrap()
     };
     let of_away =
         |view: &ShardsView| view.shards.iter().find(|shard| shard.sessions > 0).cloned().unwrap();
-    eventually("its client is away", || (of_away(&shards()).connected == 0).then_some(()));
+    eventually("its client is away", || (of_away(&shards(broker)).connected == 0).then_some(()));
     assert_eq!(publisher.publish_acknowledged("news", b"hello"), 0);
-    let view = shards();
-    assert_eq!(view.shards.len(), 16);
-    let shard = of_away(&view);
-    assert_eq!((shard.sessions, shard.subscriptions, shard.queued_messages), (1, 1, 1));
-    assert!(shard.queued_bytes >= 5, "{shard:?}");
-    assert_eq!((shard.group.as_str(), shard.leader), ("meta", Some(broker.status().node_id)));
+    let leader = eventually("one leads", || {
+        let mut statuses = brokers.iter().map(Broker::status);
+        statuses.find(|status| status.raft.role == Role::Leader).map(|status| status.node_id)
+    });
+    for broker in &brokers {
+        let shard = eventually("the message is told of", || {
+            let view = shards(broker);
+            assert_eq!(view.shards.len(), 16);
+            Some(of_away(&view)).filter(|shard| shard.queued_messages > 0)
+        });
+        assert_eq!((shard.sessions, shard.subscriptions, shard.queued_messages), (1, 1, 1));
+        assert!(shard.queued_bytes >= 5, "{shard:?}");
+        assert_eq!((shard.group.as_str(), shard.leader), ("meta", Some(leader)));
+    }
 }
