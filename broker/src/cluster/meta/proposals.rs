@@ -80,6 +80,8 @@ pub(super) struct Unit<E: Environment> {
     pub(super) items: Bytes,
     pub(super) count: usize,
     pub(super) origin: Origin<E>,
+    /// Whether a try may have put it into the log: nothing was heard of what became of it.
+    pub(super) is_unclear: bool,
 }
 
 /// Who waits for a unit.
@@ -87,12 +89,13 @@ pub(super) enum Origin<E: Environment> {
     Local {
         answer: oneshot::Sender<Answer>,
         deadline: InstantOf<E>,
-        /// Whether it may have been submitted already.
-        is_submitted: bool,
     },
     /// From a node that takes this one for the leader. Written in that term or not at all: the
     /// node tries again elsewhere, and a late first try would undo a later change.
-    Forwarded { replier: Replier, term: u64 },
+    Forwarded {
+        replier: Replier,
+        term: u64,
+    },
 }
 
 /// The leader's answer to forwarded proposals.
@@ -157,8 +160,8 @@ impl<E: Environment> ProposalQueue<E> {
         }
         let (answer, receiver) = oneshot::channel();
         let deadline = InstantOf::<E>::now() + PROPOSE_TIMEOUT;
-        let origin = Origin::Local { answer, deadline, is_submitted: false };
-        match self.queue(Unit { items, count: 1, origin }) {
+        let origin = Origin::Local { answer, deadline };
+        match self.queue(Unit { items, count: 1, origin, is_unclear: false }) {
             Ok(()) => Ok(receiver),
             Err(_) => Err(ProposeError::Overloaded),
         }
@@ -176,7 +179,7 @@ impl<E: Environment> ProposalQueue<E> {
             return;
         };
         let origin = Origin::Forwarded { replier, term: metrics.current_term };
-        if let Err(unit) = self.queue(Unit { items, count, origin })
+        if let Err(unit) = self.queue(Unit { items, count, origin, is_unclear: false })
             && let Origin::Forwarded { replier, .. } = unit.origin
         {
             replier.fail("too many proposals wait");

@@ -185,19 +185,19 @@ impl<E: Environment> Proposer<E> {
             return None;
         }
         let batch = CommandBatch::new(self.limits, units.iter().map(|unit| &unit.items));
-        mark_submitted(units);
         let written = E::Runtime::timeout_at(latest(units), self.raft.client_write(batch)).await;
         match written {
             Ok(Ok(response)) => Some((response.log_id.index, response.data.outcomes)),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                unmark_submitted(units);
-                None
-            }
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => None,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "log entry was not written");
+                mark_unclear(units);
                 None
             }
-            Err(_) => None,
+            Err(_) => {
+                mark_unclear(units);
+                None
+            }
         }
     }
 
@@ -208,25 +208,21 @@ impl<E: Environment> Proposer<E> {
         }
         let body = encode_forwarded(units);
         let request = self.links.request(leader, kind::PROPOSE, &body);
-        mark_submitted(units);
         match E::Runtime::timeout_at(latest(units), request).await {
             Ok(Ok(body)) => match decode_form("forward answer", &body) {
-                Ok(ForwardAnswer::Committed { log_index, outcomes }) => Some((log_index, outcomes)),
-                Ok(ForwardAnswer::NotLeader) => {
-                    unmark_submitted(units);
-                    None
+                Ok(ForwardAnswer::Committed { log_index, outcomes }) => {
+                    return Some((log_index, outcomes));
                 }
+                Ok(ForwardAnswer::NotLeader) => return None,
                 Err(error) => {
                     tracing::warn!(%error, node_id = %leader, "bad answer from the leader");
-                    None
                 }
             },
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "forwarding proposals failed");
-                None
-            }
-            Err(_) => None,
+            Ok(Err(error)) => tracing::debug!(%error, "forwarding proposals failed"),
+            Err(_) => {}
         }
+        mark_unclear(units);
+        None
     }
 }
 
@@ -255,20 +251,11 @@ fn latest<E: Environment>(units: &[Unit<E>]) -> InstantOf<E> {
     deadlines.max().unwrap_or_else(|| InstantOf::<E>::now() + PROPOSE_TIMEOUT)
 }
 
-fn mark_submitted<E: Environment>(units: &mut [Unit<E>]) {
+/// Nothing was heard of what became of this try. A later one that is turned down as a whole says
+/// nothing of it.
+fn mark_unclear<E: Environment>(units: &mut [Unit<E>]) {
     for unit in units {
-        if let Origin::Local { is_submitted, .. } = &mut unit.origin {
-            *is_submitted = true;
-        }
-    }
-}
-
-/// A first try that was turned down as a whole leaves nothing behind; an earlier one might have.
-fn unmark_submitted<E: Environment>(units: &mut [Unit<E>]) {
-    for unit in units {
-        if let Origin::Local { is_submitted, .. } = &mut unit.origin {
-            *is_submitted = false;
-        }
+        unit.is_unclear = true;
     }
 }
 
@@ -296,14 +283,19 @@ fn fail<E: Environment>(units: Vec<Unit<E>>) {
 }
 
 fn fail_unit<E: Environment>(unit: Unit<E>) {
-    match unit.origin {
-        Origin::Local { answer, is_submitted, .. } => {
-            let error =
-                if is_submitted { ProposeError::TimedOut } else { ProposeError::Unavailable };
+    match (unit.origin, unit.is_unclear) {
+        (Origin::Local { answer, .. }, is_unclear) => {
+            let error = match is_unclear {
+                true => ProposeError::TimedOut,
+                false => ProposeError::Unavailable,
+            };
             // Who proposed may have gone.
             let _ = answer.send(Err(error));
         }
-        Origin::Forwarded { replier, .. } => answer_not_leader(replier),
+        (Origin::Forwarded { replier, .. }, true) => {
+            replier.fail("it may be in the log of a leader that leads no longer");
+        }
+        (Origin::Forwarded { replier, .. }, false) => answer_not_leader(replier),
     }
 }
 
@@ -335,7 +327,27 @@ fn answer<E: Environment>(units: Vec<Unit<E>>, log_index: u64, outcomes: Vec<Out
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::cluster::environment::Process;
+
+    #[test]
+    fn what_an_earlier_try_may_have_left_is_told_though_the_last_one_was_turned_down() {
+        for is_unclear in [false, true] {
+            let (answer, mut receiver) = oneshot::channel();
+            let deadline = InstantOf::<Process>::now();
+            let origin = Origin::<Process>::Local { answer, deadline };
+            let mut units = [Unit { items: Bytes::new(), count: 1, origin, is_unclear: false }];
+            if is_unclear {
+                mark_unclear(&mut units);
+            }
+            units.into_iter().for_each(fail_unit);
+            let error = receiver.try_recv().unwrap().unwrap_err();
+            assert_eq!(matches!(error, ProposeError::TimedOut), is_unclear);
+        }
+    }
 
     #[test]
     fn the_tick_grows_with_the_commands_of_an_entry_and_few_have_none() {
