@@ -1,5 +1,6 @@
 //! Applies log entries to the replicated state. Pure and deterministic.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use broker_policy::snapshot::Impact;
@@ -9,8 +10,10 @@ use super::command::{Command, CommandBatch, CommandError, Outcome, RetainedLimit
 use super::feature_level::FEATURE_LEVEL_FIRST;
 use super::retained_store::{RetainedStore, RetainedWriter};
 use super::secret::SharedSecret;
+use crate::router::Message;
 use crate::shard::{
-    self, ApplyContext, BatchOrigin, Drops, LiveMessage, Ready, SessionBatch, SessionStore,
+    self, ANYWHERE_LEVEL, ApplyContext, BatchOrigin, Drops, LiveMessage, Ready, SessionBatch,
+    SessionStore,
 };
 use crate::stored::MessageStore;
 use crate::types::NodeId;
@@ -94,8 +97,9 @@ impl ClusterState {
     }
 
     /// Replaces the feature level, as a snapshot that is installed does.
-    pub(super) const fn set_feature_level(&mut self, level: u16) {
+    pub(super) fn set_feature_level(&mut self, level: u16) {
         self.feature_level = level;
+        self.sessions.set_feature_level(level);
     }
 
     /// What may be written, from [`FEATURE_LEVEL_FIRST`] on.
@@ -157,7 +161,7 @@ impl ClusterState {
                     let applied = apply_sessions(
                         (&self.sessions, &self.policy),
                         (&mut retained, limits),
-                        log_index,
+                        (log_index, self.feature_level),
                         &batch,
                     );
                     if !applied.ready.is_empty() {
@@ -179,6 +183,7 @@ impl ClusterState {
                 Command::RaiseFeatureLevel { level } => {
                     if level > self.feature_level {
                         self.feature_level = level;
+                        self.sessions.set_feature_level(level);
                         effects.push(Effect::FeatureLevelRaised { level });
                     }
                     Outcome::FeatureLevel { level: self.feature_level }
@@ -214,11 +219,16 @@ fn apply_policy(policy: &mut Policy, change: &PolicyChange) -> (Outcome, bool) {
 fn apply_sessions(
     (sessions, policy): (&SessionStore, &Policy),
     (retained, limits): (&mut RetainedWriter<'_>, RetainedLimits),
-    log_index: u64,
+    (log_index, feature_level): (u64, u16),
     batch: &SessionBatch,
 ) -> shard::Applied {
-    let mut retain = |change| retained.apply(change, limits).is_ok();
-    sessions.apply(batch, ApplyContext { log_index, policy, retain: &mut retain })
+    let retained = RefCell::new(retained);
+    let mut retain = |change| retained.borrow_mut().apply(change, limits).is_ok();
+    let is_retained = |message: &Message| retained.borrow().holds(message);
+    let is_retained: Option<&dyn Fn(&Message) -> bool> =
+        (feature_level >= ANYWHERE_LEVEL).then_some(&is_retained);
+    let context = ApplyContext { log_index, policy, retain: &mut retain, is_retained };
+    sessions.apply(batch, context)
 }
 
 /// The session of a user who is deleted or suspended ends, as nobody may act as that user any

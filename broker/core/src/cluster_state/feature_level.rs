@@ -7,5 +7,7 @@
 /// Level of a cluster that has agreed on none: what Dunlin wrote before there were levels.
 pub const FEATURE_LEVEL_FIRST: u16 = 1;
 
-/// Highest level that this broker knows. Level 2: the level itself, in the log and in snapshots.
+/// Highest level that this broker knows. Level 2: the level itself, in the log and in snapshots;
+/// messages of brokers that may not know of all sessions; retained messages on their way to a new
+/// Subscription that another one has replaced are left out.
 pub const FEATURE_LEVEL_MAX: u16 = 2;

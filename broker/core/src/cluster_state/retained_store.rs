@@ -200,6 +200,14 @@ impl RetainedWriter<'_> {
         Ok(())
     }
 
+    /// Whether the message is what its topic retains.
+    pub(super) fn holds(&self, message: &RetainedMessage) -> bool {
+        match &self.content {
+            Some(content) => content.holds(message),
+            None => self.store.read().holds(message),
+        }
+    }
+
     /// Drops what expired at `now` or before, at most so many; returns how many.
     pub(super) fn expire(&mut self, now: Millis, messages_max: u32) -> u64 {
         let content = self.content();
@@ -231,6 +239,12 @@ impl Content {
         self.totals.messages -= 1;
         self.totals.bytes -= item.bytes();
         self.expiring.remove(&(item.message.expires_at(), Arc::clone(&item.topic)));
+    }
+
+    fn holds(&self, message: &RetainedMessage) -> bool {
+        let Some((_, chunk)) = chunk_of(&self.chunks, message.topic()) else { return false };
+        let found = chunk.binary_search_by(|item| (*item.topic).cmp(message.topic()));
+        found.is_ok_and(|position| *chunk[position].message == *message)
     }
 
     fn bytes_of(&self, topic: &str) -> Option<u64> {

@@ -4,7 +4,7 @@
 
 use broker_policy::{Action, Authorizer};
 
-use super::durable::{ALL_SHARDS, Published};
+use super::durable::Published;
 use super::output::AckPacket;
 use super::reason::{self, Fault};
 use super::route::{Publisher, Scope};
@@ -15,6 +15,7 @@ use crate::connection::{AckKind, ConnectionSlot, PendingAck, slot_of};
 use crate::retained::RetainedChange;
 use crate::router::{Message, Route};
 use crate::session::SessionSlot;
+use crate::shard::ALL_SHARDS;
 use crate::types::{ConnectionId, Millis, PacketId, QoS};
 
 /// Topics of commands to the broker, which this version does not take.
@@ -195,9 +196,13 @@ impl Engine {
             let is_awaited = !route.is_acknowledged_at_once;
             let is_retained = publish.retain;
             let published = Published { publisher, packet_id, is_retained, is_awaited };
+            let knows_durable = self.knows_durable(now, publish.qos);
+            if !knows_durable {
+                self.note_served();
+            }
             let mut is_wanted = self.follow_route(now, publish, (publisher, Scope::All), &route);
             let mut shards = route.durable.shards;
-            if !self.knows_durable(now, publish.qos) {
+            if !knows_durable {
                 // Whoever wants it is found where it is applied.
                 (is_wanted, shards) = (true, ALL_SHARDS);
             }

@@ -6,7 +6,10 @@ use broker_policy::Policy;
 
 use super::Holder;
 use super::batch::OperationOutcome;
+#[cfg(doc)]
+use super::operation::ANYWHERE_LEVEL;
 use crate::retained::RetainedChange;
+use crate::router::Message;
 use crate::stored::StoredMessage;
 use crate::types::ClientId;
 
@@ -18,6 +21,9 @@ pub struct ApplyContext<'a> {
     pub policy: &'a Policy,
     /// Sets or takes away a retained message; false when there is no room for it.
     pub retain: &'a mut dyn FnMut(RetainedChange) -> bool,
+    /// Whether a message is what its topic retains now; `None` below [`ANYWHERE_LEVEL`], where
+    /// earlier versions do not ask.
+    pub is_retained: Option<&'a dyn Fn(&Message) -> bool>,
 }
 
 /// A session that has something to send.

@@ -12,7 +12,7 @@ use super::index::Member;
 use super::operation::{GroupForm, Operation, Pick, SessionRef};
 use super::record::{Record, StoredWill};
 use super::store::{SessionStore, is_indexed, is_membership};
-use super::{Holder, SessionKey, shard_of};
+use super::{ALL_SHARDS, Holder, SessionKey, shard_of};
 use crate::session::SubscriptionState;
 use crate::types::{ClientId, Millis};
 
@@ -161,11 +161,15 @@ impl<'a> Applying<'a> {
                 self.unsubscribe(session, &filters, Some((sent_to, &live)))
             }
             Operation::Publish { publisher, shards, groups, is_retained, message } => {
-                let groups: Vec<GroupForm<'_>> = groups.into_iter().map(next_of).collect();
-                self.publish(publisher, (shards, &groups), is_retained, message)
+                let groups = groups.into_iter().map(next_of).collect();
+                self.publish(publisher, (shards, groups), None, is_retained, message)
             }
             Operation::PublishShared { publisher, shards, groups, is_retained, message } => {
-                self.publish(publisher, (shards, &groups), is_retained, message)
+                self.publish(publisher, (shards, groups), None, is_retained, message)
+            }
+            Operation::PublishAnywhere { publisher, served, groups, is_retained, message } => {
+                let audience = (ALL_SHARDS, groups);
+                self.publish(publisher, audience, Some(&served), is_retained, message)
             }
             Operation::Acknowledge { session, seqs } => self.with_current(session, |record| {
                 seqs.iter().for_each(|seq| {

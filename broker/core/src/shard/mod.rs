@@ -39,7 +39,7 @@ pub use control::{AwayTotals, SessionTotals};
 pub use form::{MessageForm, WillForm};
 pub use index::{DurableGroup, DurableRoute};
 pub use operation::{
-    DelayForm, DelayLimits, GroupForm, Operation, Pick, PublisherForm, SessionRef,
+    ANYWHERE_LEVEL, DelayForm, DelayLimits, GroupForm, Operation, Pick, PublisherForm, SessionRef,
 };
 pub use record::Outbound;
 pub use snapshot::SessionsSnapshot;

@@ -79,6 +79,9 @@ pub struct DelayForm<'a> {
     pub message: MessageForm<'a>,
 }
 
+/// Feature level from which on [`Operation::PublishAnywhere`] may be written.
+pub const ANYWHERE_LEVEL: u16 = 2;
+
 /// A change of durable sessions. A form is never changed; new ones are added at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Operation<'a> {
@@ -242,6 +245,21 @@ pub enum Operation<'a> {
     },
     /// A message of QoS 1 or 2 is to be published later.
     Delay(#[serde(borrow)] DelayForm<'a>),
+    /// As `PublishShared`, of a broker that may not know of all sessions: every one that wants the
+    /// message gets it, and a member of every group that is not among those served. From [`ANYWHERE_LEVEL`] on.
+    PublishAnywhere {
+        /// The durable session that publishes it; `None` for others.
+        #[serde(borrow)]
+        publisher: Option<PublisherForm<'a>>,
+        /// Groups that a member outside the state has served.
+        served: Vec<&'a str>,
+        /// Groups that are left to the state, with the strategy's choice.
+        groups: Vec<GroupForm<'a>>,
+        /// Whether the message becomes its topic's retained one, or takes that away.
+        is_retained: bool,
+        /// The message.
+        message: MessageForm<'a>,
+    },
 }
 
 impl Operation<'_> {

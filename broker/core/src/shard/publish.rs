@@ -33,10 +33,13 @@ pub(super) struct Due {
 }
 
 impl Applying<'_> {
+    /// Into the queues of sessions of these shards and of a member of each group; where `served` is
+    /// given, of every other group as well that it does not name.
     pub(super) fn publish(
         &mut self,
         publisher: Option<PublisherForm<'_>>,
-        (shards, groups): (u16, &[GroupForm<'_>]),
+        (shards, groups): (u16, Vec<GroupForm<'_>>),
+        served: Option<&[&str]>,
         is_retained: bool,
         form: MessageForm<'_>,
     ) -> OperationOutcome {
@@ -51,7 +54,15 @@ impl Applying<'_> {
         }
         let from = publisher.as_ref().map(|publisher| publisher.session.client_id);
         let stored = StoredMessage::new(Arc::clone(&message));
-        let kept = self.keep(&stored, topic, from, (shards, groups));
+        let mut route = DurableRoute::default();
+        let groups = match served {
+            Some(served) => {
+                self.store.route(topic, &mut route);
+                with_others(groups, served, &route)
+            }
+            None => groups,
+        };
+        let kept = self.keep(&stored, topic, from, (shards, &groups));
         if kept.sessions == 0 && kept.full > 0 && !is_retained {
             return OperationOutcome::Full;
         }
@@ -223,7 +234,12 @@ impl Applying<'_> {
         if !self.is_current(session) {
             return OperationOutcome::Stale;
         }
-        let message = StoredMessage::new(Arc::new(form.message()));
+        let message = Arc::new(form.message());
+        // Another one is retained meanwhile, which the session has had as any subscriber.
+        if retain && self.context.is_retained.is_some_and(|is_retained| !is_retained(&message)) {
+            return OperationOutcome::Done;
+        }
+        let message = StoredMessage::new(message);
         let bytes = message.bytes() as u64;
         if self.control.totals.bytes.saturating_add(bytes) > self.limits.bytes_total_max {
             self.count_full(1);
@@ -288,6 +304,21 @@ impl Applying<'_> {
         }
         self.send_live(LiveAudience::Others { client_id, served }, &message);
     }
+}
+
+/// These groups, and those of the route that are neither among them nor served.
+fn with_others<'a>(
+    mut groups: Vec<GroupForm<'a>>,
+    served: &[&str],
+    route: &'a DurableRoute,
+) -> Vec<GroupForm<'a>> {
+    for group in &route.groups {
+        let key = &*group.key;
+        if !served.contains(&key) && groups.iter().all(|named| named.key != key) {
+            groups.push(next_of(key));
+        }
+    }
+    groups
 }
 
 /// Topics of commands to the broker, which nobody's message reaches.

@@ -1,11 +1,12 @@
 //! All durable sessions as of the last applied log entry. Pure; read by workers while the cluster
 //! thread writes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::control::{Control, SessionTotals};
 use super::index::{DurableRoute, Index};
+use super::operation::ANYWHERE_LEVEL;
 use super::record::{Outbound, Record};
 use super::sessions::Shard;
 use super::{Holder, SHARDS, SessionKey, shard_of};
@@ -45,6 +46,7 @@ pub struct SessionStore {
     control: Mutex<Control>,
     messages: Arc<dyn MessageStore>,
     is_disk_low: AtomicBool,
+    feature_level: AtomicU16,
 }
 
 /// Whether messages of QoS 1 and 2 for this Subscription go by way of its shard's tree.
@@ -81,6 +83,7 @@ impl SessionStore {
             control: Mutex::default(),
             messages,
             is_disk_low: AtomicBool::default(),
+            feature_level: AtomicU16::default(),
         }
     }
 
@@ -99,6 +102,17 @@ impl SessionStore {
     /// What [`Self::is_disk_low`] says from now on. Nothing that is replicated depends on it.
     pub fn set_disk_low(&self, is_low: bool) {
         self.is_disk_low.store(is_low, Ordering::Relaxed);
+    }
+
+    /// Whether all brokers know [`Operation::PublishAnywhere`](super::Operation::PublishAnywhere).
+    #[must_use]
+    pub fn knows_anywhere(&self) -> bool {
+        self.feature_level.load(Ordering::Relaxed) >= ANYWHERE_LEVEL
+    }
+
+    /// What the cluster has agreed to write.
+    pub(crate) fn set_feature_level(&self, level: u16) {
+        self.feature_level.store(level, Ordering::Relaxed);
     }
 
     /// Whether there is a session of this Client Identifier.

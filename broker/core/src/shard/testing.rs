@@ -56,7 +56,10 @@ impl Machine {
             true
         };
         let (log_index, policy) = (self.log_index, &self.policy);
-        self.store.apply(batch, ApplyContext { log_index, policy, retain: &mut retain })
+        self.store.apply(
+            batch,
+            ApplyContext { log_index, policy, retain: &mut retain, is_retained: None },
+        )
     }
 
     pub(super) fn run(&mut self, operations: &[Operation<'_>]) -> Applied {

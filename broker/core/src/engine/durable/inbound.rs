@@ -14,12 +14,10 @@ use crate::forward::Forwarded;
 use crate::router::{Message, Route};
 use crate::session::SessionSlot;
 use crate::shard::{
-    DelayForm, Drops, GroupForm, MessageForm, Operation, Pick, PublisherForm, SessionRef,
+    ALL_SHARDS, DelayForm, Drops, GroupForm, MessageForm, Operation, Pick, PublisherForm,
+    SessionRef,
 };
 use crate::types::{ConnectionId, Millis, PacketId, QoS};
-
-/// Every shard.
-pub(in crate::engine) const ALL_SHARDS: u16 = u16::MAX;
 
 /// What a publisher waits for.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +40,21 @@ impl Engine {
         }
     }
 
+    /// This node may not know of all durable sessions: from here on it is noted which groups get the
+    /// message that is being published without the state.
+    pub(in crate::engine) fn note_served(&mut self) {
+        if let Some(durable) = self.durable.as_mut().filter(|one| one.store.knows_anywhere()) {
+            durable.served = Some(Vec::new());
+        }
+    }
+
+    /// A member that the state does not serve gets the message.
+    pub(in crate::engine) fn is_served(&mut self, key: &Arc<str>) {
+        if let Some(served) = self.durable.as_mut().and_then(|durable| durable.served.as_mut()) {
+            served.push(Arc::clone(key));
+        }
+    }
+
     /// Proposes a message for the durable sessions of these shards that want it, for the groups that
     /// were left to the state, or for the memory of the durable session that publishes it. No
     /// proposal when the state has nothing to do with it. Says too whether such sessions go
@@ -58,15 +71,25 @@ impl Engine {
         }
         let Some(durable) = &mut self.durable else { return (None, false) };
         let mut left = std::mem::take(&mut durable.left);
+        let mut served = durable.served.take();
         let is_wanted = shards != 0 || !left.is_empty();
-        let is_full = is_wanted && !self.has_durable_room(publish, published.is_retained);
+        // What takes a message away is let through where nothing else is.
+        let is_let_by = publish.payload.is_empty() && durable.store.is_disk_low();
+        let is_retained_here = published.is_retained && !is_let_by;
+        let has_room = (is_wanted || is_retained_here)
+            && self.has_durable_room(publish, published.is_retained);
+        let is_full = is_wanted && !has_room;
+        if is_retained_here && has_room {
+            // A session that subscribes before it is retained has it as any message.
+            shards = ALL_SHARDS;
+        }
         let slot = published.publisher.session();
         let key = slot.and_then(|slot| self.durable_key(slot));
         let mut is_remembered = published.packet_id.is_some() && key.is_some();
         let mut is_retained = published.is_retained;
         if is_full {
             self.counters.dropped.count(DropReason::QueueFull);
-            (shards, left, is_retained) = (0, Vec::new(), false);
+            (shards, left, served, is_retained) = (0, Vec::new(), None, false);
             // The PUBREC that refuses ends the exchange. 3.1.1 knows none.
             is_remembered &= slot.is_some_and(|slot| !self.is_v5_session(slot));
         }
@@ -95,7 +118,7 @@ impl Engine {
             true => Wait::Ack(proposal),
             false => Wait::Nothing,
         };
-        self.push_publish(&message, publisher, (shards, left), is_retained, wait);
+        self.push_publish(&message, publisher, (shards, left, served), is_retained, wait);
         (Some(proposal), is_full)
     }
 
@@ -164,7 +187,7 @@ impl Engine {
         let Some(durable) = &mut self.durable else { return };
         let left = std::mem::take(&mut durable.left);
         if !left.is_empty() {
-            self.push_publish(message, None, (0, left), false, Wait::Nothing);
+            self.push_publish(message, None, (0, left, None), false, Wait::Nothing);
         }
     }
 
@@ -182,26 +205,27 @@ impl Engine {
         &mut self,
         message: &Message,
         publisher: Option<PublisherForm<'_>>,
-        (shards, mut left): (u16, Vec<Left>),
+        (shards, mut left, served): (u16, Vec<Left>, Option<Vec<Arc<str>>>),
         is_retained: bool,
         wait: Wait,
     ) {
         let form = MessageForm::of(message);
-        let operation = match left.is_empty() {
-            true => Operation::Publish {
-                publisher,
-                shards,
-                groups: Vec::new(),
-                is_retained,
-                message: form,
-            },
-            false => {
-                let groups = left.iter().map(|(key, pick, has_live)| GroupForm {
-                    key,
-                    pick: *pick,
-                    has_live: *has_live,
-                });
-                let groups = groups.collect();
+        let groups = left.iter().map(|(key, pick, has_live)| GroupForm {
+            key,
+            pick: *pick,
+            has_live: *has_live,
+        });
+        let groups: Vec<GroupForm<'_>> = groups.collect();
+        let operation = match &served {
+            Some(served) => {
+                let served = served.iter().map(|key| &**key).collect();
+                Operation::PublishAnywhere { publisher, served, groups, is_retained, message: form }
+            }
+            None if groups.is_empty() => {
+                let groups = Vec::new();
+                Operation::Publish { publisher, shards, groups, is_retained, message: form }
+            }
+            None => {
                 Operation::PublishShared { publisher, shards, groups, is_retained, message: form }
             }
         };

@@ -15,7 +15,7 @@ mod subscribe;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) use inbound::{ALL_SHARDS, Published};
+pub(super) use inbound::Published;
 pub(crate) use outbound::DurableView;
 pub(super) use settle::Wait;
 
@@ -72,6 +72,9 @@ pub(super) struct Durable {
     buffer: Vec<Outbound>,
     /// Groups of which the state is to choose a member for the message that is being published.
     left: Vec<Left>,
+    /// Groups that a member outside the state has, of the message that is being published; `None`
+    /// where this node knows of all durable sessions.
+    served: Option<Vec<Arc<str>>>,
     /// Messages of this pass that would have to be kept, and the disk is nearly full.
     turned_down: Vec<(Millis, ProposalId)>,
 }
@@ -101,6 +104,7 @@ impl Engine {
             marked: Vec::new(),
             buffer: Vec::new(),
             left: Vec::new(),
+            served: None,
             turned_down: Vec::new(),
         }));
         self

@@ -97,6 +97,9 @@ impl Engine {
             }
             let choice = self.choose(Draw::new(group, route, qos, hash));
             is_wanted |= choice.is_some();
+            if matches!(choice, Some(Choice::Here(_) | Choice::There(..))) {
+                self.is_served(&group.key);
+            }
             match choice {
                 Some(choice) => self.hand_to(now, outgoing, group, choice, 0),
                 None => self.counters.dropped.receive_denied += u64::from(group.denied > 0),

@@ -57,19 +57,40 @@ fn qos_0_and_sessions_that_end_with_their_connection_never_reach_the_log() {
 
 #[test]
 fn a_copy_of_the_state_that_may_be_old_leaves_it_to_the_state_who_wants_a_message() {
+    for filter in ["t", "$share/g/t"] {
+        let mut rig = Rig::durable();
+        let mut other = rig.peer(2);
+        let publisher = rig.client("p");
+        rig.store().require_confirmation();
+        rig.answers.sessions = false;
+        rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
+        assert!(rig.received(publisher).is_empty());
+        let subscriber = other.connect(returning("s"));
+        other.subscribe(subscriber, filter, AtLeastOnce);
+        rig.answers.sessions = true;
+        rig.commit_held();
+        assert_eq!(rig.received(publisher), ["PUBACK #1"]);
+        assert_eq!(rig.store().totals().messages, 1, "{filter}");
+    }
+}
+
+#[test]
+fn a_group_that_has_the_message_already_gets_none_from_the_state() {
     let mut rig = Rig::durable();
     let mut other = rig.peer(2);
+    let member = rig.client("live");
+    rig.subscribe(member, "$share/g/t", AtLeastOnce);
     let publisher = rig.client("p");
     rig.store().require_confirmation();
     rig.answers.sessions = false;
     rig.send(publisher, &publish_packet("t", AtLeastOnce, 1, "x"));
-    assert!(rig.received(publisher).is_empty());
+    assert_eq!(rig.received(member), [r#"PUBLISH t q1 #1 "x""#]);
     let subscriber = other.connect(returning("s"));
-    other.subscribe(subscriber, "t", AtLeastOnce);
+    other.subscribe(subscriber, "$share/g/t", AtLeastOnce);
     rig.answers.sessions = true;
     rig.commit_held();
     assert_eq!(rig.received(publisher), ["PUBACK #1"]);
-    assert_eq!(rig.store().totals().messages, 1);
+    assert_eq!(rig.store().totals().messages, 0);
 }
 
 #[test]

@@ -6,9 +6,10 @@ use broker_policy::Policy;
 
 use super::rig::{Rig, open_policy};
 use crate::engine::*;
+use crate::router::Message;
 use crate::shard::{
-    Applied, ApplyContext, BatchOrigin, Operation, OperationOutcome, Ready, SessionBatch,
-    SessionLimits, SessionStore,
+    ANYWHERE_LEVEL, Applied, ApplyContext, BatchOrigin, Operation, OperationOutcome, Ready,
+    SessionBatch, SessionLimits, SessionStore,
 };
 use crate::types::*;
 
@@ -56,6 +57,7 @@ impl Rig {
         let fresh = Engine::new(config, Arc::new(open_policy()), self.retained.clone());
         let engine = std::mem::replace(&mut self.engine, fresh);
         self.engine = engine.with_durable_sessions(Arc::clone(&store));
+        store.set_feature_level(ANYWHERE_LEVEL);
         let limits = SessionLimits::default();
         let (seq, policy, elsewhere) = (0, open_policy(), Vec::new());
         self.state = Some(StateRig { store, node, limits, log, seq, policy, elsewhere });
@@ -102,7 +104,12 @@ impl Rig {
             true
         };
         let (log_index, policy) = (*log_index, &state.policy);
-        let context = ApplyContext { log_index, policy, retain: &mut retain };
+        let is_retained = |message: &Message| {
+            let store = retained.0.lock().unwrap();
+            store.get(message.topic()).is_some_and(|kept| kept == message)
+        };
+        let is_retained: Option<&dyn Fn(&Message) -> bool> = Some(&is_retained);
+        let context = ApplyContext { log_index, policy, retain: &mut retain, is_retained };
         state.store.apply(&batch, context)
     }
 
