@@ -65,6 +65,11 @@ impl Oracle {
         }
     }
 
+    /// Whether a client has had a message, as one that came for its Subscription.
+    pub(crate) fn has_received(&self, client: &str, message: &MessageId) -> bool {
+        self.received.contains(&(Arc::from(client), message.clone()))
+    }
+
     /// The QoS of a message that was sent.
     pub(crate) fn qos(&self, message: &MessageId) -> Option<QoS> {
         self.messages.get(message).map(|fate| fate.qos)
