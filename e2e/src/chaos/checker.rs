@@ -18,6 +18,15 @@ enum Fate {
 struct Stream {
     qos: u8,
     fates: Vec<Fate>,
+    /// The first message that was sent when all faults were over, once they are.
+    ready_from: Option<usize>,
+}
+
+impl Stream {
+    /// Whether it has been served since all faults are over: an answer alone may be a refusal.
+    fn is_served(&self) -> bool {
+        self.ready_from.is_none_or(|from| self.fates[from..].contains(&Fate::Acknowledged))
+    }
 }
 
 /// A durable session, or the members of a shared subscription together: what is acknowledged must reach it.
@@ -101,6 +110,11 @@ impl Checker {
             Event::Received { client, stream, number } => {
                 return self.receive(client, *stream, *number);
             }
+            Event::Ready => {
+                for stream in self.streams.values_mut() {
+                    stream.ready_from = Some(stream.fates.len());
+                }
+            }
             Event::Healed => self.is_healed = true,
             Event::Ended => return self.end(),
             Event::Alive { .. } | Event::FaultBegan { .. } | Event::FaultEnded { .. } => {}
@@ -177,6 +191,11 @@ impl Checker {
         self.unanswered().count() + self.undelivered().count()
     }
 
+    /// Streams of which nothing was acknowledged that was sent when all faults were over.
+    pub(super) fn unserved(&self) -> impl Iterator<Item = u32> {
+        self.streams.iter().filter(|(_, stream)| !stream.is_served()).map(|(id, _)| *id)
+    }
+
     fn unanswered(&self) -> impl Iterator<Item = (u32, u64)> {
         self.of_fate(Fate::Open).map(|(stream, number, _)| (stream, number))
     }
@@ -210,11 +229,16 @@ impl Checker {
                 lost.len()
             ));
         }
-        match self.unanswered().next() {
-            Some((stream, number)) => Err(format!(
+        if let Some((stream, number)) = self.unanswered().next() {
+            return Err(format!(
                 "liveness: {} has no answer though all faults are over ({} such messages)",
                 name(stream, number),
                 self.unanswered().count()
+            ));
+        }
+        match self.unserved().next() {
+            Some(stream) => Err(format!(
+                "liveness: nothing of stream {stream} is acknowledged though all faults are over"
             )),
             None => Ok(()),
         }

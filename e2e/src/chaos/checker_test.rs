@@ -138,6 +138,24 @@ fn what_nobody_sent_or_nobody_subscribed_to_is_found() {
 }
 
 #[test]
+fn a_stream_of_which_nothing_is_acknowledged_when_all_faults_are_over_is_found() {
+    let before = [subscribed("s", None), sent(0, 0, 1), acknowledged(0, 0), received("s", 0, 0)];
+    let after = |answers: &[Event]| {
+        let all = [&before[..], &[Event::Ready], answers, &[Event::Healed, Event::Ended]].concat();
+        rule(&all)
+    };
+    assert_eq!(after(&[]), "liveness", "nothing was sent either");
+    assert_eq!(after(&[sent(0, 1, 1), refused(0, 1)]), "liveness", "a refusal is no service");
+    let served = [sent(0, 1, 1), refused(0, 1), sent(0, 2, 1), acknowledged(0, 2)];
+    assert_eq!(after(&[&served[..], &[received("s", 0, 2)]].concat()), "");
+    // An answer to what was sent before tells nothing of what is sent now.
+    let mut late = before.to_vec();
+    late[2] = Event::Ready;
+    late.extend([acknowledged(0, 0), Event::Healed, Event::Ended]);
+    assert_eq!(rule(&late), "liveness");
+}
+
+#[test]
 fn a_session_that_is_not_there_again_is_found() {
     let first = connected("s", 1, 0, false);
     assert_eq!(check(&[first.clone(), connected("s", 2, 1, true)]), None);

@@ -40,7 +40,9 @@ pub(super) enum Event {
     FaultBegan { fault: usize, nodes: Vec<usize>, what: String },
     /// A fault is over.
     FaultEnded { fault: usize },
-    /// There are no more faults, and nothing new is sent.
+    /// There are no more faults and all brokers are ready; publishers go on for a while.
+    Ready,
+    /// Nothing new is sent.
     Healed,
     /// Everything was answered and has arrived, or the time for that is over.
     Ended,
