@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fencing::Fencing;
 use super::history::Event;
 use super::ownership::Ownership;
 
@@ -56,6 +57,8 @@ pub(super) struct Counts {
     /// QoS 1 messages that came again, as they may.
     pub(super) repeated: u64,
     pub(super) connections: u64,
+    /// Brokers that were alone for so long that they had to send their clients away.
+    pub(super) fenced: u64,
     /// Longest time between two acknowledgements, in microseconds.
     pub(super) longest_silence: u64,
 }
@@ -72,6 +75,7 @@ pub(super) struct Checker {
     /// Clients that were let in before, so have a session.
     known: BTreeSet<String>,
     ownership: Ownership,
+    fencing: Fencing,
     acknowledged_at: Option<u64>,
     is_healed: bool,
     pub(super) counts: Counts,
@@ -84,6 +88,7 @@ impl Checker {
     /// It may not happen: the rule and why.
     pub(super) fn observe(&mut self, at: u64, event: &Event) -> Result<(), String> {
         self.ownership.observe(at, event)?;
+        self.fencing.observe(at, event)?;
         match event {
             Event::Connected { client, is_session_present, .. } => {
                 self.counts.connections += 1;
@@ -93,8 +98,8 @@ impl Checker {
                 }
             }
             Event::Subscribed { client, group } => self.subscribe(client, group.as_deref()),
-            Event::Sent { stream, number, qos } => self.send(*stream, *number, *qos),
-            Event::Acknowledged { stream, number } => {
+            Event::Sent { stream, number, qos, .. } => self.send(*stream, *number, *qos),
+            Event::Acknowledged { stream, number, .. } => {
                 let silence = at - self.acknowledged_at.replace(at).unwrap_or(at);
                 // How long it takes when all is over is the checker's bound, not a silence.
                 if !self.is_healed {
@@ -117,7 +122,11 @@ impl Checker {
             }
             Event::Healed => self.is_healed = true,
             Event::Ended => return self.end(),
-            Event::Alive { .. } | Event::FaultBegan { .. } | Event::FaultEnded { .. } => {}
+            Event::Rejoining { .. } => self.counts.fenced = self.fencing.fenced,
+            Event::Alive { .. }
+            | Event::Parted { .. }
+            | Event::FaultBegan { .. }
+            | Event::FaultEnded { .. } => {}
         }
         Ok(())
     }

@@ -10,11 +10,11 @@ fn subscribed(client: &str, group: Option<&str>) -> Event {
 }
 
 const fn sent(stream: u32, number: u64, qos: u8) -> Event {
-    Event::Sent { stream, number, qos }
+    Event::Sent { stream, number, qos, node: 0 }
 }
 
 const fn acknowledged(stream: u32, number: u64) -> Event {
-    Event::Acknowledged { stream, number }
+    Event::Acknowledged { stream, number, node: 0 }
 }
 
 const fn refused(stream: u32, number: u64) -> Event {

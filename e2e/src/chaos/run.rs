@@ -169,6 +169,10 @@ impl Run<'_> {
             faults.push((self.begin(&fault, round.hold)?, fault));
         }
         self.wait(round.hold)?;
+        // Those of the network end together.
+        for (_, fault) in faults.iter().filter(|(_, fault)| fault.kind.parts()) {
+            self.shared.history.record(Event::Rejoining { node: fault.node });
+        }
         for (_, fault) in &faults {
             self.injector.end(fault)?;
         }
@@ -188,6 +192,9 @@ impl Run<'_> {
         let (nodes, what) = (fault.nodes(), fault.to_string());
         self.shared.history.record(Event::FaultBegan { fault: number, nodes, what });
         self.injector.begin(fault)?;
+        if fault.kind.parts() {
+            self.shared.history.record(Event::Parted { node: fault.node });
+        }
         Ok(number)
     }
 
@@ -273,7 +280,7 @@ impl Run<'_> {
         let counts = self.shared.history.look(|checker| checker.counts);
         println!(
             "{} faults in {:.0} s; {} messages sent, {} acknowledged, {} refused; {} deliveries, {} of QoS 1 repeated; \
-             {} connections; longest time without an acknowledgement {:.1} s",
+             {} connections; {} brokers alone for so long that they had to be fenced; longest time without an acknowledgement {:.1} s",
             self.fault,
             self.seconds(),
             counts.sent,
@@ -282,6 +289,7 @@ impl Run<'_> {
             counts.received,
             counts.repeated,
             counts.connections,
+            counts.fenced,
             counts.longest_silence as f64 / 1e6
         );
     }
