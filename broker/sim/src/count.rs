@@ -44,11 +44,12 @@ pub enum Count {
     LateReceived,
     LiveChecked,
     RetainedRead,
+    Probed,
 }
 
 impl Count {
     /// All, in the order in which they are printed.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Killed,
         Self::AllKilled,
         Self::DiskLost,
@@ -86,6 +87,7 @@ impl Count {
         Self::LateReceived,
         Self::LiveChecked,
         Self::RetainedRead,
+        Self::Probed,
     ];
 
     /// In words.
@@ -129,6 +131,7 @@ impl Count {
             Self::LateReceived => "messages that these received",
             Self::LiveChecked => "messages due to a live session without durability",
             Self::RetainedRead => "retained messages read at the end",
+            Self::Probed => "messages that brokers took at the end",
         }
     }
 }

@@ -1,17 +1,28 @@
 //! When all faults are over, the cluster comes to rest within a bound of virtual time: all brokers
-//! serve, all that was sent is answered, and all that was acknowledged has arrived.
+//! serve, all that was sent is answered, and all that was acknowledged has arrived. An answer may be a
+//! refusal; so then each broker is given one more message, which it must acknowledge.
 
 use std::time::Duration;
 
 use broker::cluster::meta::MetaPhase;
 use broker_core::types::QoS;
 
+use crate::client::{Numbers, probe};
 use crate::cluster::Cluster;
+use crate::count::Count;
 use crate::environment::{elapsed, sleep};
+use crate::event::MessageId;
 use crate::membership;
+use crate::random::Random;
 
 /// From the last fault to rest.
 const REST: Duration = Duration::from_secs(60);
+
+/// How long a message may take, from a broker that has acknowledged it at rest.
+const ARRIVAL: Duration = Duration::from_secs(5);
+
+/// Who must get it, among others.
+const RECEIVER: &str = "some";
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(200);
@@ -42,6 +53,31 @@ pub(crate) async fn rest(cluster: &Cluster) -> Option<String> {
         not_serving(cluster).or_else(|| unanswered(cluster)).or_else(|| not_arrived(cluster))
     })
     .await
+}
+
+/// Publishes at each broker of a cluster that is at rest; what is missing.
+pub(crate) async fn working(
+    cluster: &Cluster,
+    random: &mut Random,
+    numbers: &Numbers,
+) -> Option<String> {
+    for (seq, node) in (1..).zip(cluster.nodes()) {
+        let message = match probe(cluster, &node, seq, random, numbers).await {
+            Ok(message) => message,
+            Err(missing) => return Some(missing),
+        };
+        let missing = within(ARRIVAL, || not_received(cluster, &message)).await;
+        if missing.is_some() {
+            return missing;
+        }
+        cluster.history.count(Count::Probed);
+    }
+    within(ARRIVAL, || not_arrived(cluster)).await
+}
+
+fn not_received(cluster: &Cluster, message: &MessageId) -> Option<String> {
+    let has_come = cluster.history.oracle(|oracle| oracle.has_received(RECEIVER, message));
+    (!has_come).then(|| format!("{message} has not reached {RECEIVER}"))
 }
 
 fn not_serving(cluster: &Cluster) -> Option<String> {

@@ -14,8 +14,6 @@ pub(crate) struct Fate {
     /// Number of the event that it was first sent at.
     pub(crate) sent: u64,
     pub(crate) is_acknowledged: bool,
-    /// The cluster has said that it has it not, or may have it not.
-    pub(crate) is_refused: bool,
 }
 
 /// The clients' knowledge.
@@ -35,22 +33,12 @@ impl Oracle {
         self.events += 1;
         match event {
             Event::Sent { message, qos, .. } => {
-                let fate = Fate {
-                    qos: *qos,
-                    sent: self.events,
-                    is_acknowledged: false,
-                    is_refused: false,
-                };
+                let fate = Fate { qos: *qos, sent: self.events, is_acknowledged: false };
                 self.messages.insert(message.clone(), fate);
             }
             Event::Acknowledged { message, .. } => {
                 if let Some(fate) = self.messages.get_mut(message) {
                     fate.is_acknowledged = true;
-                }
-            }
-            Event::Refused { message, .. } => {
-                if let Some(fate) = self.messages.get_mut(message) {
-                    fate.is_refused = true;
                 }
             }
             Event::Subscribed { client, prefix } => {
@@ -63,6 +51,11 @@ impl Oracle {
             Event::Retained { node, found } => self.retained.push((*node, found.clone())),
             _ => {}
         }
+    }
+
+    /// Whether a client has had a message, as one that came for its Subscription.
+    pub(crate) fn has_received(&self, client: &str, message: &MessageId) -> bool {
+        self.received.contains(&(Arc::from(client), message.clone()))
     }
 
     /// The QoS of a message that was sent.

@@ -121,10 +121,14 @@ pub(crate) fn start_publishers(cluster: &Cluster, random: &mut Random, numbers: 
         pause: 300,
         leaves_percent: 15,
     });
-    let denied = topic(format!("{DENIED_PREFIX}x"), QoS::AtLeastOnce, false);
-    let revoked = topic(format!("{REVOKED_PREFIX}x"), QoS::AtLeastOnce, false);
-    for (client, topic) in [(INTRUDER, denied), (REVOKED, revoked)] {
-        let (client, topics) = (Client::from(client), vec![topic]);
+    let denied = vec![
+        topic(format!("{DENIED_PREFIX}x"), QoS::AtLeastOnce, false),
+        topic(format!("{DENIED_PREFIX}2"), QoS::ExactlyOnce, false),
+        topic(format!("{DENIED_PREFIX}retained"), QoS::AtLeastOnce, true),
+    ];
+    let revoked = vec![topic(format!("{REVOKED_PREFIX}x"), QoS::AtLeastOnce, false)];
+    for (client, topics) in [(INTRUDER, denied), (REVOKED, revoked)] {
+        let client = Client::from(client);
         plans.push(PublisherPlan { client, topics, window: 2, pause: 500, leaves_percent: 0 });
     }
     for plan in plans {

@@ -99,6 +99,9 @@ async fn play(seed: u64, network: Network, history: &History) {
         history.end();
         return history.violate(format!("liveness: {missing}"));
     }
+    if let Some(missing) = liveness::working(&cluster, &mut random, &numbers).await {
+        history.violate(format!("liveness: {missing}"));
+    }
     for node in cluster.nodes() {
         if !read_retained(&cluster, &node, &mut random, &numbers).await {
             history.violate(format!("liveness: {} lets nobody read", node.id));

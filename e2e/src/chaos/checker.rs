@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fencing::Fencing;
 use super::history::Event;
 use super::ownership::Ownership;
 
@@ -18,6 +19,15 @@ enum Fate {
 struct Stream {
     qos: u8,
     fates: Vec<Fate>,
+    /// The first message that was sent when all faults were over, once they are.
+    ready_from: Option<usize>,
+}
+
+impl Stream {
+    /// Whether it has been served since all faults are over: an answer alone may be a refusal.
+    fn is_served(&self) -> bool {
+        self.ready_from.is_none_or(|from| self.fates[from..].contains(&Fate::Acknowledged))
+    }
 }
 
 /// A durable session, or the members of a shared subscription together: what is acknowledged must reach it.
@@ -47,6 +57,8 @@ pub(super) struct Counts {
     /// QoS 1 messages that came again, as they may.
     pub(super) repeated: u64,
     pub(super) connections: u64,
+    /// Brokers that were alone for so long that they had to send their clients away.
+    pub(super) fenced: u64,
     /// Longest time between two acknowledgements, in microseconds.
     pub(super) longest_silence: u64,
 }
@@ -63,6 +75,7 @@ pub(super) struct Checker {
     /// Clients that were let in before, so have a session.
     known: BTreeSet<String>,
     ownership: Ownership,
+    fencing: Fencing,
     acknowledged_at: Option<u64>,
     is_healed: bool,
     pub(super) counts: Counts,
@@ -75,6 +88,7 @@ impl Checker {
     /// It may not happen: the rule and why.
     pub(super) fn observe(&mut self, at: u64, event: &Event) -> Result<(), String> {
         self.ownership.observe(at, event)?;
+        self.fencing.observe(at, event)?;
         match event {
             Event::Connected { client, is_session_present, .. } => {
                 self.counts.connections += 1;
@@ -84,8 +98,8 @@ impl Checker {
                 }
             }
             Event::Subscribed { client, group } => self.subscribe(client, group.as_deref()),
-            Event::Sent { stream, number, qos } => self.send(*stream, *number, *qos),
-            Event::Acknowledged { stream, number } => {
+            Event::Sent { stream, number, qos, .. } => self.send(*stream, *number, *qos),
+            Event::Acknowledged { stream, number, .. } => {
                 let silence = at - self.acknowledged_at.replace(at).unwrap_or(at);
                 // How long it takes when all is over is the checker's bound, not a silence.
                 if !self.is_healed {
@@ -101,9 +115,18 @@ impl Checker {
             Event::Received { client, stream, number } => {
                 return self.receive(client, *stream, *number);
             }
+            Event::Ready => {
+                for stream in self.streams.values_mut() {
+                    stream.ready_from = Some(stream.fates.len());
+                }
+            }
             Event::Healed => self.is_healed = true,
             Event::Ended => return self.end(),
-            Event::Alive { .. } | Event::FaultBegan { .. } | Event::FaultEnded { .. } => {}
+            Event::Rejoining { .. } => self.counts.fenced = self.fencing.fenced,
+            Event::Alive { .. }
+            | Event::Parted { .. }
+            | Event::FaultBegan { .. }
+            | Event::FaultEnded { .. } => {}
         }
         Ok(())
     }
@@ -177,6 +200,11 @@ impl Checker {
         self.unanswered().count() + self.undelivered().count()
     }
 
+    /// Streams of which nothing was acknowledged that was sent when all faults were over.
+    pub(super) fn unserved(&self) -> impl Iterator<Item = u32> {
+        self.streams.iter().filter(|(_, stream)| !stream.is_served()).map(|(id, _)| *id)
+    }
+
     fn unanswered(&self) -> impl Iterator<Item = (u32, u64)> {
         self.of_fate(Fate::Open).map(|(stream, number, _)| (stream, number))
     }
@@ -210,11 +238,16 @@ impl Checker {
                 lost.len()
             ));
         }
-        match self.unanswered().next() {
-            Some((stream, number)) => Err(format!(
+        if let Some((stream, number)) = self.unanswered().next() {
+            return Err(format!(
                 "liveness: {} has no answer though all faults are over ({} such messages)",
                 name(stream, number),
                 self.unanswered().count()
+            ));
+        }
+        match self.unserved().next() {
+            Some(stream) => Err(format!(
+                "liveness: nothing of stream {stream} is acknowledged though all faults are over"
             )),
             None => Ok(()),
         }

@@ -10,11 +10,11 @@ fn subscribed(client: &str, group: Option<&str>) -> Event {
 }
 
 const fn sent(stream: u32, number: u64, qos: u8) -> Event {
-    Event::Sent { stream, number, qos }
+    Event::Sent { stream, number, qos, node: 0 }
 }
 
 const fn acknowledged(stream: u32, number: u64) -> Event {
-    Event::Acknowledged { stream, number }
+    Event::Acknowledged { stream, number, node: 0 }
 }
 
 const fn refused(stream: u32, number: u64) -> Event {
@@ -135,6 +135,24 @@ fn what_nobody_sent_or_nobody_subscribed_to_is_found() {
     let events = [subscribed("s", None), sent(0, 0, 1), received("s", 0, 1)];
     assert_eq!(rule(&events), "sent_is_received");
     assert_eq!(rule(&[sent(0, 0, 1), received("s", 0, 0)]), "sent_is_received");
+}
+
+#[test]
+fn a_stream_of_which_nothing_is_acknowledged_when_all_faults_are_over_is_found() {
+    let before = [subscribed("s", None), sent(0, 0, 1), acknowledged(0, 0), received("s", 0, 0)];
+    let after = |answers: &[Event]| {
+        let all = [&before[..], &[Event::Ready], answers, &[Event::Healed, Event::Ended]].concat();
+        rule(&all)
+    };
+    assert_eq!(after(&[]), "liveness", "nothing was sent either");
+    assert_eq!(after(&[sent(0, 1, 1), refused(0, 1)]), "liveness", "a refusal is no service");
+    let served = [sent(0, 1, 1), refused(0, 1), sent(0, 2, 1), acknowledged(0, 2)];
+    assert_eq!(after(&[&served[..], &[received("s", 0, 2)]].concat()), "");
+    // An answer to what was sent before tells nothing of what is sent now.
+    let mut late = before.to_vec();
+    late[2] = Event::Ready;
+    late.extend([acknowledged(0, 0), Event::Healed, Event::Ended]);
+    assert_eq!(rule(&late), "liveness");
 }
 
 #[test]

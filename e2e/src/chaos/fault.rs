@@ -39,6 +39,11 @@ impl Kind {
         matches!(self, Self::Isolate | Self::CutOff | Self::Sever | Self::OneWay)
     }
 
+    /// Whether the broker that it hits reaches none of the others.
+    pub(super) const fn parts(self) -> bool {
+        matches!(self, Self::Isolate | Self::CutOff)
+    }
+
     /// Whether the leader may be chosen for it, whichever broker that is.
     const fn may_choose_leader(self) -> bool {
         !matches!(self, Self::KillAll | Self::DiskFull)
@@ -115,8 +120,8 @@ pub(super) fn plan(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Round> {
         }
         planned += faults.len();
         rounds.push(Round {
+            hold: hold(&mut random, &faults),
             faults,
-            hold: hold(&mut random),
             settles: random.once_in(2),
             pause: random.millis(300..2_500),
         });
@@ -124,8 +129,11 @@ pub(super) fn plan(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Round> {
     rounds
 }
 
-/// From shorter than an election to much longer.
-fn hold(random: &mut Random) -> Duration {
+/// From shorter than an election to much longer; for a minority also for longer than it may serve clients.
+fn hold(random: &mut Random, faults: &[Fault]) -> Duration {
+    if faults.iter().any(|fault| fault.kind.parts()) && random.once_in(2) {
+        return random.millis(12_000..14_000);
+    }
     match random.below(4) {
         0 => random.millis(200..1_000),
         1 | 2 => random.millis(1_500..4_000),
@@ -167,6 +175,18 @@ mod tests {
             assert!(faults.iter().any(|fault| fault.kind == *kind), "{kind:?}");
         }
         assert!(faults.iter().any(|fault| fault.hits_leader));
+    }
+
+    #[test]
+    fn what_ci_runs_has_minorities_that_must_be_fenced_and_is_over_soon() {
+        let rounds = plan(1, 30, Kind::value_variants());
+        let is_long = |round: &&Round| {
+            let isolates = round.faults.iter().any(|fault| fault.kind == Kind::Isolate);
+            isolates && round.hold >= Duration::from_secs(12)
+        };
+        assert!(rounds.iter().filter(is_long).count() >= 2);
+        let time: Duration = rounds.iter().map(|round| round.hold + round.pause).sum();
+        assert!(time < Duration::from_secs(140), "{time:?}");
     }
 
     #[test]

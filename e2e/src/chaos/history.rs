@@ -26,10 +26,10 @@ pub(super) enum Event {
     },
     /// SUBACK: a durable session gets all that is sent from now on, alone or as a member of a group.
     Subscribed { client: String, group: Option<String> },
-    /// A PUBLISH is about to be written, for the first time or again. A stream is one publisher's messages of one topic and QoS.
-    Sent { stream: u32, number: u64, qos: u8 },
-    /// PUBACK or PUBREC that says yes.
-    Acknowledged { stream: u32, number: u64 },
+    /// A PUBLISH is about to be written for the first time, to this broker. A stream is one publisher's messages of one topic and QoS.
+    Sent { stream: u32, number: u64, qos: u8, node: usize },
+    /// PUBACK or PUBREC of this broker that says yes.
+    Acknowledged { stream: u32, number: u64, node: usize },
     /// PUBACK or PUBREC that says no; the message may arrive or not.
     Refused { stream: u32, number: u64, code: u8 },
     /// A PUBLISH has come, which is no repetition that the client's session knows of.
@@ -40,7 +40,13 @@ pub(super) enum Event {
     FaultBegan { fault: usize, nodes: Vec<usize>, what: String },
     /// A fault is over.
     FaultEnded { fault: usize },
-    /// There are no more faults, and nothing new is sent.
+    /// A broker reaches none of the others any more.
+    Parted { node: usize },
+    /// It is about to reach them again.
+    Rejoining { node: usize },
+    /// There are no more faults and all brokers are ready; publishers go on for a while.
+    Ready,
+    /// Nothing new is sent.
     Healed,
     /// Everything was answered and has arrived, or the time for that is over.
     Ended,

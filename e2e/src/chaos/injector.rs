@@ -28,6 +28,22 @@ pub(super) struct Injector {
 /// What this machine can't do, so is left out, in words.
 pub(super) type LeftOut = Vec<String>;
 
+/// Says what is left out.
+///
+/// # Errors
+/// Nothing may be: `is_all_required`.
+pub(super) fn accept(left_out: &[String], is_all_required: bool) -> Result<()> {
+    ensure!(
+        left_out.is_empty() || !is_all_required,
+        "DUNLIN_TEST_REQUIRE=all, but this would be left out: {}",
+        left_out.join("; ")
+    );
+    for what in left_out {
+        println!("left out: {what}");
+    }
+    Ok(())
+}
+
 /// What the cluster stands on.
 pub(super) struct Ground {
     network: Option<Network>,
@@ -39,21 +55,21 @@ impl Ground {
     /// Makes namespaces, unless `is_loopback`, and disks where they are `wanted`.
     pub(super) fn prepare(folder: &Path, is_loopback: bool, wants_disks: bool) -> Self {
         let mut left_out = LeftOut::new();
-        let network = match is_loopback {
-            true => Err(anyhow::anyhow!("--loopback was given")),
-            false => super::network::remove_leftovers().and_then(|()| Network::create()),
-        };
-        let network = network.map_err(|error| {
-            left_out.push(format!(
-                "no network namespaces, so no partitions; the brokers listen on 127.0.0.0/8: {error:#}"
-            ));
+        let made = || super::network::remove_leftovers().and_then(|()| Network::create());
+        let network = (!is_loopback).then(made).and_then(|network| {
+            let noted = network.map_err(|error| {
+                left_out.push(format!(
+                    "no network namespaces, so no partitions; the brokers listen on 127.0.0.0/8: {error:#}"
+                ));
+            });
+            noted.ok()
         });
         let mounted = || super::disk::remove_leftovers().and_then(|()| Disks::mount(folder));
         let disks = wants_disks.then(mounted).and_then(|disks| {
             let noted = disks.map_err(|error| left_out.push(format!("no full disks: {error:#}")));
             noted.ok()
         });
-        Self { network: network.ok(), disks, left_out }
+        Self { network, disks, left_out }
     }
 
     /// Whether a fault can be made here.
@@ -191,5 +207,19 @@ impl Injector {
 
     fn disks(&self) -> Result<&Disks> {
         self.disks.as_ref().context("this run has no disks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_made_is_an_error_where_all_is_required() {
+        let full_disks = ["no full disks: not permitted".to_owned()];
+        assert!(accept(&full_disks, false).is_ok());
+        assert!(accept(&[], true).is_ok());
+        let error = accept(&full_disks, true).unwrap_err().to_string();
+        assert!(error.contains("no full disks: not permitted"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod checker;
 mod client;
 mod disk;
 mod fault;
+mod fencing;
 mod history;
 mod injector;
 mod network;
@@ -14,6 +15,8 @@ mod run;
 
 #[cfg(test)]
 mod checker_test;
+#[cfg(test)]
+mod fencing_test;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,8 +11,9 @@ use super::ChaosArgs;
 use super::client::{Clients, Shared};
 use super::fault::{Fault, Round, plan};
 use super::history::{Event, History, read};
-use super::injector::{Ground, Injector};
+use super::injector::{Ground, Injector, accept};
 use super::network::PREFIX;
+use crate::optional::is_all_required;
 
 /// How long brokers may take to be ready when no fault is there.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -20,6 +21,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_secs(1);
 /// How long it may take, after the last fault, until all is answered and has arrived.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// How long publishers go on after the last fault, at least.
+const SERVES_FOR: Duration = Duration::from_secs(2);
 /// Time after the last fault in which clients with several connections are still looked at.
 const LOOK_FOR: Duration = Duration::from_secs(8);
 /// Between two looks at everything.
@@ -90,9 +93,10 @@ fn in_folder(
 ) -> Result<Option<bool>> {
     let mut kinds = args.kinds();
     let ground = Ground::prepare(folder, args.loopback, kinds.contains(&super::Kind::DiskFull));
-    for what in &ground.left_out {
-        println!("left out: {what}");
+    if args.loopback {
+        println!("left out: partitions, as --loopback says");
     }
+    accept(&ground.left_out, is_all_required())?;
     kinds.retain(|kind| ground.allows(*kind));
     if kinds.is_empty() {
         bail!("no fault is left that can be made here");
@@ -165,6 +169,10 @@ impl Run<'_> {
             faults.push((self.begin(&fault, round.hold)?, fault));
         }
         self.wait(round.hold)?;
+        // Those of the network end together.
+        for (_, fault) in faults.iter().filter(|(_, fault)| fault.kind.parts()) {
+            self.shared.history.record(Event::Rejoining { node: fault.node });
+        }
         for (_, fault) in &faults {
             self.injector.end(fault)?;
         }
@@ -184,6 +192,9 @@ impl Run<'_> {
         let (nodes, what) = (fault.nodes(), fault.to_string());
         self.shared.history.record(Event::FaultBegan { fault: number, nodes, what });
         self.injector.begin(fault)?;
+        if fault.kind.parts() {
+            self.shared.history.record(Event::Parted { node: fault.node });
+        }
         Ok(number)
     }
 
@@ -209,16 +220,33 @@ impl Run<'_> {
         }
     }
 
-    /// When all faults are over, everything is answered and arrives.
+    /// When all faults are over, every publisher is served again: a refusal is an answer, and no service.
+    fn serve(&mut self) -> Result<()> {
+        self.shared.history.record(Event::Ready);
+        println!("{:7.1} s  all faults are over", self.seconds());
+        let ready = Instant::now();
+        self.wait(SERVES_FOR)?;
+        let is_served = |checker: &super::checker::Checker| checker.unserved().next().is_none();
+        while !self.shared.history.look(is_served)
+            && ready.elapsed() < ENDS_WITHIN
+            && !self.is_over()
+        {
+            self.wait(LOOK)?;
+        }
+        Ok(())
+    }
+
+    /// Then everything is answered and arrives.
     fn heal(&mut self) -> Result<()> {
         if self.is_over() {
             return Ok(());
         }
         self.until_ready();
+        self.serve()?;
         self.shared.is_healed.store(true, Ordering::Relaxed);
         self.shared.history.record(Event::Healed);
         let healed = Instant::now();
-        println!("{:7.1} s  all faults are over", self.seconds());
+        println!("{:7.1} s  nothing new is sent", self.seconds());
         let mut due = usize::MAX;
         while due > 0 && healed.elapsed() < ENDS_WITHIN && !self.is_over() {
             self.wait(LOOK)?;
@@ -252,7 +280,7 @@ impl Run<'_> {
         let counts = self.shared.history.look(|checker| checker.counts);
         println!(
             "{} faults in {:.0} s; {} messages sent, {} acknowledged, {} refused; {} deliveries, {} of QoS 1 repeated; \
-             {} connections; longest time without an acknowledgement {:.1} s",
+             {} connections; {} brokers alone for so long that they had to be fenced; longest time without an acknowledgement {:.1} s",
             self.fault,
             self.seconds(),
             counts.sent,
@@ -261,6 +289,7 @@ impl Run<'_> {
             counts.received,
             counts.repeated,
             counts.connections,
+            counts.fenced,
             counts.longest_silence as f64 / 1e6
         );
     }

@@ -3,6 +3,7 @@
 mod connection;
 mod listener;
 mod packet;
+mod probe;
 mod publisher;
 mod reader;
 mod subscriber;
@@ -10,6 +11,7 @@ mod wanderer;
 
 pub(crate) use connection::Numbers;
 pub(crate) use listener::listen;
+pub(crate) use probe::probe;
 pub(crate) use publisher::{PublisherPlan, Topic, publish};
 pub(crate) use reader::read_retained;
 pub(crate) use subscriber::{SubscriberPlan, subscribe};

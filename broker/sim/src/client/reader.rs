@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::environment::sleep;
 use crate::event::{Event, MessageId};
 use crate::node::Node;
+use crate::policy::DENIED_PREFIX;
 use crate::random::Random;
 use crate::scenario::RETAINED_PREFIX;
 
@@ -32,7 +33,7 @@ pub(crate) async fn read_retained(
     let identity = Identity { client, is_durable: false };
     let opened = Connection::open_at(cluster, node, &identity, random, numbers).await;
     let Some(mut connection) = opened else { return false };
-    connection.subscribe(&[RETAINED_PREFIX], QoS::AtMostOnce);
+    connection.subscribe(&[RETAINED_PREFIX, DENIED_PREFIX], QoS::AtMostOnce);
     let mut found: Vec<MessageId> = Vec::new();
     let mut is_subscribed = false;
     loop {

@@ -45,6 +45,11 @@ impl Invariant for DeniedIsNotDelivered {
             {
                 return Err(format!("{client} has received {message}"));
             }
+            Event::Retained { node, found } => {
+                if let Some(message) = found.iter().find(|message| self.denied.contains(message)) {
+                    return Err(format!("{node} has {message} retained"));
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -116,11 +116,13 @@ struct Identity<'a> {
     random: Random,
     client: String,
     connections: u64,
+    /// Where it was let in last.
+    node: usize,
 }
 
 impl<'a> Identity<'a> {
     fn new(shared: &'a Shared, random: Random, client: String) -> Self {
-        Self { shared, random, client, connections: 0 }
+        Self { shared, random, client, connections: 0, node: 0 }
     }
 
     /// Connects to any broker, until one lets it in; `None` when it is to go.
@@ -140,6 +142,7 @@ impl<'a> Identity<'a> {
         let address = self.shared.addresses[node];
         let link = Link::open(address, &self.client, &self.shared.login).ok()?;
         self.connections += 1;
+        self.node = node;
         self.shared.history.record(Event::Connected {
             client: self.client.clone(),
             connection: self.connections,

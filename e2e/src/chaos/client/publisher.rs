@@ -79,14 +79,14 @@ pub(super) fn run(shared: &Shared, random: Random, number: u32) {
     let mut streams = [1, 2].map(|qos| Stream::new(number, qos));
     while let Some((mut link, _)) = identity.connect() {
         // Whatever breaks the connection, the next one goes on.
-        if serve(&mut link, shared, &mut streams).is_ok() {
+        if serve(&mut link, identity.node, shared, &mut streams).is_ok() {
             return;
         }
     }
 }
 
-/// `Ok` when the work is done.
-fn serve(link: &mut Link, shared: &Shared, streams: &mut [Stream; 2]) -> Result<()> {
+/// `Ok` when the work is done. The link leads to broker `node`.
+fn serve(link: &mut Link, node: usize, shared: &Shared, streams: &mut [Stream; 2]) -> Result<()> {
     let mut out = Vec::new();
     for stream in streams.iter() {
         for (number, is_received) in &stream.on_the_way {
@@ -99,7 +99,7 @@ fn serve(link: &mut Link, shared: &Shared, streams: &mut [Stream; 2]) -> Result<
     loop {
         if !shared.is_healed() {
             for stream in streams.iter_mut() {
-                fill(stream, shared, &mut out);
+                fill(stream, node, shared, &mut out);
             }
         } else if streams.iter().all(|stream| stream.on_the_way.is_empty()) {
             return Ok(());
@@ -111,11 +111,11 @@ fn serve(link: &mut Link, shared: &Shared, streams: &mut [Stream; 2]) -> Result<
             link.write(&out)?;
             out.clear();
         }
-        link.poll(TURN, |frame, out| take(frame, shared, streams, out))?;
+        link.poll(TURN, |frame, out| take(frame, node, shared, streams, out))?;
     }
 }
 
-fn fill(stream: &mut Stream, shared: &Shared, out: &mut Vec<u8>) {
+fn fill(stream: &mut Stream, node: usize, shared: &Shared, out: &mut Vec<u8>) {
     let now = Instant::now();
     if stream.due > now || stream.on_the_way.len() >= WINDOW {
         return;
@@ -123,7 +123,7 @@ fn fill(stream: &mut Stream, shared: &Shared, out: &mut Vec<u8>) {
     // What could not be sent in time is not made up for.
     stream.due = (stream.due + PACE).max(now);
     let (id, qos, number) = (stream.id, stream.qos, stream.next);
-    shared.history.record(Event::Sent { stream: id, number, qos });
+    shared.history.record(Event::Sent { stream: id, number, qos, node });
     stream.append(number, false, out);
     stream.on_the_way.insert(number, false);
     stream.next += 1;
@@ -131,6 +131,7 @@ fn fill(stream: &mut Stream, shared: &Shared, out: &mut Vec<u8>) {
 
 fn take(
     frame: Frame<'_>,
+    node: usize,
     shared: &Shared,
     streams: &mut [Stream; 2],
     out: &mut Vec<u8>,
@@ -152,11 +153,11 @@ fn take(
     match (frame.first, stream.qos) {
         (PUBACK, 1) => {
             stream.on_the_way.remove(&number);
-            shared.history.record(Event::Acknowledged { stream: id, number });
+            shared.history.record(Event::Acknowledged { stream: id, number, node });
         }
         (PUBREC, 2) => {
             if stream.on_the_way.insert(number, true) == Some(false) {
-                shared.history.record(Event::Acknowledged { stream: id, number });
+                shared.history.record(Event::Acknowledged { stream: id, number, node });
             }
             acknowledge(PUBREL, identifier, out);
         }
