@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::schema;
 
 /// When a message of QoS 1 or 2 counts as kept, and with it sessions that outlive their
-/// connections; default: quorum, or local with one replica. With several replicas local is as good
-/// as quorum.
+/// connections; default: quorum, or local where one broker votes. With several voters local is as
+/// good as quorum.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {

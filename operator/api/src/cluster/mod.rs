@@ -171,7 +171,10 @@ pub struct MqttClusterSpec {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "schema::open_object")]
     pub pod_template: Map<String, Value>,
-    /// Settings of the broker that have no field here, as its configuration file names them.
+    /// Settings of the broker that have no field here, as its configuration file names them:
+    /// `workers`, `mqtt`, `limits`, `log`, `sys`, `redirect`, `delayed`, `rewrites`,
+    /// `auto_subscriptions`, `durability_rules`; of `sessions` and `retained` the keys that have no
+    /// field; of `cluster` `feature_level_max`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "schema::open_object")]
     pub broker_config: Map<String, Value>,

@@ -10,26 +10,11 @@ use broker_config::{
     RawMqtt, RawPeers, RawRetained, RawSessions, RawTls,
 };
 use operator_api::cluster as api;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::names::{ADMIN_PORT, PEER_PORT};
+use super::overlay::merged;
 use super::validate::{Problem, ProblemReason, ValidatedCluster};
-
-/// Tables and keys of the file that `brokerConfig` may hold; the spec or the operator decides the
-/// others.
-const OPEN_KEYS: [&str; 10] = [
-    "workers",
-    "mqtt",
-    "limits",
-    "log",
-    "sys",
-    "redirect",
-    "delayed",
-    "rewrites",
-    "auto_subscriptions",
-    "durability_rules",
-];
 
 /// Where a broker finds its files and which addresses it binds: what differs between platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +98,11 @@ pub struct Configuration {
 /// broker would refuse the whole.
 pub fn render(cluster: &ValidatedCluster, placement: &Placement) -> Result<Configuration, Problem> {
     let raw = merged(raw(cluster, placement), &cluster.broker_config)?;
-    Config::try_from(raw.clone()).map_err(|error| invalid(error.to_string()))?;
+    Config::try_from(raw.clone())
+        .map_err(|error| Problem::new(ProblemReason::InvalidConfiguration, error.to_string()))?;
     let text = raw.render();
     let digest = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
     Ok(Configuration { text, digest })
-}
-
-fn invalid(message: String) -> Problem {
-    Problem::new(ProblemReason::InvalidConfiguration, message)
 }
 
 fn raw(cluster: &ValidatedCluster, placement: &Placement) -> RawConfig {
@@ -242,41 +224,6 @@ fn raw_listener(listener: &api::Listener, placement: &Placement) -> RawListener 
     }
 }
 
-fn merged(raw: RawConfig, overlay: &Map<String, Value>) -> Result<RawConfig, Problem> {
-    if overlay.is_empty() {
-        return Ok(raw);
-    }
-    if let Some(key) = overlay.keys().find(|key| !OPEN_KEYS.contains(&key.as_str())) {
-        let open = OPEN_KEYS.join(", ");
-        return Err(invalid(format!(
-            "brokerConfig.{key} can't be set here: the keys that can are {open}; the others follow \
-             from the other fields of the spec"
-        )));
-    }
-    if !raw.durability_rules.is_empty() && overlay.contains_key("durability_rules") {
-        return Err(invalid(
-            "brokerConfig.durability_rules and durabilityRules are both set: write all rules in \
-             durabilityRules"
-                .to_owned(),
-        ));
-    }
-    let mut value = serde_json::to_value(raw).map_err(|error| invalid(error.to_string()))?;
-    merge(&mut value, &Value::Object(overlay.clone()));
-    serde_json::from_value(value).map_err(|error| invalid(format!("brokerConfig: {error}")))
-}
-
-/// Puts an overlay over a value: maps are merged, everything else is replaced.
-fn merge(value: &mut Value, overlay: &Value) {
-    match (value, overlay) {
-        (Value::Object(value), Value::Object(overlay)) => {
-            for (key, above) in overlay {
-                merge(value.entry(key.clone()).or_insert(Value::Null), above);
-            }
-        }
-        (value, overlay) => *value = overlay.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,13 +237,6 @@ mod tests {
         assert_eq!(config.cluster.unwrap().id, "01KABCDEF");
         assert_eq!(config.listeners[0].bind.to_string(), "[::]:8883");
         insta::assert_snapshot!(rendered.text);
-    }
-
-    #[test]
-    fn a_broker_setting_is_merged_and_checked() {
-        let cluster = validated("{version: 0.1.0, brokerConfig: {log: {level: debug}}}");
-        let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
-        assert!(rendered.text.contains("level = \"debug\""));
     }
 
     #[test]
@@ -316,34 +256,5 @@ mod tests {
         twice.broker_config = serde_yaml::from_str("{durability_rules: []}").unwrap();
         let refused = render(&twice, &Placement::kubernetes(&twice)).unwrap_err();
         assert!(refused.message.contains("write all rules in durabilityRules"), "{refused}");
-    }
-
-    #[test]
-    fn what_brokers_do_beside_routing_is_said_there_too() {
-        let cluster = validated(
-            "{version: 0.1.0, brokerConfig: {
-                sys: {interval_seconds: 0}, redirect: {server_reference: b}, delayed: {messages_max: 7},
-                rewrites: [{source: a/+, destination: b/$1}], auto_subscriptions: [{filter: to/%c}]}}",
-        );
-        let rendered = render(&cluster, &Placement::kubernetes(&cluster)).unwrap();
-        let config = Config::parse(&rendered.text).unwrap();
-        assert_eq!((config.sys_interval, config.delayed.unwrap().messages_max), (None, 7));
-        assert_eq!(&*config.redirect.unwrap().server_reference, "b");
-        assert_eq!(config.rewrites[0].destination, "b/$1");
-        assert_eq!(&*config.auto_subscriptions[0].filter, "to/%c");
-    }
-
-    #[test]
-    fn what_the_broker_would_refuse_is_refused_before() {
-        let mut cluster = validated("{version: 0.1.0}");
-        let mut refused = |overlay: &str| {
-            cluster.broker_config = serde_yaml::from_str(overlay).unwrap();
-            render(&cluster, &Placement::kubernetes(&cluster)).unwrap_err().message
-        };
-        assert!(refused("{data_dir: /tmp}").contains("brokerConfig.data_dir can't be set here"));
-        assert!(refused("{log: {levle: debug}}").contains("levle"));
-        assert!(refused("{mqtt: {receive_maximum: 0}}").contains("receive_maximum"));
-        let said = refused("{rewrites: [{source: a, destination: b/$1}]}");
-        assert!(said.contains("rewrites[0].destination is \"b/$1\""), "{said}");
     }
 }

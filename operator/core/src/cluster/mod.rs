@@ -9,6 +9,7 @@ pub mod configuration;
 mod findings;
 mod identity;
 pub mod names;
+mod overlay;
 pub mod refused;
 pub mod status;
 pub mod validate;
