@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use broker_core::types::NodeId;
 
@@ -15,8 +16,8 @@ use crate::random::Random;
 /// Voters of a cluster that has as many brokers.
 pub(crate) const VOTERS: usize = 3;
 
-/// Difference of clocks that is counted, in milliseconds.
-const APART_MILLIS: u64 = 1_000;
+/// Difference of clocks that is counted.
+const APART: Duration = Duration::from_secs(1);
 
 /// Which places are to have which part.
 #[derive(Debug, Default)]
@@ -49,24 +50,33 @@ impl Cluster {
     ) -> Self {
         let place = |number| Place::new(number, Random::new(random.number(), "place"));
         let places: Vec<Place> = (0..brokers).map(place).collect();
-        let clocks = places.iter().map(|place| place.clock.ahead);
-        if clocks.clone().max().unwrap_or(0) - clocks.min().unwrap_or(0) >= APART_MILLIS {
-            history.count(Count::ClocksApart);
-        }
         let voters = (0..brokers.min(VOTERS)).collect();
         let placement = Placement { voters, out: BTreeSet::new() };
-        Self {
+        let cluster = Self {
             network,
             history,
             places: Arc::new(Mutex::new(places)),
             placement: Arc::new(Mutex::new(placement)),
             is_ending: Arc::default(),
             publishers: Arc::default(),
+        };
+        if cluster.clocks_apart() >= APART {
+            cluster.history.count(Count::ClocksApart);
         }
+        cluster
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Vec<Place>) -> T) -> T {
         act(&mut self.places.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How much the clocks of the brokers differ.
+    pub(crate) fn clocks_apart(&self) -> Duration {
+        self.with(|places| {
+            let clocks = places.iter().map(|place| place.clock.ahead);
+            let (first, last) = (clocks.clone().max(), clocks.min());
+            Duration::from_millis(first.unwrap_or(0) - last.unwrap_or(0))
+        })
     }
 
     /// How many brokers there are to be.

@@ -45,11 +45,14 @@ pub enum Count {
     LiveChecked,
     RetainedRead,
     Probed,
+    SessionsKept,
+    SessionsOver,
+    SessionsFoundOver,
 }
 
 impl Count {
     /// All, in the order in which they are printed.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 41] = [
         Self::Killed,
         Self::AllKilled,
         Self::DiskLost,
@@ -88,6 +91,9 @@ impl Count {
         Self::LiveChecked,
         Self::RetainedRead,
         Self::Probed,
+        Self::SessionsKept,
+        Self::SessionsOver,
+        Self::SessionsFoundOver,
     ];
 
     /// In words.
@@ -132,6 +138,9 @@ impl Count {
             Self::LiveChecked => "messages due to a live session without durability",
             Self::RetainedRead => "retained messages read at the end",
             Self::Probed => "messages that brokers took at the end",
+            Self::SessionsKept => "sessions gone on with before their time was over",
+            Self::SessionsOver => "sessions looked for when their time was over",
+            Self::SessionsFoundOver => "sessions that were over after some time away",
         }
     }
 }

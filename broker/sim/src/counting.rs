@@ -3,7 +3,7 @@
 use broker_core::types::QoS;
 
 use crate::count::{Count, Tally};
-use crate::event::Event;
+use crate::event::{Due, Event};
 use crate::oracle::Oracle;
 use crate::scenario::{RETAINED_PREFIX, is_late};
 
@@ -23,6 +23,9 @@ pub(crate) fn count(event: &Event, oracle: &Oracle, tally: &Tally) {
         Event::Subscribed { client, .. } if is_late(client) => {
             tally.count(Count::LateSubscriptions);
         }
+        Event::Returned { due: Due::Kept, .. } => tally.count(Count::SessionsKept),
+        Event::Returned { due: Due::Over, .. } => tally.count(Count::SessionsOver),
+        Event::Returned { session_present: false, .. } => tally.count(Count::SessionsFoundOver),
         Event::SentAgain { .. } => tally.count(Count::SentAgain),
         Event::Acknowledged { message, .. } => {
             match oracle.qos(message) {

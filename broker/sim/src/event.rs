@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_core::engine::Claim;
 use broker_core::types::{NodeId, QoS};
@@ -19,6 +20,17 @@ pub(crate) struct MessageId {
 
 /// A client, by its Client Identifier.
 pub(crate) type Client = Arc<str>;
+
+/// What must have become of the session of a client that was away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Its time can't be over.
+    Kept,
+    /// Its time must be over.
+    Over,
+    /// Neither is sure.
+    Either,
+}
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -45,6 +57,9 @@ pub(crate) enum Event {
     Lost { client: Client },
     /// A client that had a durable session has found none.
     SessionLost { client: Client },
+    /// A client whose session expires is back; unless it must have been kept, that session's
+    /// Subscriptions count no more.
+    Returned { client: Client, away: Duration, due: Due, session_present: bool },
     /// SUBACK: the client has the Subscription `prefix` + `#`.
     Subscribed { client: Client, prefix: &'static str },
     /// SUBACK to a client without a durable session, for `prefix` + `#`.
@@ -92,6 +107,10 @@ impl fmt::Display for Event {
             }
             Self::Lost { client } => write!(f, "{client} has lost its connection"),
             Self::SessionLost { client } => write!(f, "{client} has lost its session"),
+            Self::Returned { client, away, due, session_present } => {
+                let (away, found) = (away.as_secs_f64(), if *session_present { "a" } else { "no" });
+                write!(f, "{client} is back after {away:.1} s, finds {found} session ({due:?})")
+            }
             Self::Subscribed { client, prefix } => write!(f, "{client} is subscribed to {prefix}#"),
             Self::Listens { client, node, prefix } => {
                 write!(f, "{client} listens to {prefix}# at {node}")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use broker_core::types::QoS;
 
-use crate::event::{Client, Event, MessageId};
+use crate::event::{Client, Due, Event, MessageId};
 
 /// What became of one message, as its publisher sees it.
 #[derive(Debug, Clone)]
@@ -40,6 +40,9 @@ impl Oracle {
                 if let Some(fate) = self.messages.get_mut(message) {
                     fate.is_acknowledged = true;
                 }
+            }
+            Event::Returned { client, due, .. } if *due != Due::Kept => {
+                self.subscriptions.retain(|(who, _), _| who != client);
             }
             Event::Subscribed { client, prefix } => {
                 let events = self.events;

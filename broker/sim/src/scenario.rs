@@ -5,7 +5,8 @@ use std::sync::Arc;
 use broker_core::types::QoS;
 
 use crate::client::{
-    Numbers, PublisherPlan, SubscriberPlan, Topic, listen, publish, subscribe, wander,
+    FOREVER_SECONDS, Numbers, PublisherPlan, SubscriberPlan, Topic, listen, publish, subscribe,
+    wander,
 };
 use crate::cluster::Cluster;
 use crate::environment::{sleep, spawn};
@@ -21,6 +22,12 @@ const WANDERER: &str = "wanderer";
 
 /// Publishers of ordinary messages.
 const PUBLISHERS: usize = 2;
+
+/// The client whose session expires.
+const BRIEF: &str = "brief";
+
+/// Its Session Expiry Interval: more than clocks differ.
+const BRIEF_SECONDS: u32 = 15;
 
 /// Clients that come while harm is done begin with this.
 const LATE: &str = "late-";
@@ -49,13 +56,14 @@ pub(crate) fn is_late(client: &str) -> bool {
 /// that may not have all of that.
 pub(crate) fn start_subscribers(cluster: &Cluster, random: &mut Random, numbers: &Numbers) {
     let most: &[&str] = &["t/", RETAINED_PREFIX, DENIED_PREFIX, REVOKED_PREFIX];
-    let plans: [(&str, &'static [&'static str], QoS); 3] = [
-        ("most", most, QoS::ExactlyOnce),
-        ("some", &["t/"], QoS::ExactlyOnce),
-        (LIMITED, &["t/0/"], QoS::AtLeastOnce),
+    let plans: [(&str, &'static [&'static str], QoS, u32); 4] = [
+        ("most", most, QoS::ExactlyOnce, FOREVER_SECONDS),
+        ("some", &["t/"], QoS::ExactlyOnce, FOREVER_SECONDS),
+        (LIMITED, &["t/0/"], QoS::AtLeastOnce, FOREVER_SECONDS),
+        (BRIEF, &["t/"], QoS::AtLeastOnce, BRIEF_SECONDS),
     ];
-    for (client, prefixes, qos) in plans {
-        let plan = SubscriberPlan { client: Arc::from(client), prefixes, qos };
+    for (client, prefixes, qos, expiry_seconds) in plans {
+        let plan = SubscriberPlan { client: Arc::from(client), prefixes, qos, expiry_seconds };
         let random = Random::new(random.number(), client);
         spawn(subscribe(cluster.clone(), plan, random, numbers.clone()));
     }
@@ -66,7 +74,8 @@ pub(crate) fn start_subscribers(cluster: &Cluster, random: &mut Random, numbers:
 fn start_late(cluster: &Cluster, random: &mut Random, numbers: &Numbers) {
     for (number, prefixes) in LATE_PREFIXES.iter().enumerate() {
         let client: Client = format!("{LATE}{number}").into();
-        let plan = SubscriberPlan { client, prefixes, qos: QoS::ExactlyOnce };
+        let (qos, expiry_seconds) = (QoS::ExactlyOnce, FOREVER_SECONDS);
+        let plan = SubscriberPlan { client, prefixes, qos, expiry_seconds };
         let pause = random.millis(500, 22_000);
         let random = Random::new(random.number(), "late");
         let (cluster, numbers) = (cluster.clone(), numbers.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 
-use crate::client::{Numbers, read_retained};
+use crate::client::{Numbers, leave, read_retained};
 use crate::cluster::Cluster;
 use crate::count::{Counts, Tally};
 use crate::digest::Digest;
@@ -26,6 +26,9 @@ const HARM: Duration = Duration::from_secs(25);
 
 /// How long publishers go on when it is over.
 const AFTER: Duration = Duration::from_secs(2);
+
+/// In so many of a hundred simulations a session's end is waited for: that takes its time.
+const LEAVES_PERCENT: u64 = 25;
 
 /// What came of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +104,9 @@ async fn play(seed: u64, network: Network, history: &History) {
     }
     if let Some(missing) = liveness::working(&cluster, &mut random, &numbers).await {
         history.violate(format!("liveness: {missing}"));
+    }
+    if random.percent(LEAVES_PERCENT) {
+        leave(&cluster, &mut random, &numbers).await;
     }
     for node in cluster.nodes() {
         if !read_retained(&cluster, &node, &mut random, &numbers).await {

@@ -30,7 +30,7 @@ const QUEUE_MAX: usize = 4096;
 const CONNACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Session Expiry Interval longer than any simulation, in seconds.
-const EXPIRY_SECONDS: u32 = 100_000;
+pub(crate) const FOREVER_SECONDS: u32 = 100_000;
 
 /// At one of so many looks a client closes its connection, for no reason.
 const BREAK_LOOKS: u64 = 150;
@@ -48,8 +48,8 @@ pub(crate) type Numbers = Arc<AtomicU64>;
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) client: Client,
-    /// Whether the session outlives its connections; else it begins anew each time.
-    pub(super) is_durable: bool,
+    /// Session Expiry Interval; `None`: the session begins anew each time.
+    pub(super) expiry_seconds: Option<u32>,
 }
 
 /// An open connection, CONNACK received.
@@ -143,10 +143,10 @@ impl Connection {
     fn connect(&mut self, identity: &Identity) {
         self.send(&Packet::Connect(Connect {
             version: ProtocolVersion::V5,
-            clean_start: !identity.is_durable,
+            clean_start: identity.expiry_seconds.is_none(),
             keep_alive_seconds: 0,
             properties: ConnectProperties {
-                session_expiry_seconds: identity.is_durable.then_some(EXPIRY_SECONDS),
+                session_expiry_seconds: identity.expiry_seconds,
                 ..ConnectProperties::default()
             },
             client_id: &identity.client,

@@ -18,7 +18,7 @@ const PREFIX: &str = "t/";
 
 /// Comes and goes for as long as it is polled.
 pub(crate) async fn listen(cluster: Cluster, client: Client, mut random: Random, numbers: Numbers) {
-    let identity = Identity { client, is_durable: false };
+    let identity = Identity { client, expiry_seconds: None };
     loop {
         let connection = Connection::open(&cluster, &identity, &mut random, &numbers).await;
         let until = elapsed() + random.millis(1000, 9000);

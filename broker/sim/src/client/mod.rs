@@ -1,6 +1,8 @@
 //! MQTT clients: models of what a client does and remembers, over simulated connections to any node.
 
+mod absence;
 mod connection;
+mod leaver;
 mod listener;
 mod packet;
 mod probe;
@@ -9,7 +11,8 @@ mod reader;
 mod subscriber;
 mod wanderer;
 
-pub(crate) use connection::Numbers;
+pub(crate) use connection::{FOREVER_SECONDS, Numbers};
+pub(crate) use leaver::leave;
 pub(crate) use listener::listen;
 pub(crate) use probe::probe;
 pub(crate) use publisher::{PublisherPlan, Topic, publish};

@@ -32,7 +32,7 @@ pub(crate) async fn probe(
     numbers: &Numbers,
 ) -> Result<MessageId, String> {
     let client = Arc::from("probe");
-    let identity = Identity { client: Arc::clone(&client), is_durable: false };
+    let identity = Identity { client: Arc::clone(&client), expiry_seconds: None };
     let opened = Connection::open_at(cluster, node, &identity, random, numbers).await;
     let Some(mut connection) = opened else {
         return Err(format!("{} lets nobody publish", node.id));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker_core::codec::Packet;
 use broker_core::types::{PacketId, QoS};
 
-use super::connection::{Connection, Identity, Numbers, Outgoing};
+use super::connection::{Connection, FOREVER_SECONDS, Identity, Numbers, Outgoing};
 use super::packet::Incoming;
 use crate::cluster::Cluster;
 use crate::environment::{elapsed, sleep};
@@ -73,7 +73,8 @@ pub(crate) async fn publish(
     random: Random,
     numbers: Numbers,
 ) {
-    let identity = Identity { client: Arc::clone(&plan.client), is_durable: true };
+    let expiry_seconds = Some(FOREVER_SECONDS);
+    let identity = Identity { client: Arc::clone(&plan.client), expiry_seconds };
     let mut publisher = Publisher {
         cluster,
         counts: vec![0; plan.topics.len()],

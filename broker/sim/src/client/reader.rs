@@ -30,7 +30,7 @@ pub(crate) async fn read_retained(
     numbers: &Numbers,
 ) -> bool {
     let client = Arc::from(format!("reader-{}", node.id));
-    let identity = Identity { client, is_durable: false };
+    let identity = Identity { client, expiry_seconds: None };
     let opened = Connection::open_at(cluster, node, &identity, random, numbers).await;
     let Some(mut connection) = opened else { return false };
     connection.subscribe(&[RETAINED_PREFIX, DENIED_PREFIX], QoS::AtMostOnce);

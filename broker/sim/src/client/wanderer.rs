@@ -15,7 +15,7 @@ use crate::random::Random;
 
 /// Comes and goes for as long as it is polled.
 pub(crate) async fn wander(cluster: Cluster, client: Client, mut random: Random, numbers: Numbers) {
-    let identity = Identity { client, is_durable: false };
+    let identity = Identity { client, expiry_seconds: None };
     loop {
         let connection = Connection::open(&cluster, &identity, &mut random, &numbers).await;
         let until = elapsed() + random.millis(100, 4000);

@@ -10,6 +10,7 @@ mod one_leader;
 mod order;
 mod qos2_once;
 mod retained_is_committed;
+mod session_expiry;
 
 use crate::count::Tally;
 use crate::event::Event;
@@ -46,6 +47,7 @@ pub(crate) fn all(network: &Network, tally: &Tally) -> Vec<Box<dyn Invariant>> {
         Box::new(one_leader::OneLeader::default()),
         Box::new(one_connection::OneConnection::new(network.clone())),
         Box::new(durable_session_stays::DurableSessionStays),
+        Box::new(session_expiry::SessionExpiry),
         Box::new(qos2_once::Qos2Once::default()),
         Box::new(order::Order::default()),
         Box::new(acknowledgement_order::AcknowledgementOrder::default()),
