@@ -12,7 +12,7 @@ fn retained<'a>(topic: &'a str, qos: QoS, id: u16, payload: &'a str) -> Packet<'
     Packet::Publish(Publish { retain: true, ..publish(topic, qos, id, payload) })
 }
 
-fn has_retained(rig: &Rig, topic: &str) -> Option<Vec<u8>> {
+fn retained_payload(rig: &Rig, topic: &str) -> Option<Vec<u8>> {
     let messages = rig.retained.0.lock().unwrap();
     messages.get(topic).map(|message| message.publish().unwrap().payload.to_vec())
 }
@@ -86,7 +86,7 @@ fn of_two_retained_messages_in_one_read_the_later_one_stays_whatever_their_qos()
         let publisher = rig.client("p");
         let packets = [retained("t", first, 1, "first"), retained("t", second, 1, "second")];
         send_together(&mut rig, publisher, &packets);
-        assert_eq!(has_retained(&rig, "t").unwrap(), b"second");
+        assert_eq!(retained_payload(&rig, "t").unwrap(), b"second");
     }
 }
 
@@ -124,12 +124,12 @@ fn a_retained_message_that_no_durable_session_could_keep_is_refused_as_a_whole()
     }
     rig.send(v311, &retained("t/2", AtLeastOnce, 2, &payload));
     assert_eq!(rig.received(v311), ["PUBACK #2"], "3.1.1 has no word for it");
-    assert_eq!(has_retained(&rig, "t/2"), None);
+    assert_eq!(retained_payload(&rig, "t/2"), None);
     // One for which there is room, and one that nobody waits for, are none of it.
     rig.send(v5, &retained("t/3", AtLeastOnce, 3, "x"));
     rig.send(v5, &retained("other", AtLeastOnce, 4, &payload));
     assert_eq!(rig.received(v5), ["PUBACK #3", "PUBACK #4 0x10"]);
-    assert!(has_retained(&rig, "t/3").is_some() && has_retained(&rig, "other").is_some());
+    assert!(retained_payload(&rig, "t/3").is_some() && retained_payload(&rig, "other").is_some());
     assert_eq!(rig.engine.counters().dropped.queue_full, 3);
 }
 
