@@ -183,7 +183,7 @@ fn the_time_that_a_handshake_takes_is_part_of_the_connect_timeout() {
     visit("one that comes later");
     // The time of this one begins after that of the one that waits, and before its handshake.
     let mut silent = Client::plain(node.plain);
-    eventually("it is accepted", || (node.plain_reading().accepted == 1).then_some(()));
+    eventually("it is accepted", || (node.plain_reading().connections == 1).then_some(()));
     (0..5).for_each(|number| visit(&format!("visitor-{number}")));
     let mut waited = Client::try_secure_over(waiting, &node.pki.device()).unwrap();
     assert_eq!(silent.receive(), None);
