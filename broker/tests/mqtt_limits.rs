@@ -6,7 +6,9 @@ mod support;
 use broker::node::AdmissionLimits;
 use broker_policy::{Client as ClientRecord, Policy, Quotas, Record};
 
-use support::client::{CONNACK, Client, SUBACK, connect, packet, subscribe_to_a_hundred};
+use support::client::{
+    CONNACK, Client, SUBACK, connect, connect_tcp, packet, subscribe_to_a_hundred,
+};
 use support::eventually;
 use support::node::{Node, Options, limits, policy};
 
@@ -168,4 +170,22 @@ fn two_thousand_half_finished_connections_take_nobodys_place_and_end_in_time() {
     let mut again = Client::plain(node.plain);
     again.send(&connect("again", Some("pump"), b"secret", true));
     assert_eq!(again.expect(CONNACK).body[1], 0);
+}
+
+#[test]
+fn the_time_that_a_handshake_takes_is_part_of_the_connect_timeout() {
+    let mut options = Options { workers: 1, ..Options::default() };
+    options.engine.connect_timeout_millis = 4_000;
+    let node = Node::start(options);
+    // Takes some milliseconds.
+    let visit = |name: &str| Client::secure(node.secure, &node.pki.device()).log_in(name).ping();
+    let waiting = connect_tcp(node.secure).unwrap();
+    visit("one that comes later");
+    // The time of this one begins after that of the one that waits, and before its handshake.
+    let mut silent = Client::plain(node.plain);
+    eventually("it is accepted", || (node.plain_reading().connections == 1).then_some(()));
+    (0..5).for_each(|number| visit(&format!("visitor-{number}")));
+    let mut waited = Client::try_secure_over(waiting, &node.pki.device()).unwrap();
+    assert_eq!(silent.receive(), None);
+    assert!(waited.is_closed(), "its handshake gives it no more time");
 }

@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 use crate::tidy::{code_of, is_test};
 
 /// Words that `as_str` gives and that never are a reason.
-const NO_REASONS: [&str; 5] = ["True", "False", "Unknown", "Wait", "Refuse"];
+const NO_REASONS: [&str; 7] = ["True", "False", "Unknown", "Wait", "Refuse", "Done", "Halt"];
 
 /// Where reasons stand beside the operator's decisions.
 const REASON_FILES: [&str; 2] =
     ["operator/src/kubernetes/error.rs", "operator/src/policy_sync/push.rs"];
 
 /// The calls in the broker's metrics that name one.
-const BROKER_METRIC_CALLS: [&str; 2] = ["page.family(", "page.single("];
+const BROKER_METRIC_CALLS: [&str; 3] = ["page.family(", "page.single(", "page.seconds("];
 
 /// What is not explained, each with where to write it.
 ///
@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn metrics_are_found_by_the_call_or_by_their_prefix() {
-        let broker = "page.family(\n Kind::Gauge,\n \"queued\", help)?; page.single(kind, \"log_total\", \"x\")";
+        let broker = "page.family(\n Kind::Gauge,\n \"queued\", help)?; page.single(kind, \"log_total\", \"x\")?; page.seconds(\n\"sync_seconds\", &read)";
         let found = after(broker, &BROKER_METRIC_CALLS, "");
-        assert_eq!(found, ["log_total", "queued"].map(str::to_owned).into());
+        assert_eq!(found, ["log_total", "queued", "sync_seconds"].map(str::to_owned).into());
         let operator = r#"Opts::new("mqtt_operator_leader", "1 while")"#;
         assert_eq!(after(operator, &[""], "mqtt_operator_"), ["leader".to_owned()].into());
     }

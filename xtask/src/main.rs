@@ -17,7 +17,7 @@ mod tidy;
 enum Task {
     /// Checks that docs/conformance.md names a module and a test for every statement of MQTT.
     Conformance,
-    /// Writes the CustomResourceDefinitions to crds/ and to the chart, or checks them.
+    /// Writes the CustomResourceDefinitions to crds/, or checks them.
     Crds {
         /// Fails when a file is stale instead of writing it.
         #[arg(long)]

@@ -244,7 +244,7 @@ pub struct Mqtt {
     pub message_expiry_max: Option<Duration>,
     /// Levels of a Topic Name or Topic Filter, at least 1.
     pub topic_levels_max: u16,
-    /// From accept to CONNECT, TLS included.
+    /// From accept until CONNECT is answered, TLS included.
     pub connect_timeout: Duration,
     /// Bytes waiting in memory for one client's socket.
     pub output_bytes_max: u32,

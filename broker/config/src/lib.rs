@@ -59,4 +59,4 @@ pub use raw_features::{
 pub use raw_listener::{RawListener, RawListenerLimits, RawListenerMqtt, RawListenerTls};
 pub use validate_discovery::DiscoveryError;
 pub use validate_features::FeatureError;
-pub use validate_listener::ListenerError;
+pub use validate_listener::{ListenerError, is_origin};

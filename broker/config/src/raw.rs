@@ -206,7 +206,7 @@ pub struct RawMqtt {
     /// what topics have, and it bounds the work of a match.
     #[serde(skip_serializing_if = "is_default_topic_levels_max")]
     pub topic_levels_max: u16,
-    /// From accept to CONNECT, TLS included, in seconds.
+    /// From accept until CONNECT is answered, TLS included, in seconds.
     pub connect_timeout_seconds: u16,
     /// Bytes waiting in memory for one client's socket; beyond, QoS 0 messages to it are dropped.
     pub output_bytes_max: u32,

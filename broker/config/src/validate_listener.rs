@@ -184,20 +184,25 @@ fn limits(raw: &RawListener) -> Result<ListenerLimits, ConfigError> {
     })
 }
 
-/// Pages as browsers name them: a scheme, a host, and a port that is not the scheme's own.
+/// Whether this names pages as browsers do: a scheme, a host, and a port that is not the scheme's own;
+/// or `null`.
+#[must_use]
+pub fn is_origin(value: &str) -> bool {
+    match value.split_once("://") {
+        Some((scheme, host)) => {
+            let is_host = |c: char| !(c == '/' || c.is_whitespace() || c.is_control());
+            !scheme.is_empty() && !host.is_empty() && host.chars().all(is_host)
+        }
+        None => value == "null",
+    }
+}
+
 fn origins(raw: &RawListener) -> Result<Vec<String>, ConfigError> {
     let name = raw.name.clone();
     if !raw.websocket_origins.is_empty() && !raw.protocol.is_websocket() {
         let protocol = raw.protocol.as_str();
         return Err(ConfigError::OriginsWithoutWebSocket { name, protocol });
     }
-    let is_origin = |value: &&String| match value.split_once("://") {
-        Some((scheme, host)) => {
-            let is_host = |c: char| !(c == '/' || c.is_whitespace() || c.is_control());
-            !scheme.is_empty() && !host.is_empty() && host.chars().all(is_host)
-        }
-        None => **value == "null",
-    };
     match raw.websocket_origins.iter().find(|value| !is_origin(value)) {
         Some(value) => Err(ConfigError::Origin { name, value: value.clone() }),
         None => Ok(raw.websocket_origins.clone()),

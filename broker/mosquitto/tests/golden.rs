@@ -116,6 +116,10 @@ const REFUSED: &[(&str, &str)] = &[
         "m:2: protocol{}there is no HTTP API of this kind; remove the listener",
     ),
     (
+        "listener 1\nprotocol websockets\nwebsockets_origin app.example.org",
+        "m:3: websockets_origin{}it is no origin as browsers name one, such as https://app.example.org",
+    ),
+    (
         "listener 1\nplugin /lib/go-auth.so",
         "m:2: plugin{}\"/lib/go-auth.so\" is none of the plugins that are known here: mosquitto_dynamic_security, mosquitto_password_file, mosquitto_acl_file",
     ),

@@ -204,7 +204,9 @@ async fn receive(
                 return Err(Refusal::new(Reason::BadRequest, error.to_string()));
             }
             Err(_) => {
-                let message = "no more of the backup has come for a minute: send it again";
+                let seconds = STALLED_MAX.as_secs();
+                let message =
+                    format!("no more of the backup has come for {seconds} seconds: send it again");
                 return Err(Refusal::new(Reason::Timeout, message));
             }
         };

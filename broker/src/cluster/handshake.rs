@@ -68,9 +68,7 @@ pub(super) async fn dial(
         if frame.kind == FrameKind::REFUSED {
             let reason = format!("turned away: {}", String::from_utf8_lossy(&frame.body));
             let kind = RefusalKind::TurnedAway;
-            return Err(HandshakeError::Refused(Box::new(refusal(
-                address, &names, None, kind, reason,
-            ))));
+            return Err(refused(address, &names, None, kind, reason));
         }
         let hello = read_hello(address, &names, &frame)?;
         let peer = judge(shared, address, &names, hello)?;
@@ -140,15 +138,9 @@ fn broken(error: std::io::Error) -> HandshakeError {
 
 fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
     let kind = RefusalKind::Certificate;
-    if let Some(refused) = refused_certificate(error) {
-        let reason = format!("certificate refused: {refused}");
-        return HandshakeError::Refused(Box::new(refusal(
-            address,
-            &refused.names,
-            None,
-            kind,
-            reason,
-        )));
+    if let Some(found) = refused_certificate(error) {
+        let reason = format!("certificate refused: {found}");
+        return refused(address, &found.names, None, kind, reason);
     }
     if let Some(alert) = alert_received(error) {
         let reason = format!(
@@ -156,9 +148,19 @@ fn tls_failed(address: SocketAddr, error: &std::io::Error) -> HandshakeError {
              another than this cluster's, or its clock is wrong"
         );
         let unnamed = CertificateNames::default();
-        return HandshakeError::Refused(Box::new(refusal(address, &unnamed, None, kind, reason)));
+        return refused(address, &unnamed, None, kind, reason);
     }
     HandshakeError::Broken(format!("TLS handshake: {error}"))
+}
+
+fn refused(
+    address: SocketAddr,
+    names: &CertificateNames,
+    hello: Option<&Hello>,
+    kind: RefusalKind,
+    reason: String,
+) -> HandshakeError {
+    HandshakeError::Refused(Box::new(refusal(address, names, hello, kind, reason)))
 }
 
 fn names_of(certificates: Option<&[CertificateDer<'static>]>) -> CertificateNames {
@@ -172,7 +174,7 @@ fn read_hello(
 ) -> Result<Hello, HandshakeError> {
     Hello::decode(frame).ok_or_else(|| {
         let reason = "the first frame is no HELLO that this version can read".to_owned();
-        HandshakeError::Refused(Box::new(refusal(address, names, None, RefusalKind::Hello, reason)))
+        refused(address, names, None, RefusalKind::Hello, reason)
     })
 }
 
@@ -193,8 +195,7 @@ fn judge(
         }),
         Err(Unfit::IsThisNode) => Err(HandshakeError::IsThisNode),
         Err(Unfit::Refused(kind, reason)) => {
-            let refusal = refusal(address, names, Some(&hello), kind, reason);
-            Err(HandshakeError::Refused(Box::new(refusal)))
+            Err(refused(address, names, Some(&hello), kind, reason))
         }
     }
 }
@@ -226,8 +227,8 @@ async fn read_frame(
             Ok(Some(frame)) => return Ok(frame),
             Ok(None) => {}
             Err(error) => {
-                let refusal = refusal(address, names, None, RefusalKind::Frame, error.to_string());
-                return Err(HandshakeError::Refused(Box::new(refusal)));
+                let (kind, reason) = (RefusalKind::Frame, error.to_string());
+                return Err(refused(address, names, None, kind, reason));
             }
         }
         match stream.read_buf(received).await {

@@ -101,8 +101,9 @@ fn hand_over(
     };
     let slot = ConnectionSlot::take(counters, &worker.counters, place.refusal().is_none());
     let Accepted { socket, address } = client;
-    let accepted = AcceptedSocket { socket, address, listener: listener.id, slot, place };
-    if worker.inbox.try_send(ToWorker::Accept(accepted)).is_err() {
+    let accepted = Instant::now();
+    let socket = AcceptedSocket { socket, address, accepted, listener: listener.id, slot, place };
+    if worker.inbox.try_send(ToWorker::Accept(socket)).is_err() {
         counters.connection_refused();
     }
 }

@@ -12,7 +12,7 @@ impl Metrics {
         let sum = |get: fn(&WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
         let mut limits =
             readings.iter().fold(Limits::default(), |sum, one| sum + one.engine.limits);
-        // Of the same time, before there is a connection for the engine.
+        // The same time, where it was over before there was a connection for the engine.
         limits.connect_timeout += sum(|r| r.handshakes_timed_out);
         page.family(
             Kind::Counter,
@@ -38,6 +38,8 @@ impl Metrics {
         let sum = |get: fn(&WorkerReading) -> u64| readings.iter().map(get).sum::<u64>();
         let memory = self.0.memory.read();
         let retained = self.0.meta.retained().totals();
+        let durable = self.0.meta.sessions().totals();
+        let durable = self.0.meta.messages().stats().memory_bytes(durable.messages, durable.bytes);
         page.family(
             Kind::Gauge,
             "memory_bytes",
@@ -50,7 +52,7 @@ impl Metrics {
                 ("in_flight", sum(|r| r.engine.in_flight_bytes)),
                 ("buffered", sum(|r| r.engine.buffered_bytes)),
                 ("retained", retained.bytes),
-                ("durable", self.0.meta.sessions().totals().bytes),
+                ("durable", durable),
             ],
         )?;
         page.single(

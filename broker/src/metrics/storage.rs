@@ -51,7 +51,7 @@ impl Metrics {
             Some(free) => page.single(
                 Kind::Gauge,
                 "disk_free_bytes",
-                "Room on the disk of the data directory, as of the last write.",
+                "Room on the disk of the data directory, as of the last look.",
                 free,
             ),
             None => Ok(()),

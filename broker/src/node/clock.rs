@@ -26,7 +26,14 @@ impl Clock {
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Millis {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.at(Instant::now())
+    }
+
+    /// What [`Clock::now`] gave at `instant`; its first time for an instant before that.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Millis {
+        let elapsed = instant.saturating_duration_since(self.started).as_millis();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
         Millis(self.started_unix.saturating_add(elapsed))
     }
 

@@ -15,6 +15,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use broker_core::engine::{
     Claim, ClaimOutcome, CommitOutcome, Destination, InterestChange, InterestSeq, Pressure,
@@ -259,6 +260,8 @@ pub struct AcceptedSocket {
     pub socket: ClientSocket,
     /// Where it came from; `None` for a program of this machine.
     pub address: Option<SocketAddr>,
+    /// When it was accepted: the connect timeout runs from then on.
+    pub accepted: Instant,
     /// Which listener took it.
     pub listener: ListenerId,
     /// Counts it as open until it is dropped.

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use broker_core::cluster_state::RetainedStore;
@@ -60,10 +59,6 @@ fn kibibytes(text: &str, word: &str) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
-/// What a queued message of a durable session takes of memory wherever its bytes are, about: its place
-/// in the queue, and what says where it is.
-const MESSAGE_COST_BYTES: u64 = 96;
-
 /// What the replicated state holds of memory.
 pub(super) struct Kept {
     pub(super) retained: Arc<RetainedStore>,
@@ -111,9 +106,7 @@ fn held(workers: &[WorkerHandle], kept: &Kept) -> u64 {
         engine.queued_bytes + engine.in_flight_bytes + engine.delayed_bytes + engine.buffered_bytes
     };
     let durable = kept.sessions.totals();
-    // Beside those in the cache they are on disk, and only what points at them is in memory.
-    let cached = kept.spill.cached_bytes.load(Ordering::Relaxed);
-    let queued = cached.min(durable.bytes) + durable.messages * MESSAGE_COST_BYTES;
+    let queued = kept.spill.memory_bytes(durable.messages, durable.bytes);
     let replicated = kept.retained.totals().bytes + queued + durable.delayed_bytes;
     workers.iter().map(of_worker).sum::<u64>() + replicated
 }

@@ -48,7 +48,6 @@ pub(super) fn shared(
     Ok(WorkerShared {
         clock,
         engine: engine(config),
-        connect_timeout: config.mqtt.connect_timeout,
         listeners: config.listeners.clone().into(),
         tls: Arc::clone(tls),
         passwords: Arc::new(passwords),

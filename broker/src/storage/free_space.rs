@@ -80,6 +80,14 @@ impl SpaceWatch {
         Self { directory: directory.to_owned(), looked_at: None }
     }
 
+    /// The disk has just refused a write: it is low, whatever a look finds.
+    pub(super) fn look_while_full(&self, space: &FreeSpace) {
+        if let Ok(free) = free_bytes(&self.directory) {
+            space.free_bytes.store(free, Ordering::Relaxed);
+        }
+        space.set_low(true);
+    }
+
     /// Looks, unless it did just now. `ready_bytes` are those of files that are made already.
     pub(super) fn look(&mut self, space: &FreeSpace, ready_bytes: u64) {
         if self.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL) {
@@ -99,6 +107,11 @@ impl SpaceWatch {
             Err(_) => space.set_low(false),
         }
     }
+}
+
+/// Whether an error says that the disk has no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn free_bytes(directory: &Path) -> io::Result<u64> {

@@ -41,7 +41,8 @@ pub struct LogWriterStats {
     pub records: AtomicU64,
     /// Bytes written, frames and padding included.
     pub bytes: AtomicU64,
-    /// How long a batch took, from its write to the end of its fsync.
+    /// How long a batch took, from its write to the end of its fsync; waits for room are no part of
+    /// it.
     pub sync: Latency,
 }
 
@@ -299,13 +300,25 @@ impl Shared {
 
 /// Writes a batch, once there is room for it. Of one that the disk had no room for nothing was
 /// synced: it is written again, as the same batch, where it was to stand.
-fn write(shared: &Shared, file: &mut SegmentFile, records: &[Record]) -> io::Result<usize> {
+fn write(
+    shared: &Shared,
+    file: &mut SegmentFile,
+    watch: &mut SpaceWatch,
+    records: &[Record],
+) -> io::Result<usize> {
     loop {
+        let started = Instant::now();
         match file.write(records) {
-            Ok(bytes) => return Ok(bytes),
+            Ok(bytes) => {
+                if bytes > 0 {
+                    shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
+                    shared.stats.sync.note(started.elapsed());
+                }
+                return Ok(bytes);
+            }
             Err(WriteError::Failed(error)) => return Err(error),
             Err(WriteError::Full(error)) => {
-                shared.space.set_low(true);
+                watch.look_while_full(&shared.space);
                 if shared.pause() {
                     return Err(error);
                 }
@@ -317,13 +330,8 @@ fn write(shared: &Shared, file: &mut SegmentFile, records: &[Record]) -> io::Res
 fn run(shared: &Shared, mut file: SegmentFile, mut watch: SpaceWatch) {
     while let Some((records, completions)) = shared.next_batch(&file, &mut watch) {
         shared.room.notify_waiters();
-        let started = Instant::now();
-        match write(shared, &mut file, &records) {
+        match write(shared, &mut file, &mut watch, &records) {
             Ok(bytes) => {
-                if bytes > 0 {
-                    shared.stats.syncs.fetch_add(1, Ordering::Relaxed);
-                    shared.stats.sync.note(started.elapsed());
-                }
                 shared.stats.records.fetch_add(records.len() as u64, Ordering::Relaxed);
                 shared.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                 for completion in completions {

@@ -190,3 +190,24 @@ fn a_log_on_a_full_disk_can_be_closed() {
     writer.close();
     waiting.recv_timeout(DEADLINE).unwrap().unwrap_err();
 }
+
+#[test]
+fn a_wait_for_room_is_no_time_of_the_disk_and_the_room_is_looked_at_meanwhile() {
+    let (disk, directory) = (FullDisk::default(), tempfile::tempdir().unwrap());
+    disk.set_full(true);
+    let file = SegmentFile::on(Box::new(disk.clone()));
+    let writer = LogWriter::start(file, directory.path()).unwrap();
+    let waiting = append(&writer, 1);
+    let started = Instant::now();
+    // Between two tries it pauses once.
+    while lock(&disk.state).refused < 4 {
+        assert!(started.elapsed() < DEADLINE);
+        std::thread::yield_now();
+    }
+    assert!(writer.free_bytes().is_some());
+    disk.set_full(false);
+    waiting.recv_timeout(DEADLINE).unwrap().unwrap();
+    let times = writer.stats().sync.read();
+    assert_eq!(times.count, 1);
+    assert!(Duration::from_micros(times.sum_micros) < 3 * FULL_PAUSE, "{times:?}");
+}

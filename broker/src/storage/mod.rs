@@ -29,6 +29,7 @@ mod spill;
 
 pub(crate) use atomic_file::write_file_atomically;
 pub use data_directory::{DataDirectory, DataDirectoryError, count_set_aside};
+pub(crate) use free_space::is_full;
 pub use log_recovery::{LogError, RecoveredGroup, RecoveryReport};
 pub use log_writer::{Completion, LogWriter, LogWriterStats};
 pub use record::{GroupId, Record, RecordKind};

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::atomic_file::sync_parent;
+use super::free_space::is_full;
 use super::log_index::{EntryIndex, SegmentReader};
 use super::log_recovery::{RecoveredGroup, Recovery};
 use super::log_segment::{
@@ -87,9 +88,9 @@ pub(super) enum WriteError {
 impl WriteError {
     /// Of what came before the sync.
     fn before_sync(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error),
-            _ => Self::Failed(error),
+        match is_full(&error) {
+            true => Self::Full(error),
+            false => Self::Failed(error),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     if worker.is_stopping.get() {
         return;
     }
-    let AcceptedSocket { socket, address, listener: id, slot, mut place } = accepted;
+    let AcceptedSocket { socket, address, accepted, listener: id, slot, mut place } = accepted;
     let stream = match Stream::try_from(socket) {
         Ok(stream) => stream,
         Err(error) => {
@@ -35,19 +35,22 @@ pub(super) fn accept(worker: &Rc<Worker>, accepted: AcceptedSocket) {
     if !listener.has_handshake() {
         let origin =
             ConnectionOrigin { certificate_name: None, listener: id.0, refusal: place.refusal() };
-        let connection = worker.engine.borrow_mut().connection_opened(worker.now(), origin);
+        let since = worker.shared.clock.at(accepted);
+        let connection = worker.engine.borrow_mut().connection_opened(since, origin);
         return open(worker, (connection, id), Transport::new(stream, None, None), (slot, place));
     }
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let listener = &worker.shared.listeners[usize::from(id.0)];
         let handshake = shake_hands(&worker, stream, (id, listener), &mut place);
-        match tokio::time::timeout(worker.shared.connect_timeout, handshake).await {
+        let timeout = Duration::from_millis(worker.shared.engine.connect_timeout_millis);
+        match tokio::time::timeout(timeout.saturating_sub(accepted.elapsed()), handshake).await {
             Ok(Ok((transport, certificate_name))) => {
-                let now = worker.now();
                 let refusal = place.refusal();
                 let origin = ConnectionOrigin { certificate_name, listener: id.0, refusal };
-                let connection = worker.engine.borrow_mut().connection_opened(now, origin);
+                // What is left of the time is CONNECT's.
+                let since = worker.shared.clock.at(accepted);
+                let connection = worker.engine.borrow_mut().connection_opened(since, origin);
                 open(&worker, (connection, id), transport, (slot, place));
             }
             Ok(Err(error)) => {

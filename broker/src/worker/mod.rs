@@ -56,8 +56,6 @@ pub struct WorkerShared {
     pub clock: Clock,
     /// Limits of the engine; the seed and the number are each worker's own.
     pub engine: EngineConfig,
-    /// From accept to CONNECT, TLS included.
-    pub connect_timeout: Duration,
     /// The listeners, in the order of their [`crate::node::ListenerId`].
     pub listeners: Arc<[Listener]>,
     /// TLS configurations in use.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker::cluster::FrameKind;
 use broker::cluster::meta::{
     MembershipError, MetaPhase, MetaRole, MetaStatus, ProposeError, Proposed,
 };
@@ -9,6 +10,9 @@ use broker_core::cluster_state::{Command, Outcome};
 use broker_policy::{Client, PolicyChange, Record, RecordKey, Revision};
 
 use crate::node::{CLUSTER_ID, Cluster, Node, eventually};
+
+/// The kind of a follower's question whether its copy of the state is new enough.
+const CONFIRM: u8 = FrameKind::CONSENSUS_FIRST + 7;
 
 /// Proposes until a leader takes it.
 pub(crate) async fn propose(node: &Node, command: Command) -> Proposed {
@@ -215,6 +219,9 @@ async fn a_removed_node_serves_no_more_also_after_a_restart() {
     let c = cluster.start(2).await;
     c.wait_linked(&[&a, &b]).await;
     assert_ne!(c.meta.status().phase, MetaPhase::Serving);
+    // The leader says why its copy of the state counts no more.
+    let refused = c.links.request(a.id, CONFIRM, &[]).await.unwrap_err();
+    assert!(refused.to_string().contains("is no member of this cluster"), "{refused}");
     // It has no say in who leads, and the others are not disturbed by it.
     add_user("tap", &b, &[&a, &b]).await;
     assert_ne!(c.meta.status().phase, MetaPhase::Serving);

@@ -60,7 +60,14 @@ impl Client {
 
     /// Connects and shakes hands.
     pub(crate) fn try_secure(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
-        let mut tcp = connect_tcp(address)?;
+        Self::try_secure_over(connect_tcp(address)?, config)
+    }
+
+    /// Shakes hands on a connection.
+    pub(crate) fn try_secure_over(
+        mut tcp: TcpStream,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").unwrap();
         let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
@@ -119,6 +126,22 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether the broker has closed the connection by now; what else it has sent is thrown away.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let Self::Secure(stream) = self else { panic!("no TLS") };
+        stream.sock.set_nonblocking(true).unwrap();
+        let mut sink = [0; 1024];
+        let end = loop {
+            match stream.read(&mut sink) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != io::ErrorKind::WouldBlock,
+            }
+        };
+        stream.sock.set_nonblocking(false).unwrap();
+        end
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {

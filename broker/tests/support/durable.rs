@@ -353,6 +353,16 @@ pub(crate) fn until_received(received: &Received, topic: &str, last: u64) {
     }
 }
 
+/// Waits until each of these publishers has more acknowledged that it publishes from now on.
+pub(crate) fn until_flows(counts: &[&AtomicU64]) {
+    let acknowledged = || counts.iter().map(|count| count.load(Ordering::Relaxed));
+    let before: Vec<u64> = acknowledged().collect();
+    eventually("messages are acknowledged", || {
+        let mut all = acknowledged().zip(&before);
+        all.all(|(now, before)| now > before + 100).then_some(())
+    });
+}
+
 /// Every number up to the last has come, in order; what came twice did so behind its first time.
 pub(crate) fn check_complete(numbers: &[u64], last: u64) {
     let mut seen = BTreeSet::new();

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::durable::{Places, Publisher, Role, Subscriber, check_complete, until_received};
-use super::eventually;
+use super::durable::{
+    Places, Publisher, Role, Subscriber, check_complete, until_flows, until_received,
+};
 
 /// A subscriber and two publishers, one of QoS 1 and one of QoS 2, that go on whatever becomes of the
 /// brokers.
@@ -44,13 +45,7 @@ impl Load {
 
     /// Waits until messages of both kinds are acknowledged that are published from now on.
     pub(crate) fn flows(&self) {
-        let acknowledged =
-            || self.publishers.each_ref().map(|p| p.acknowledged.load(Ordering::Relaxed));
-        let before = acknowledged();
-        eventually("messages are acknowledged", || {
-            let mut both = acknowledged().into_iter().zip(before);
-            both.all(|(now, before)| now > before + 100).then_some(())
-        });
+        until_flows(&self.publishers.each_ref().map(|publisher| &*publisher.acknowledged));
     }
 
     /// All that was acknowledged has come, in order, and what was of QoS 2 once.

@@ -3,7 +3,6 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker::listener::{self, BoundListener};
 use broker::node::{
@@ -147,7 +146,6 @@ impl Node {
         let shared = WorkerShared {
             clock: Clock::start(),
             engine: options.engine,
-            connect_timeout: Duration::from_secs(10),
             listeners: Arc::clone(&listeners),
             tls: Arc::clone(&tls),
             passwords: Arc::new(PasswordPool::start(1).unwrap()),

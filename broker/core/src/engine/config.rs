@@ -69,7 +69,7 @@ pub struct EngineConfig {
     pub session_expiry_seconds_max: u32,
     /// Longest Keep Alive granted, in seconds; 0 for any, none included. 3.1.1 cannot be told.
     pub keep_alive_seconds_max: u16,
-    /// Time for CONNECT to arrive and be answered, in milliseconds.
+    /// From accept until CONNECT is answered, TLS included, in milliseconds.
     pub connect_timeout_millis: u64,
     /// Most messages waiting in one session.
     pub queue_messages_max: usize,
@@ -139,7 +139,8 @@ pub const QUEUED_BYTES_TOTAL_MAX: u64 = 1024 * 1024 * 1024;
 pub const SUBSCRIPTIONS_MAX: usize = 1000;
 /// A connection that is this far behind is slow.
 pub const OUTPUT_BYTES_SOFT_MAX: usize = 1024 * 1024;
-/// Mosquitto and EMQX give 15 to 90 seconds; a TLS client on a bad radio link needs some.
+/// Where nobody configures one, as in tests and simulations; the broker's configuration has 10 s.
+/// Mosquitto and EMQX give 15 to 90 seconds.
 pub const CONNECT_TIMEOUT_MILLIS: u64 = 15_000;
 
 impl Default for EngineConfig {

@@ -163,14 +163,19 @@ impl Engine {
         }
     }
 
-    /// A Network Connection is open. CONNECT must come within the connect timeout.
+    /// A Network Connection is open that was accepted at `accepted`, handshakes of other layers are
+    /// over: CONNECT must have come, and be answered, within the connect timeout from then on.
     ///
     /// The engine issues the identifier: its lower 32 bits are a small index that is used again,
     /// so the driver may keep its sockets in a vector by it. The upper bits never repeat.
-    pub fn connection_opened(&mut self, now: Millis, origin: ConnectionOrigin) -> ConnectionId {
-        let id = self.connections.open(now, origin);
+    pub fn connection_opened(
+        &mut self,
+        accepted: Millis,
+        origin: ConnectionOrigin,
+    ) -> ConnectionId {
+        let id = self.connections.open(accepted, origin);
         self.counters.connections = self.connections.len() as u64;
-        let at = now.plus(self.config.connect_timeout_millis);
+        let at = accepted.plus(self.config.connect_timeout_millis);
         self.arm_connection(id, at);
         id
     }

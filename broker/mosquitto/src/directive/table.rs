@@ -191,5 +191,5 @@ pub const DIRECTIVES: &[Directive] = &[
     bridge("username", Text),
     harmless("websockets_headers_size", Integer(0, U16), Global),
     harmless("websockets_log_level", Integer(-INT, INT), Global),
-    refused("websockets_origin", Repeated, Listener, "", "origins are not checked; remove the line if any page may connect"),
+    applied("websockets_origin", Repeated, Listener),
 ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use broker_config::{
     Authentication, CertificateUsername, ClientCertificates, Protocol, RawListener,
-    RawListenerLimits, RawMqtt, RawPolicy, RawTls,
+    RawListenerLimits, RawMqtt, RawPolicy, RawTls, is_origin,
 };
 
 use super::Translator;
@@ -75,7 +75,7 @@ impl Translator<'_> {
             authentication,
             anonymous: Some(anonymous),
             client_certificates: Some(client_certificates),
-            websocket_origins: Vec::new(),
+            websocket_origins: self.origins(listener, protocol),
             certificate_username: certificate_username(listener),
             tls: own_files(listener),
             policy: None,
@@ -96,6 +96,22 @@ impl Translator<'_> {
             (true, false) => Protocol::Ws,
             (true, true) => Protocol::Wss,
         }
+    }
+
+    /// The pages that may connect, where some are named.
+    fn origins(&mut self, listener: &Listener, protocol: Protocol) -> Vec<String> {
+        let name = "websockets_origin";
+        let named = listener.settings.all(name);
+        if let Some(first) = named.first().filter(|_| !protocol.is_websocket()) {
+            let why = "ignored, as the listener has no protocol websockets";
+            self.warn(Some(&first.at), format!("{name}: {why}"));
+            return Vec::new();
+        }
+        for origin in named.iter().filter(|origin| !is_origin(&origin.text)) {
+            let why = "it is no origin as browsers name one, such as https://app.example.org";
+            self.refuse(&origin.at, name, why);
+        }
+        named.iter().map(|origin| origin.text.clone()).collect()
     }
 
     /// How a client proves its name, and whether it may come without one.

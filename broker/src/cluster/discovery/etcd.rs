@@ -146,7 +146,7 @@ async fn watch(
     registered: &mut Registered,
     finder: &mut Finder,
 ) -> Result<(), String> {
-    while let Some(line) = events.line().await.map_err(|error| error.to_string())? {
+    while let Some(line) = events.line().await.map_err(|error| explain(&error))? {
         let event: Value =
             serde_json::from_slice(&line).map_err(|error| format!("etcd's watch: {error}"))?;
         if let Some(ended) = ended(&event) {

@@ -51,7 +51,7 @@ async fn watch(peers: &KubernetesPeers, finder: &mut Finder) -> Result<(), Strin
         peers.service
     );
     let mut listed = access.get(&path).await.map_err(|e| explain(&e, "list", &namespace))?;
-    let listed = listed.whole().await.map_err(|error| error.to_string())?;
+    let listed = listed.whole().await.map_err(|e| explain(&e, "list", &namespace))?;
     let mut slices = Slices::of_list(&listed).map_err(|error| error.to_string())?;
     finder.listed(slices.targets(peers.port));
     let path = format!(
@@ -61,7 +61,7 @@ async fn watch(peers: &KubernetesPeers, finder: &mut Finder) -> Result<(), Strin
     let mut events = access.get(&path).await.map_err(|e| explain(&e, "watch", &namespace))?;
     finder.found(slices.targets(peers.port));
     let follow = async {
-        while let Some(line) = events.line().await.map_err(|error| error.to_string())? {
+        while let Some(line) = events.line().await.map_err(|e| explain(&e, "watch", &namespace))? {
             slices.take(&line).map_err(|error| error.to_string())?;
             finder.found(slices.targets(peers.port));
         }
@@ -145,11 +145,45 @@ fn explain(error: &HttpError, verb: &str, namespace: &str) -> String {
         ),
         HttpError::Untrusted { .. } => format!(
             "the API server's certificate is not to be trusted by peers.discovery.kubernetes.ca_file (by \
-             itself: the service account's); {error}"
+             itself: the service account's): name the file of its authority there, and in server a host \
+             that the certificate names; {error}"
         ),
-        HttpError::Refused { status: 401, .. } => {
-            format!("the API server does not take the broker's token; {error}")
-        }
+        HttpError::Distrusts { .. } => format!(
+            "the API server wants a client certificate, and brokers show a token: name one by \
+             peers.discovery.kubernetes.server that takes tokens; {error}"
+        ),
+        HttpError::Refused { status: 401, .. } => format!(
+            "the API server does not take the broker's token: mount one of the service account, or name \
+             its file by peers.discovery.kubernetes.token_file; {error}"
+        ),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_api_server_refuses_the_broker_says_what_to_change() {
+        let (host, port, reason) = ("api".to_owned(), 443, "no".to_owned());
+        let refused = |status| {
+            let (host, body) = (host.clone(), "{}".to_owned());
+            HttpError::Refused { host, port, status, body }
+        };
+        let untrusted = HttpError::Untrusted { host: host.clone(), port, reason: reason.clone() };
+        let distrusts = HttpError::Distrusts { host: host.clone(), port, reason };
+        for (error, said) in [
+            (untrusted, "name the file of its authority there"),
+            (distrusts, "that takes tokens"),
+            (refused(401), "peers.discovery.kubernetes.token_file"),
+            (
+                refused(403),
+                "watch endpointslices.discovery.k8s.io in namespace iot: give it a Role",
+            ),
+        ] {
+            let explained = explain(&error, "watch", "iot");
+            assert!(explained.contains(said) && explained.contains("api:443"), "{explained}");
+        }
     }
 }

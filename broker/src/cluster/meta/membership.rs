@@ -44,7 +44,7 @@ pub enum MembershipError {
     #[error("another membership step is not settled yet: wait and read the status again")]
     Unsettled,
     /// The node is not a member, or not one in the role that the step needs.
-    #[error("node {node} is not {role}")]
+    #[error("node {node} is not {role}: read the status and plan again")]
     NotMember {
         /// The node.
         node: NodeId,

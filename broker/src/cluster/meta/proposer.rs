@@ -3,8 +3,9 @@
 //!
 //! One entry of a node is under way at a time, and what comes meanwhile makes the next one. So
 //! proposals of a node are committed in the order in which they were made, also when one has to
-//! be tried again, and the more there is to do, the more shares one fsync. A leader that is busy
-//! begins an entry some milliseconds after the one before at the earliest.
+//! be tried again, and the more there is to do, the more shares one fsync. A leader begins
+//! an entry behind one of several commands some milliseconds after that one at the earliest, unless
+//! [`ENTRY_BYTES_ENOUGH`] have come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,9 +43,11 @@ const ENTRY_BYTES_ENOUGH: usize = 32 << 10;
 const COMMANDS_FEW: usize = 2;
 
 /// Least time between the beginnings of two log entries of a leader: so much for each command more
-/// that the first one has, up to the longest. What an entry costs (a round to the others, an fsync on
+/// that the first one has, up to [`TICK_MAX`]. What an entry costs (a round to the others, an fsync on
 /// each) is shared by all that has come meanwhile.
 const TICK_STEP: Duration = Duration::from_millis(1);
+
+/// The longest of these times.
 const TICK_MAX: Duration = Duration::from_millis(5);
 
 /// Wait before another try when nothing else has woken the proposer.

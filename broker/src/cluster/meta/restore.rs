@@ -21,6 +21,9 @@ use crate::cluster::environment::{Environment, PeerLinks};
 /// Longest wait until the founder leads: it is the only voter.
 const LEADS_WITHIN: Duration = Duration::from_secs(10);
 
+/// Highest log index and term that a backup may name: the log goes on behind them.
+const LOG_NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// The whole state as of one log entry: cheap to take, expensive to write.
 #[derive(Debug, Clone)]
 pub struct StateCopy {
@@ -41,9 +44,6 @@ impl StateCopy {
         self.state.write(out).map(drop).map_err(io::Error::other)
     }
 }
-
-/// Highest log index and term that a backup may name: the log goes on behind them.
-const LOG_NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// Why state from a backup can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -11,8 +11,7 @@ use super::layout::encode;
 use super::state_machine::{Growth, StateMachine, into_io};
 use super::type_config::{Snapshot, SnapshotMeta, TypeConfig};
 use crate::cluster::environment::{Environment, SnapshotStorage};
-use crate::storage::SnapshotContent;
-use crate::sync::lock;
+use crate::storage::{SnapshotContent, is_full};
 
 /// Wait before another try to write a snapshot where the disk was full.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
@@ -31,7 +30,7 @@ impl<E: Environment> RaftSnapshotBuilder<TypeConfig<E>> for SnapshotBuilder<E> {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let built = self.build().await;
-        lock(&self.machine.inner).growth.is_snapshot_being_made = false;
+        self.machine.snapshot_ended();
         built
     }
 }
@@ -41,11 +40,7 @@ impl<E: Environment> SnapshotBuilder<E> {
         let (content, placed) = self.write().await?;
         let snapshot = Snapshot { meta: self.meta.clone(), snapshot: content.clone() };
         let _file = self.machine.file.lock().await;
-        let on_disk = {
-            let inner = lock(&self.machine.inner);
-            inner.snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id)
-        };
-        if on_disk > self.meta.last_log_id {
+        if self.machine.newest_snapshot() > self.meta.last_log_id {
             return Ok(snapshot);
         }
         let in_place = content.clone();
@@ -56,15 +51,7 @@ impl<E: Environment> SnapshotBuilder<E> {
         })
         .await?;
         let (last, bytes) = (self.meta.last_log_id.map(|last| last.index), content.range().bytes());
-        {
-            let mut inner = lock(&self.machine.inner);
-            inner.snapshot = Some(snapshot.clone());
-            let growth = &mut inner.growth;
-            growth.entries = growth.entries.saturating_sub(self.replaced.entries);
-            growth.bytes = growth.bytes.saturating_sub(self.replaced.bytes);
-            growth.snapshot_bytes = bytes;
-            growth.snapshot_index = last;
-        }
+        self.machine.replace_snapshot(snapshot.clone(), self.replaced);
         tracing::info!(log_index = last, bytes, "snapshot written");
         Ok(snapshot)
     }
@@ -92,8 +79,4 @@ impl<E: Environment> SnapshotBuilder<E> {
             }
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

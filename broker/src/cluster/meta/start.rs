@@ -94,7 +94,7 @@ impl MetaGroup {
         self.writer.stats()
     }
 
-    /// Free bytes of the data directory's disk as of the last write; `None`: not known.
+    /// Free bytes of the data directory's disk as of the last look; `None`: not known.
     #[must_use]
     pub fn disk_free_bytes(&self) -> Option<u64> {
         self.writer.free_bytes()

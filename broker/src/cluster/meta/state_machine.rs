@@ -40,13 +40,13 @@ pub struct AppliedPolicy {
 }
 
 /// What the machine holds.
-pub(super) struct Inner {
+struct Inner {
     state: ClusterState,
     applied: Option<LogId>,
     membership: StoredMembership,
     /// The snapshot on disk and what it covers.
-    pub(super) snapshot: Option<Snapshot>,
-    pub(super) growth: Growth,
+    snapshot: Option<Snapshot>,
+    growth: Growth,
 }
 
 /// How far the state has moved from the last snapshot.
@@ -69,7 +69,7 @@ pub(super) struct Growth {
 pub(super) struct StateMachine<E: Environment = Process> {
     pub(super) group: GroupId,
     pub(super) store: E::Snapshots,
-    pub(super) inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Inner>>,
     /// Held while the snapshot file is replaced: one that is being made must not overwrite a
     /// newer one that the leader sent meanwhile, as the log before that one is gone.
     pub(super) file: Arc<tokio::sync::Mutex<()>>,
@@ -185,6 +185,27 @@ impl<E: Environment> StateMachine<E> {
     /// How far the state has moved from the last snapshot.
     pub(super) fn growth(&self) -> Growth {
         lock(&self.inner).growth
+    }
+
+    /// The last entry that the snapshot on disk covers.
+    pub(super) fn newest_snapshot(&self) -> Option<LogId> {
+        lock(&self.inner).snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id)
+    }
+
+    /// A snapshot is on disk in the place of the one before: the entries in `replaced` are in it.
+    pub(super) fn replace_snapshot(&self, snapshot: Snapshot, replaced: Growth) {
+        let mut inner = lock(&self.inner);
+        let growth = &mut inner.growth;
+        growth.entries = growth.entries.saturating_sub(replaced.entries);
+        growth.bytes = growth.bytes.saturating_sub(replaced.bytes);
+        growth.snapshot_bytes = snapshot.snapshot.range().bytes();
+        growth.snapshot_index = snapshot.meta.last_log_id.map(|last| last.index);
+        inner.snapshot = Some(snapshot);
+    }
+
+    /// No snapshot is being made any more.
+    pub(super) fn snapshot_ended(&self) {
+        lock(&self.inner).growth.is_snapshot_being_made = false;
     }
 
     fn install(&self, snapshot: Snapshot, state: StateSnapshot) {

@@ -10,6 +10,7 @@
 //! waited for: a broker that has gone holds no SUBACK up.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,6 +53,26 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What a node answers that does not lead, or does not know whether a quorum follows it.
 const NOT_LEADING: &str = "this broker does not lead the cluster";
+
+/// Why a leader does not confirm a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unconfirmed {
+    /// It does not lead, or does not know whether a quorum follows it.
+    NotLeading,
+    /// It leads, and the node is no member.
+    NotMember(NodeId),
+}
+
+impl fmt::Display for Unconfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeading => f.write_str(NOT_LEADING),
+            Self::NotMember(node) => {
+                write!(f, "node {node} is no member of this cluster: add it first")
+            }
+        }
+    }
+}
 
 /// The leader's answer: a copy with this entry is as of the question, less the time since a quorum
 /// acknowledged the leader.
@@ -100,7 +121,8 @@ impl<E: Environment> Views<E> {
                 let asked = self.links.request(leader, kind::CONFIRM, &[]);
                 let leads = match E::Runtime::timeout(TOUCH_TIMEOUT, asked).await {
                     Ok(Ok(_)) => true,
-                    // An earlier version does not know the question.
+                    // An earlier version does not know the question; one that leads says to who is no
+                    // member just that.
                     Ok(Err(LinkError::Refused { reason, .. })) => reason != NOT_LEADING,
                     Ok(Err(_)) | Err(_) => false,
                 };
@@ -113,7 +135,7 @@ impl<E: Environment> Views<E> {
         }
     }
 
-    /// Whether this node was the last to say that it leads for sure, no longer ago than `within`.
+    /// Whether `node` was the last to say that it leads for sure, no longer ago than `within`.
     pub(super) fn leads(&self, node: NodeId, within: Duration) -> bool {
         self.leads.is_recent(node, within)
     }
@@ -139,31 +161,31 @@ impl<E: Environment> Views<E> {
     async fn ask(&self) -> Option<Confirmation> {
         let leader = self.raft.server_metrics().borrow_watched().current_leader.map(NodeId)?;
         if leader == self.links.node_id() {
-            return self.confirm(leader).await;
+            return self.confirm(leader).await.ok();
         }
         let answer = self.links.request(leader, kind::CONFIRM, &[]);
         let answer = E::Runtime::timeout(ASK_TIMEOUT, answer).await.ok()?.ok()?;
         decode_form("confirmation", &answer).ok()
     }
 
-    /// The leader: what a node must have applied for its copy to be as of now. `None` where this
-    /// node does not lead for sure, or the other is no member.
-    async fn confirm(&self, node: NodeId) -> Option<Confirmation> {
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await.ok()?;
+    /// The leader: what a node must have applied for its copy to be as of now.
+    async fn confirm(&self, node: NodeId) -> Result<Confirmation, Unconfirmed> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await;
+        let linearizer = linearizer.map_err(|_| Unconfirmed::NotLeading)?;
         let metrics = self.raft.metrics().borrow_watched().clone();
         let membership = &metrics.membership_config;
-        membership.get_node(&node.0)?;
+        membership.get_node(&node.0).ok_or(Unconfirmed::NotMember(node))?;
         // A quorum of one needs no messages, so nothing refreshes its time.
         let this = metrics.id;
         let silent = match membership.voter_ids().all(|voter| voter == this) {
             true => Duration::ZERO,
-            false => metrics.last_quorum_acked?.elapsed(),
+            false => metrics.last_quorum_acked.ok_or(Unconfirmed::NotLeading)?.elapsed(),
         };
         self.with_confirmed(metrics.current_term, |confirmed| {
             confirmed.nodes.insert(node, InstantOf::<E>::now());
         });
         let silent_millis = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
-        Some(Confirmation { log_index: linearizer.read_log_id().index(), silent_millis })
+        Ok(Confirmation { log_index: linearizer.read_log_id().index(), silent_millis })
     }
 
     /// Answers [`kind::CONFIRM`].
@@ -171,9 +193,9 @@ impl<E: Environment> Views<E> {
         let views = self.clone();
         spawn::<E>(async move {
             match views.confirm(from).await.map(|confirmation| encode_form(&confirmation)) {
-                Some(Ok(body)) => replier.reply(&body),
-                Some(Err(error)) => replier.fail(&error.to_string()),
-                None => replier.fail(NOT_LEADING),
+                Ok(Ok(body)) => replier.reply(&body),
+                Ok(Err(error)) => replier.fail(&error.to_string()),
+                Err(unconfirmed) => replier.fail(&unconfirmed.to_string()),
             }
         });
     }

@@ -32,6 +32,10 @@ const MARGIN_BYTES: u64 = 16 << 20;
 /// Wait before another try to write where there was no room.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a queued message takes of memory wherever its bytes are, about: its place in the queue, and
+/// what says where it is.
+const MESSAGE_COST_BYTES: u64 = 96;
+
 /// What is in memory and on disk now, and what was written.
 #[derive(Debug, Default)]
 pub struct SpillStats {
@@ -46,6 +50,16 @@ pub struct SpillStats {
     pub disk_bytes: AtomicU64,
     /// Writes that failed, mostly as the disk was full.
     pub failures: AtomicU64,
+}
+
+impl SpillStats {
+    /// What queues take of memory, in bytes, about, that hold so many messages and bytes: only what is
+    /// in the cache, and what says where the others are.
+    #[must_use]
+    pub fn memory_bytes(&self, messages: u64, bytes: u64) -> u64 {
+        let cached = self.cached_bytes.load(Ordering::Relaxed).min(bytes);
+        cached.saturating_add(messages.saturating_mul(MESSAGE_COST_BYTES))
+    }
 }
 
 /// Keeps the newest messages in memory and moves the others to files. A clone is the same one; the

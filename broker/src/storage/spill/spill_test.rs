@@ -118,3 +118,13 @@ async fn a_message_that_changed_on_disk_is_reported_and_not_delivered() {
     let reason = store.failure().await;
     assert!(reason.contains("can't be read back"), "{reason}");
 }
+
+#[test]
+fn what_queues_take_of_memory_is_what_is_in_the_cache_and_a_place_for_each_message() {
+    let stats = SpillStats::default();
+    stats.cached_bytes.store(1_000, Ordering::Relaxed);
+    assert_eq!(stats.memory_bytes(10, 5_000_000), 1_000 + 10 * MESSAGE_COST_BYTES);
+    // What is done with counts as cached for a while.
+    assert_eq!(stats.memory_bytes(1, 300), 300 + MESSAGE_COST_BYTES);
+    assert_eq!(stats.memory_bytes(0, 0), 0);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use broker_config::{
     Config, ORDINAL_PLACEHOLDER, RawAdmin, RawCluster, RawConfig, RawDiscovery, RawDnsPeers,
@@ -12,6 +12,7 @@ use broker_config::{
 use operator_api::cluster as api;
 use sha2::{Digest, Sha256};
 
+use super::build::TOKEN_FOLDER;
 use super::names::{ADMIN_PORT, PEER_PORT};
 use super::overlay::merged;
 use super::validate::{Problem, ProblemReason, ValidatedCluster};
@@ -66,8 +67,8 @@ impl Placement {
                     port: PEER_PORT,
                     namespace: Some(cluster.namespace.clone()),
                     server: None,
-                    token_file: None,
-                    ca_file: None,
+                    token_file: Some(Path::new(TOKEN_FOLDER).join("token")),
+                    ca_file: Some(Path::new(TOKEN_FOLDER).join("ca.crt")),
                 }),
             },
             listener_address: any,

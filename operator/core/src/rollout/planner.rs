@@ -57,6 +57,22 @@ pub enum NextStep {
     },
 }
 
+impl NextStep {
+    /// The step as Events and metrics name it; of a restart, its reason.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "Done",
+            Self::Wait { .. } => "Wait",
+            Self::Drain { .. } => "Drain",
+            Self::EndDrain { .. } => "EndDrain",
+            Self::TransferLeadership { .. } => "TransferLeadership",
+            Self::Restart { reason, .. } => reason.as_str(),
+            Self::Halt { .. } => "Halt",
+        }
+    }
+}
+
 /// Why a broker is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RestartReason {

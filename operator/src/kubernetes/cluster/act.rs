@@ -108,26 +108,27 @@ fn note(changed: &Changed) -> String {
     format!("{} {}", changed.broker, changed.what)
 }
 
-/// Replaces the pod that is next, or has its leadership handed over first.
+/// Replaces the pod that is next, or has its clients moved and its leadership handed over first; ends
+/// the drain of one that is not to be replaced any more.
 async fn replace(
     scope: &Scope,
     prepared: &Prepared,
     plan: &Plan,
 ) -> Option<(&'static str, Outcome)> {
-    let name = match &plan.rollout {
-        NextStep::TransferLeadership { .. } => "TransferLeadership",
-        NextStep::Drain { .. } => "Drain",
-        NextStep::EndDrain { .. } => "EndDrain",
-        NextStep::Restart { broker, reason } => {
+    let name = plan.rollout.as_str();
+    match &plan.rollout {
+        NextStep::TransferLeadership { .. }
+        | NextStep::Drain { .. }
+        | NextStep::EndDrain { .. } => {}
+        NextStep::Restart { broker, .. } => {
             let at = ObjectRef::<Pod>::new(broker).within(&prepared.cluster.namespace);
             let pod = scope.caches.pods.get(&at)?;
             let outcome = delete(scope, &*pod).await;
-            let reason = reason.as_str();
-            let outcome = outcome.map(|()| format!("{broker} is replaced: {reason}"));
-            return Some((reason, outcome.map_err(|error| error.chain())));
+            let outcome = outcome.map(|()| format!("{broker} is replaced: {name}"));
+            return Some((name, outcome.map_err(|error| error.chain())));
         }
         NextStep::Done | NextStep::Wait { .. } | NextStep::Halt { .. } => return None,
-    };
+    }
     let at = |broker: &str| at(scope, prepared, broker);
     let (admin, cluster) = (&*prepared.admin, &prepared.cluster);
     let made = membership_change::make_way(admin, at, cluster, &plan.rollout).await;

@@ -26,6 +26,7 @@ mod stateful_set;
 mod build_test;
 
 pub use config_map::{ACCEPTED, TrustAnchors};
+pub(super) use peer_discovery::TOKEN_FOLDER;
 pub use peer_discovery::{PeerDiscoveryRights, has_token};
 
 /// What the objects depend on beside the cluster itself.

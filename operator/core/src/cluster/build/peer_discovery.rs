@@ -13,8 +13,9 @@ use crate::cluster::ValidatedCluster;
 
 /// The name of the volume with the token.
 pub(super) const TOKEN_VOLUME: &str = "api-token";
-/// Where a program in a pod looks for a token.
-pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Where a program in a pod looks for a token, and for the API server's authority; the brokers'
+/// configuration names it.
+pub(in crate::cluster) const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Token and trust are readable by the broker's group and nobody else.
 const FILE_MODE: i32 = 0o440;
 /// How long a token holds; the kubelet writes the next one in time.
