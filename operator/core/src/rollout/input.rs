@@ -15,7 +15,7 @@ pub struct Wanted {
     /// The broker's version.
     pub version: String,
     /// Names what a broker is started from (pod template, configuration file): brokers with another
-    /// one are out of date.
+    /// one are out of date. Empty: not known yet, so that the version alone tells.
     pub template: String,
     /// The policy revision that a settled broker enforces; `None`: not asked for.
     pub policy_revision: Option<String>,
@@ -132,7 +132,9 @@ impl Observed {
         if instance.version != wanted.version {
             return Some(super::RestartReason::VersionChanged);
         }
-        (instance.template != wanted.template).then_some(super::RestartReason::TemplateChanged)
+        let is_known = !wanted.template.is_empty();
+        let differs = is_known && instance.template != wanted.template;
+        differs.then_some(super::RestartReason::TemplateChanged)
     }
 
     /// Whether the platform has seen it become ready: what the broker says of itself may be ahead of that.

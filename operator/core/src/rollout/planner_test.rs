@@ -318,6 +318,16 @@ fn the_plan_lists_every_step_with_its_reason_and_what_the_first_waits_for() {
 }
 
 #[test]
+fn a_new_version_is_planned_before_its_template_is_known() {
+    let mut roll = Roll::settled(3);
+    roll.wanted.template = String::new();
+    let planned = |roll: &Roll| plan(&roll.wanted, &roll.observe(), &roll.settings, roll.now);
+    assert!(planned(&roll).is_empty());
+    roll.want_version("0.2.0");
+    assert_eq!(planned(&roll).len(), 4);
+}
+
+#[test]
 fn there_is_no_plan_when_nothing_is_out_of_date() {
     let roll = Roll::settled(3);
     assert!(plan(&roll.wanted, &roll.observe(), &roll.settings, roll.now).is_empty());

@@ -51,14 +51,15 @@ impl Plan {
         };
         let settings = Settings::of(cluster);
         // Right after a start the policy is not compiled yet, and nobody could be seen enforcing it.
-        let (rollout, steps) = if template.is_some() && policy.is_known() {
-            (
-                rollout::next_step(&wanted, &brokers, &settings, now),
-                rollout::plan(&wanted, &brokers, &settings, now),
-            )
+        let rollout = if template.is_some() && policy.is_known() {
+            rollout::next_step(&wanted, &brokers, &settings, now)
         } else {
             let message = "the StatefulSet or the policy is being brought up to date".to_owned();
-            (NextStep::Wait { reason: WaitReason::BrokerNotSettled, message }, Vec::new())
+            NextStep::Wait { reason: WaitReason::BrokerNotSettled, message }
+        };
+        let steps = match policy.is_known() {
+            true => rollout::plan(&wanted, &brokers, &settings, now),
+            false => Vec::new(),
         };
         Self { brokers, wanted, membership, rollout, steps, policy }
     }
