@@ -122,9 +122,7 @@ impl RetainedStore {
     #[must_use]
     pub fn message(&self, topic: &str) -> Option<Arc<RetainedMessage>> {
         let content = self.read();
-        let (_, chunk) = chunk_of(&content.chunks, topic)?;
-        let position = chunk.binary_search_by(|item| (*item.topic).cmp(topic)).ok()?;
-        Some(Arc::clone(&chunk[position].message))
+        content.item(topic).map(|item| Arc::clone(&item.message))
     }
 
     /// When the next message expires; `None` when none of them does.
@@ -186,7 +184,7 @@ impl RetainedWriter<'_> {
             return Ok(());
         };
         let item = Item { topic: Arc::from(change.topic), message: Arc::new(message) };
-        let replaced = content.bytes_of(&item.topic);
+        let replaced = content.item(&item.topic).map(Item::bytes);
         let totals = content.totals;
         let messages = totals.messages + u64::from(replaced.is_none());
         let bytes = totals.bytes - replaced.unwrap_or(0) + item.bytes();
@@ -242,15 +240,13 @@ impl Content {
     }
 
     fn holds(&self, message: &RetainedMessage) -> bool {
-        let Some((_, chunk)) = chunk_of(&self.chunks, message.topic()) else { return false };
-        let found = chunk.binary_search_by(|item| (*item.topic).cmp(message.topic()));
-        found.is_ok_and(|position| *chunk[position].message == *message)
+        self.item(message.topic()).is_some_and(|item| *item.message == *message)
     }
 
-    fn bytes_of(&self, topic: &str) -> Option<u64> {
+    fn item(&self, topic: &str) -> Option<&Item> {
         let (_, chunk) = chunk_of(&self.chunks, topic)?;
         let position = chunk.binary_search_by(|item| (*item.topic).cmp(topic)).ok()?;
-        Some(chunk[position].bytes())
+        Some(&chunk[position])
     }
 
     fn set(&mut self, item: Item) {

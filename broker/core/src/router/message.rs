@@ -70,6 +70,11 @@ impl Message {
         Ok(Self { qos, retain, expires_at, frame: frame.into() })
     }
 
+    /// The same message with another end of its Message Expiry Interval.
+    pub(crate) fn expiring_at(self, expires_at: Millis) -> Self {
+        Self { expires_at, ..self }
+    }
+
     /// A message of the bytes that [`Self::frame`] gave.
     pub(crate) fn from_frame(qos: QoS, retain: bool, expires_at: Millis, frame: &[u8]) -> Self {
         Self { qos, retain, expires_at, frame: frame.into() }

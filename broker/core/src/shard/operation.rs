@@ -246,7 +246,8 @@ pub enum Operation<'a> {
     /// A message of QoS 1 or 2 is to be published later.
     Delay(#[serde(borrow)] DelayForm<'a>),
     /// As `PublishShared`, of a broker that may not know of all sessions: every one that wants the
-    /// message gets it, and a member of every group that is not among those served. From [`ANYWHERE_LEVEL`] on.
+    /// message gets it, and a member of every group that is not among those served. From
+    /// [`ANYWHERE_LEVEL`] on.
     PublishAnywhere {
         /// The durable session that publishes it; `None` for others.
         #[serde(borrow)]

@@ -76,8 +76,12 @@ impl Engine {
         // What takes a message away is let through where nothing else is.
         let is_let_by = publish.payload.is_empty() && durable.store.is_disk_low();
         let is_retained_here = published.is_retained && !is_let_by;
-        let has_room = (is_wanted || is_retained_here)
-            && self.has_durable_room(publish, published.is_retained);
+        // Its bytes are looked at before anything is done, so it is encoded here already.
+        let kept = match published.is_retained {
+            true => Message::new(publish, Millis::NEVER).ok(),
+            false => None,
+        };
+        let has_room = (is_wanted || is_retained_here) && self.has_durable_room(kept.as_ref());
         let is_full = is_wanted && !has_room;
         if is_retained_here && has_room {
             // A session that subscribes before it is retained has it as any message.
@@ -107,7 +111,11 @@ impl Engine {
             true => self.retained_expiry(now, publish),
             false => expiry(now, publish),
         };
-        let Ok(message) = Message::new(publish, expires_at) else { return (None, is_full) };
+        let message = match kept {
+            Some(message) => Some(message.expiring_at(expires_at)),
+            None => Message::new(publish, expires_at).ok(),
+        };
+        let Some(message) = message else { return (None, is_full) };
         let publisher = key.as_ref().map(|(client_id, attachment)| PublisherForm {
             session: SessionRef { client_id, attachment: *attachment },
             packet_id: published.packet_id,
@@ -124,17 +132,14 @@ impl Engine {
 
     /// Whether durable sessions may keep one more message. For one that is retained the bytes are
     /// looked at here, as the state would retain it before it knows that nobody can keep it.
-    fn has_durable_room(&self, publish: &Publish<'_>, is_retained: bool) -> bool {
+    fn has_durable_room(&self, retained: Option<&Message>) -> bool {
         let Some(durable) = &self.durable else { return false };
         let (config, store) = (&self.config, &durable.store);
-        let bytes = || {
-            let bytes = Message::new(publish, Millis::NEVER).map_or(0, |message| message.bytes());
-            store.queued_bytes().saturating_add(bytes as u64)
-        };
         store.queued_messages() < config.durable_messages_max
-            && (!is_retained
-                || config.durable_bytes_max == u64::MAX
-                || bytes() <= config.durable_bytes_max)
+            && retained.is_none_or(|message| {
+                let bytes = store.queued_bytes().saturating_add(message.bytes() as u64);
+                bytes <= config.durable_bytes_max
+            })
     }
 
     fn is_v5_session(&self, slot: SessionSlot) -> bool {
